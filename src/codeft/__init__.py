@@ -1,0 +1,1 @@
+"""codeft fine-tunes code pre-trained models on code tasks."""
