@@ -1,0 +1,84 @@
+"""What every model family offers to tasks and methods."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from codeft.types import Batch, ModelOutput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class AbstractCodeModel(nn.Module, ABC):
+    """A code pre-trained model behind one interface; concrete families wrap transformers' classes.
+
+    Attributes:
+        tokenizer: The model's own tokenizer.
+        max_source_length: Positions that the encoder has; None where it has no limit (T5).
+        vocab_size: Rows of the embedding table.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    max_source_length: int | None
+    vocab_size: int
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Run encoder and decoder on `input_ids`, `attention_mask` and `labels` (teacher forcing)."""
+
+    @abstractmethod
+    def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
+        """Decode by batched beam search.
+
+        Args:
+            batch: Needs `input_ids` and `attention_mask`.
+            max_length: New sub-tokens at most.
+            num_beams: Beams an example; 1 is greedy.
+
+        Returns:
+            int64 [B, at most max_length], without the decoder's start token, padded with the pad id.
+        """
+
+    @abstractmethod
+    def embeddings(self) -> Sequence[nn.Module]:
+        """Return what K = 0 freezes: token and position embeddings with their norms, and the pooler."""
+
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the encoder's blocks, from the bottom up."""
+
+    @abstractmethod
+    def decoder_blocks(self) -> Sequence[nn.Module]:
+        """Return the decoder's blocks from the bottom up; empty where there is no decoder."""
+
+    @abstractmethod
+    def untie_output(self) -> None:
+        """Give the output layer (and the decoder's embeddings) weights of their own, copied."""
+
+    @abstractmethod
+    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
+        """Have `forward` return the attention weights of one encoder layer; None stops it.
+
+        Only that layer leaves SDPA; all others keep it.
+
+        Args:
+            layer: 0 is the lowest.
+            after_dropout: Record what the layer multiplies the values with, dropout included.
+
+        Raises:
+            CodeftError: The model has no such layer.
+        """
+
+    def num_parameters(self) -> tuple[int, int]:
+        """Return (total, trainable); a tied weight counts once."""
+        parameters = list(self.parameters())
+        return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+
+    def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the named parameters that train."""
+        return ((name, p) for name, p in self.named_parameters() if p.requires_grad)

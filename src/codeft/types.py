@@ -1,0 +1,86 @@
+"""What the floors above hand to each other: one example, its encoding, one model's output.
+
+Nothing here imports torch at run time, so that the syntax floor and the command line stay light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORED_LABEL = -100
+"""The label of padding, for every model family; the loss skips it."""
+
+Batch: TypeAlias = "dict[str, Tensor]"
+"""What `collate` makes and a model reads. Keys and shapes (B examples, S source, T target sub-tokens):
+
+- `input_ids` [B, S] int64, padded on the right with the tokenizer's pad id
+- `attention_mask` [B, S] int64, 1 for a sub-token and 0 for padding
+- `labels` [B, T] int64, padded with `IGNORED_LABEL`; absent where there is nothing to predict
+- `index` [B] int64, each example's position in its split
+- and the keys of the features that the method asked for (`codeft.data.features`)
+"""
+
+
+class CodeftError(ValueError):
+    """What a user can mend: the message says what was expected, what came and what to do.
+
+    The command line prints it without a stack trace.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a data set, read and checked.
+
+    Attributes:
+        id: Names the row in `predictions.jsonl`; unique in its split.
+        source: The text that the model reads, its layout kept and its docstring cut out.
+        target: The reference text; None where only a prediction is wanted.
+        lang: Canonical name of the source's language (`codeft.syntax.languages`), "" for prose.
+        meta: What else the row said that a later step may want (repository, path, licence).
+    """
+
+    id: str
+    source: str
+    target: str | None = None
+    lang: str = ""
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One example as sub-tokens.
+
+    Attributes:
+        input_ids: int32 [S], special tokens included.
+        offsets: int32 [S, 2], the half-open character span of each sub-token in `Example.source`;
+            (-1, -1) for special tokens and a task prefix.
+        labels: int32 [T], special tokens included; None where the example has no target.
+        truncated: Whether source or target was cut to its maximum length.
+    """
+
+    input_ids: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray | None = None
+    truncated: bool = False
+
+
+@dataclass(slots=True)
+class ModelOutput:
+    """What a model's forward returns.
+
+    Attributes:
+        logits: [B, T, V] scores of each label position, before softmax; None for an encoder alone.
+        attention: [B, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
+            1 over real sub-tokens unless recorded after dropout); None where none is recorded.
+    """
+
+    logits: Tensor | None = None
+    attention: Tensor | None = None
