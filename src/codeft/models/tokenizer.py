@@ -28,7 +28,7 @@ def train_tokenizer(texts: Iterator[str], *, vocab_size: int) -> PreTrainedToken
         vocab_size: Size of the whole vocabulary, special tokens included; at least 359.
 
     Returns:
-        A tokenizer with exactly `vocab_size` ids; `save_pretrained` writes a folder that `AutoTokenizer` loads.
+        A tokenizer with exactly `vocab_size` ids; what its `save_pretrained` writes, `AutoTokenizer` loads.
 
     Raises:
         CodeftError: `vocab_size` has no room for bytes and special tokens, or the texts don't repeat
@@ -52,7 +52,7 @@ def train_tokenizer(texts: Iterator[str], *, vocab_size: int) -> PreTrainedToken
     learned = backend.get_vocab_size() + NUM_SENTINELS
     if learned != vocab_size:
         raise CodeftError(
-            f"the texts fill {learned} of the {vocab_size} ids asked for: give more text or a smaller vocab_size"
+            f"the texts fill {learned} of the {vocab_size} ids asked for: give more text or lower vocab_size"
         )
     sentinels = [f"<extra_id_{i}>" for i in range(NUM_SENTINELS)]
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in sentinels])
