@@ -1,0 +1,103 @@
+"""Exact match under the two rules of the field, each under its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
+
+
+def exact_match(predictions: Sequence[str], references: Sequence[str]) -> float:
+    r"""Share of predictions that equal their reference once white space at both ends is stripped.
+
+    Source: CodeXGLUE's evaluators of code-to-code-trans and code-refinement.
+
+    Args:
+        predictions: Texts that a model made, one a record.
+        references: Reference texts in the same order.
+
+    Returns:
+        Per cent, 0 to 100.
+
+    Raises:
+        CodeftError: The numbers of rows differ, or there are none.
+
+    >>> exact_match(["return x ;\n", "return  x ;"], ["return x ;", "return x ;"])
+    50.0
+    """
+    check_pairs(predictions, references)
+    return _count_equal(predictions, references, str.strip) * 100.0 / len(predictions)
+
+
+def exact_match_split(predictions: Sequence[str], references: Sequence[str]) -> float:
+    r"""Share of predictions that equal their reference as lists of words; the width of white space is free.
+
+    Source: CodeXGLUE's evaluators of text-to-code and code completion.
+
+    Args:
+        predictions: Texts that a model made, one a record.
+        references: Reference texts in the same order.
+
+    Returns:
+        Per cent, 0 to 100.
+
+    Raises:
+        CodeftError: The numbers of rows differ, or there are none.
+
+    >>> exact_match_split(["return x ;\n", "return  x ;"], ["return x ;", "return x ;"])
+    100.0
+    """
+    check_pairs(predictions, references)
+    return _count_equal(predictions, references, str.split) * 100.0 / len(predictions)
+
+
+def _count_equal(
+    predictions: Sequence[str], references: Sequence[str], normalize: Callable[[str], object]
+) -> int:
+    return sum(normalize(p) == normalize(r) for p, r in zip(predictions, references, strict=True))
+
+
+class ExactMatch(AbstractTextMetric):
+    """`exact_match` over batches and processes."""
+
+    name: ClassVar[str] = "exact_match"
+    signature: ClassVar[str] = "exact_match|compare:strip|case:mixed|v:1"
+
+    matches: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("matches", default=torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
+        """Count the batch's matches."""
+        self.matches += _count_equal(predictions, references, str.strip)
+
+    def score(self) -> float:
+        """Return the matches' share of the rows, in per cent."""
+        return int(self.matches) * 100.0 / int(self.rows)
+
+
+class ExactMatchSplit(AbstractTextMetric):
+    """`exact_match_split` over batches and processes."""
+
+    name: ClassVar[str] = "exact_match_split"
+    signature: ClassVar[str] = "exact_match_split|compare:whitespace-split|case:mixed|v:1"
+
+    matches: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("matches", default=torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
+        """Count the batch's matches."""
+        self.matches += _count_equal(predictions, references, str.split)
+
+    def score(self) -> float:
+        """Return the matches' share of the rows, in per cent."""
+        return int(self.matches) * 100.0 / int(self.rows)
