@@ -1,0 +1,1 @@
+"""What a training step may add to the task's loss: pure functions on tensors, and the terms made of them."""
