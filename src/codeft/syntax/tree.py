@@ -1,0 +1,288 @@
+"""Source text to syntax trees as flat arrays. The only importer of `tree_sitter`.
+
+tree-sitter counts UTF-8 bytes, tokenizers count characters: here, and only here, bytes become characters.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tree_sitter
+
+from codeft.syntax.languages import LANGUAGES, canonical_language, load_grammar
+
+_ERROR_KIND = 0xFFFF
+_UNENCODABLE = re.compile("[\0\ud800-\udfff]")
+_WHITE = np.array([chr(code).isspace() for code in range(0x3002)])
+"""Whether a character is white space; none is beyond U+3000."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTable:
+    """All nodes of a tree in pre-order, the root first.
+
+    Attributes:
+        types: The type of each node, such as `identifier`.
+        fields: The field that each node fills in its parent, such as `name`; "" for none.
+        starts: int32 [m], where each node begins, in characters.
+        ends: int32 [m], where each node ends, exclusive.
+        depths: int32 [m], edges from the root.
+        parents: int32 [m], index of the parent; -1 for the root.
+        childless: bool [m], True for nodes that have no children.
+        num_errors: How many error nodes and missing tokens the parser put in.
+    """
+
+    types: tuple[str, ...]
+    fields: tuple[str, ...]
+    starts: np.ndarray
+    ends: np.ndarray
+    depths: np.ndarray
+    parents: np.ndarray
+    childless: np.ndarray
+    num_errors: int
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxTree:
+    """The leaves of a syntax tree, in pre-order, and the tree's shape above them in O(n) numbers.
+
+    A leaf is a node without children (keywords, punctuation and zero-width tokens too) whose type doesn't
+    contain `comment`. The root alone is none.
+
+    Attributes:
+        lang: Canonical name of the language.
+        starts: int32 [n], where each leaf begins in the source, in characters.
+        ends: int32 [n], where each leaf ends, exclusive.
+        types: The type of each leaf, such as `identifier` or `(`.
+        depths: int32 [n], edges between the root and each leaf. The class that a snippet was wrapped in
+            counts too; distances between leaves don't see it.
+        lca_depths: int32 [max(n - 1, 0)], depth of the lowest common ancestor of leaves j and j + 1.
+        owners: int32, one a character of the source: the leaf that it belongs to, -1 for none. White space
+            outside leaves and comments have none; other characters that no leaf covers (a string's text
+            beside an escape) belong to the first leaf of the smallest node around them.
+        has_errors: Whether the parser met text that it couldn't place.
+    """
+
+    lang: str
+    starts: np.ndarray
+    ends: np.ndarray
+    types: tuple[str, ...]
+    depths: np.ndarray
+    lca_depths: np.ndarray
+    owners: np.ndarray
+    has_errors: bool
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+
+def parse(source: str, lang: str) -> SyntaxTree:
+    """Parse source text; never raises on any text.
+
+    Source:
+        SAT (arXiv 2404.07471), section 3.1. Snippets that don't parse alone (methods of Java, C#, PHP) are
+        parsed inside a class, and the wrapper is taken off again.
+
+    Args:
+        source: A file or a snippet, with its layout.
+        lang: Name or alias of the language.
+
+    Returns:
+        The tree; without leaves where the source holds none.
+
+    Raises:
+        CodeftError: The language is unknown.
+
+    Examples:
+        >>> tree = parse("x = 1  # one", "python")
+        >>> tree.types, tree.starts.tolist(), tree.ends.tolist()
+        (('identifier', '=', 'integer'), [0, 2, 4], [1, 3, 5])
+        >>> tree.depths.tolist(), tree.lca_depths.tolist()
+        ([3, 3, 3], [2, 2])
+    """
+    name = canonical_language(lang)
+    nodes = parse_nodes(source, name)
+    is_comment = np.array(["comment" in kind for kind in nodes.types])
+    is_leaf = nodes.childless & ~is_comment
+    is_leaf[0] = False
+    leaves = np.flatnonzero(is_leaf)
+    if len(leaves) > 1:
+        # The lowest node passed between two leaves is a child of their lowest common ancestor.
+        lowest = np.minimum.reduceat(nodes.depths[: leaves[-1] + 1], leaves[:-1] + 1)
+        lca_depths = lowest - 1
+    else:
+        lca_depths = np.zeros(0, dtype=np.int32)
+    return SyntaxTree(
+        lang=name,
+        starts=nodes.starts[leaves],
+        ends=nodes.ends[leaves],
+        types=tuple(nodes.types[leaf] for leaf in leaves),
+        depths=nodes.depths[leaves],
+        lca_depths=lca_depths,
+        owners=_character_owners(source, nodes, leaves),
+        has_errors=nodes.num_errors > 0,
+    )
+
+
+def parse_nodes(source: str, lang: str) -> NodeTable:
+    """Parse source text into the table of all its nodes; never raises on any text.
+
+    Args:
+        source: A file or a snippet, with its layout.
+        lang: Name or alias of the language.
+
+    Returns:
+        The table of the parse with the fewest errors: alone, or inside one of the language's wrappers, which
+        is taken off (its tokens dropped, its inner nodes cut to the source's span).
+
+    Raises:
+        CodeftError: The language is unknown.
+    """
+    # One for one, so that offsets stay right: lone surrogates have no UTF-8, and NUL ends some scanners.
+    source = _UNENCODABLE.sub("\ufffd", source)
+    best: NodeTable | None = None
+    for function, prefix, suffix in _attempts(source, canonical_language(lang)):
+        table = _table(source, function=function, lang=canonical_language(lang), prefix=prefix, suffix=suffix)
+        if best is None or table.num_errors < best.num_errors:
+            best = table
+        if not best.num_errors:
+            break
+    assert best is not None
+    return best
+
+
+def _attempts(source: str, lang: str) -> Iterator[tuple[str, str, str]]:
+    """Yield grammar function, prefix and suffix of each way to parse the source, the likeliest first."""
+    language = LANGUAGES[lang]
+    file_attempt = (language.file_function, "", "")
+    has_tag = bool(language.file_function) and "<?" in source
+    tag_first = has_tag and source.lstrip("\ufeff \t\r\n").startswith(("<", "#!"))
+    if tag_first:
+        yield file_attempt
+    yield language.function, "", ""
+    for prefix, suffix in language.wrappers:
+        yield language.function, prefix, suffix
+    if has_tag and not tag_first:
+        yield file_attempt
+
+
+@functools.cache
+def _parser(lang: str, function: str) -> tuple[tree_sitter.Parser, tuple[str, ...], tuple[str, ...]]:
+    """Return the parser of a grammar and the names of its node kinds and fields."""
+    grammar = tree_sitter.Language(load_grammar(LANGUAGES[lang], function))
+    kinds = tuple(grammar.node_kind_for_id(kind) or "" for kind in range(grammar.node_kind_count))
+    fields = tuple(grammar.field_name_for_id(field) or "" for field in range(grammar.field_count + 1))
+    return tree_sitter.Parser(grammar), kinds, fields
+
+
+def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -> NodeTable:
+    parser, kind_names, field_names = _parser(lang, function)
+    data = (prefix + source + suffix).encode()
+    rows, num_missing = _walk(parser.parse(data))
+    kinds, starts, ends, depths, fields = np.array(rows, dtype=np.int64).T
+    num_errors = int((kinds == _ERROR_KIND).sum()) + num_missing
+    childless = np.append(depths[1:] <= depths[:-1], True)
+    starts, ends = _to_characters(data, starts, ends)
+    parents = _parents(depths)
+    if prefix:
+        starts, ends = starts - len(prefix), ends - len(prefix)
+        # The wrapper's tokens lie before and after the source, its inner nodes around it.
+        kept = (ends >= 0) & (starts <= len(source))
+        new_index = np.cumsum(kept) - 1
+        parents = np.where(parents >= 0, new_index[parents], -1)[kept]
+        kinds, depths, fields, childless = kinds[kept], depths[kept], fields[kept], childless[kept]
+        starts, ends = starts[kept].clip(0, len(source)), ends[kept].clip(0, len(source))
+    return NodeTable(
+        types=tuple("ERROR" if kind == _ERROR_KIND else kind_names[kind] for kind in kinds.tolist()),
+        fields=tuple(field_names[field] for field in fields.tolist()),
+        starts=starts.astype(np.int32),
+        ends=ends.astype(np.int32),
+        depths=depths.astype(np.int32),
+        parents=parents.astype(np.int32),
+        childless=childless,
+        num_errors=num_errors,
+    )
+
+
+def _walk(tree: tree_sitter.Tree) -> tuple[list[tuple[int, int, int, int, int]], int]:
+    """Return (kind, first byte, last byte + 1, depth, field) of each node in pre-order; the missing tokens.
+
+    A cursor and a loop: recursion dies on deep trees.
+    """
+    cursor = tree.walk()
+    down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    rows: list[tuple[int, int, int, int, int]] = []
+    depth = num_missing = 0
+    while True:
+        node = cursor.node
+        assert node is not None
+        start, end = node.start_byte, node.end_byte
+        rows.append((node.kind_id, start, end, depth, cursor.field_id or 0))
+        if start == end and node.is_missing:
+            num_missing += 1
+        if down():
+            depth += 1
+            continue
+        while not along():
+            if not up():
+                return rows, num_missing
+            depth -= 1
+
+
+def _to_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if data.isascii():
+        return starts, ends
+    is_first_byte = (np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80
+    num_characters_before = np.concatenate(([0], np.cumsum(is_first_byte)))
+    return num_characters_before[starts], num_characters_before[ends]
+
+
+def _parents(depths: np.ndarray) -> np.ndarray:
+    """Return each node's parent: the last node before it that is one edge nearer to the root."""
+    index = np.arange(len(depths))
+    order = np.argsort(depths, kind="stable")
+    keys = depths[order] * len(depths) + order  # ascending: by depth, then by place
+    parents = order[np.searchsorted(keys, (depths - 1) * len(depths) + index) - 1]
+    parents[0] = -1
+    return parents
+
+
+def _character_owners(source: str, nodes: NodeTable, leaves: np.ndarray) -> np.ndarray:
+    owners = np.full(len(source), -1, dtype=np.int32)
+    if not len(leaves):
+        return owners
+    codes = np.frombuffer(source.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    is_ink = ~_WHITE[np.minimum(codes, len(_WHITE) - 1)]
+    first_leaf = np.searchsorted(leaves, np.arange(len(nodes)))  # of each node, if it has any
+    for start, end, node in _gaps(nodes, is_ink):
+        leaf = first_leaf[node]
+        if leaf < len(leaves) and (nodes.depths[node + 1 : leaves[leaf] + 1] > nodes.depths[node]).all():
+            owners[start:end][is_ink[start:end]] = leaf
+    lengths = nodes.ends[leaves] - nodes.starts[leaves]
+    first = np.repeat(nodes.starts[leaves] - (np.cumsum(lengths) - lengths), lengths)
+    owners[first + np.arange(len(first))] = np.repeat(np.arange(len(leaves), dtype=np.int32), lengths)
+    return owners
+
+
+def _gaps(nodes: NodeTable, is_ink: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, end, node) where a node with children has ink that none of its children covers."""
+    children = np.argsort(nodes.parents, kind="stable")[1:]  # siblings side by side, in order
+    parents = nodes.parents[children]
+    is_first = np.append(True, parents[1:] != parents[:-1])[: len(children)]
+    is_last = np.append(is_first[1:], True)[: len(children)]
+    previous_ends = np.append(0, nodes.ends[children[:-1]])[: len(children)]
+    before = np.where(is_first, nodes.starts[parents], previous_ends)
+    last = children[is_last]
+    starts = np.concatenate((before, nodes.ends[last]))
+    ends = np.concatenate((nodes.starts[children], nodes.ends[nodes.parents[last]]))
+    owners = np.concatenate((parents, nodes.parents[last]))
+    ink_before = np.concatenate(([0], np.cumsum(is_ink)))
+    has_ink = ink_before[starts] < ink_before[np.maximum(starts, ends)]
+    yield from zip(starts[has_ink].tolist(), ends[has_ink].tolist(), owners[has_ink].tolist(), strict=True)
