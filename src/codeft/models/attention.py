@@ -1,0 +1,145 @@
+"""Attention weights of one layer, while every other layer keeps the fused kernel (SDPA)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig
+from transformers.masking_utils import sdpa_mask
+
+from codeft.types import CodeftError
+
+BEFORE_DROPOUT = "codeft_recorded"
+AFTER_DROPOUT = "codeft_recorded_after_dropout"
+
+
+def recorded_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    position_bias: Tensor | None = None,
+    after_dropout: bool = False,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor]:
+    """Attend as SDPA does and return the weights too; the softmax is computed in float32.
+
+    The signature is transformers' attention interface; what else its models pass is not needed here.
+
+    Args:
+        module: The attention module that calls.
+        query: [B, H, S, D].
+        key: [B, H, S, D].
+        value: [B, H, S, D].
+        attention_mask: [B, 1, S or 1, S]; boolean (True may be seen) or additive; None hides nothing.
+        dropout: Probability with which a weight is dropped; 0 outside training.
+        scaling: Factor on the scores; None is 1 / sqrt(D).
+        position_bias: [1, H, S, S], added to the scores (T5).
+        after_dropout: Return the weights as dropout left them.
+        **kwargs: Ignored.
+
+    Returns:
+        The output [B, S, H, D] and the weights [B, H, S, S] in float32; a hidden column's weight is 0.
+    """
+    scores = (query @ key.transpose(2, 3)).float() * (query.size(-1) ** -0.5 if scaling is None else scaling)
+    if position_bias is not None:
+        scores = scores + position_bias
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
+        scores = scores + attention_mask
+    weights = scores.softmax(dim=-1)  # [B, H, S, S]
+    dropped = nn.functional.dropout(weights, p=dropout) if dropout else weights
+    output = (dropped.to(value.dtype) @ value).transpose(1, 2).contiguous()
+    return output, dropped if after_dropout else weights
+
+
+def _recorded_after_dropout(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
+    return recorded_attention(module, query, key, value, attention_mask, after_dropout=True, **kwargs)
+
+
+AttentionInterface.register(BEFORE_DROPOUT, recorded_attention)
+AttentionInterface.register(AFTER_DROPOUT, _recorded_after_dropout)
+# The stacks build the masks and stay on SDPA, so these are asked for only if a whole stack is switched.
+AttentionMaskInterface.register(BEFORE_DROPOUT, sdpa_mask)
+AttentionMaskInterface.register(AFTER_DROPOUT, sdpa_mask)
+
+
+class AttentionRecorder:
+    """Keeps the attention weights of at most one self-attention module of a stack.
+
+    The chosen module gets a copy of its config that names the recorded attention; its siblings share the
+    original and so stay on SDPA. Nothing is kept between two forward passes: `take` hands over.
+    """
+
+    def __init__(self, modules: Sequence[Any]) -> None:
+        """Watch nothing yet.
+
+        Args:
+            modules: The self-attention module of every layer, from the bottom up. Their output is a tuple
+                that ends with the weights.
+        """
+        self._modules = modules
+        self._recorded: int | None = None
+        self._shared_config: PretrainedConfig | None = None
+        self._hook: torch.utils.hooks.RemovableHandle | None = None
+        self._weights: Tensor | None = None
+
+    def record(self, layer: int | None, *, after_dropout: bool = False) -> None:
+        """Record this layer from now on, and no other; see `AbstractCodeModel.record_attention`."""
+        if layer is not None and not 0 <= layer < len(self._modules):
+            raise CodeftError(
+                f"the encoder has layers 0 to {len(self._modules) - 1}, got layer {layer}: choose one of them"
+            )
+        self._stop()
+        if layer is None:
+            return
+        module = self._modules[layer]
+        self._recorded, self._shared_config = layer, module.config
+        module.config = copy.copy(module.config)
+        module.config._attn_implementation = AFTER_DROPOUT if after_dropout else BEFORE_DROPOUT
+        self._hook = module.register_forward_hook(self._keep)
+
+    def take(self) -> Tensor | None:
+        """Return the weights of the last forward pass, once; None where nothing is recorded."""
+        weights, self._weights = self._weights, None
+        return weights
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Put the recorded layer back on SDPA for a while."""
+        if self._recorded is None:
+            yield
+            return
+        module, shared = self._modules[self._recorded], self._shared_config
+        own = module.config
+        module.config = shared
+        try:
+            yield
+        finally:
+            module.config = own
+            self._weights = None
+
+    def _keep(self, module: nn.Module, args: object, output: tuple[Tensor | None, ...]) -> None:
+        self._weights = output[-1]
+
+    def _stop(self) -> None:
+        if self._recorded is not None and self._hook is not None:
+            self._modules[self._recorded].config = self._shared_config
+            self._hook.remove()
+        self._recorded, self._shared_config, self._hook, self._weights = None, None, None, None

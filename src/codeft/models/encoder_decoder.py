@@ -1,0 +1,123 @@
+"""The T5 family: the mini model, CodeT5, CodeT5+ (220M, 770M)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import T5Config, T5ForConditionalGeneration
+
+from codeft.models import loading
+from codeft.models.attention import AttentionRecorder
+from codeft.models.base import AbstractCodeModel
+from codeft.models.generation import search_beams, shift_right
+from codeft.types import Batch, ModelOutput
+
+log = logging.getLogger(__name__)
+
+
+class EncoderDecoderModel(AbstractCodeModel):
+    """A T5-style encoder-decoder.
+
+    Source: CodeT5 (arXiv 2109.00859), CodeT5+ (arXiv 2305.07922), on T5 (arXiv 1910.10683). One table of
+    embeddings serves encoder, decoder and output layer until `untie_output`.
+
+    Attributes:
+        network: transformers' model.
+    """
+
+    def __init__(
+        self,
+        *,
+        weights: str,
+        architecture: Mapping[str, loading.ArchitectureValue] | None = None,
+        tokenizer: str | None = None,
+        dropout: float | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """Load or initialise the model; transformers leaves it in eval mode.
+
+        Args:
+            weights: Hub id, local folder, `asset:mini`, or `random` for new weights.
+            architecture: Dimensions (`T5Config`'s names) of random weights; a checkpoint brings its own.
+            tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
+            dropout: Probability that replaces the checkpoint's; None keeps it.
+            revision: Commit, tag or branch of a hub id.
+
+        Raises:
+            CodeftError: The model or its tokenizer can't be found, read or put together.
+        """
+        super().__init__()
+        overrides = {} if dropout is None else {"dropout_rate": dropout}
+        if weights == loading.RANDOM:
+            folder = loading.find_folder(tokenizer or loading.MINI, revision=revision)
+            config = loading.build_config(T5Config, {**(architecture or {}), **overrides})
+            self.network = T5ForConditionalGeneration(config)
+        else:
+            folder = loading.find_folder(weights, revision=revision)
+            config = loading.load_config(T5Config, folder, overrides=overrides)
+            self.network, missing = loading.load_weights(
+                T5ForConditionalGeneration, folder, config=config, essential="encoder.block."
+            )
+            if missing:
+                log.warning("not in %s, so random: %s", weights, "; ".join(loading.group_names(missing)))
+            folder = loading.find_folder(tokenizer) if tokenizer else folder
+        self.tokenizer = loading.load_tokenizer(folder)
+        self.vocab_size = self.network.config.vocab_size
+        self.max_source_length = None
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        # T5 starts the decoder with its padding; a config may say otherwise.
+        start_id = self.network.generation_config.decoder_start_token_id
+        self._start_id = self._pad_id if start_id is None else start_id
+        encoder: Any = self.network.encoder
+        self._recorder = AttentionRecorder([block.layer[0].SelfAttention for block in encoder.block])
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
+        mask = batch["attention_mask"]
+        hidden = self.network.encoder(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        attention = self._recorder.take()
+        if "labels" not in batch:
+            return ModelOutput(attention=attention)
+        decoder_ids = shift_right(batch["labels"], start_id=self._start_id, pad_id=self._pad_id)
+        output = self.network(
+            encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=decoder_ids, use_cache=False
+        )
+        return ModelOutput(logits=output.logits, attention=attention)
+
+    def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
+        """Decode by batched beam search. See `AbstractCodeModel.generate`."""
+        with self._recorder.paused():
+            return search_beams(
+                self.network,
+                batch,
+                max_length=max_length,
+                num_beams=num_beams,
+                start_id=self._start_id,
+                eos_id=self._eos_id,
+                pad_id=self._pad_id,
+            )
+
+    def embeddings(self) -> Sequence[nn.Module]:
+        """Return the shared table; T5 has no other embedding, its relative bias is block 0's."""
+        return [self.network.shared]
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the encoder's blocks, from the bottom up."""
+        return list(self.network.encoder.block)
+
+    def decoder_blocks(self) -> Sequence[nn.Module]:
+        """Return the decoder's blocks, from the bottom up."""
+        return list(self.network.decoder.block)
+
+    def untie_output(self) -> None:
+        """Give the output layer and the decoder's embeddings a copy each of the shared table."""
+        for module in (self.network.lm_head, self.network.decoder.embed_tokens):
+            module.weight = nn.Parameter(self.network.shared.weight.detach().clone())
+
+    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
+        """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
+        self._recorder.record(layer, after_dropout=after_dropout)

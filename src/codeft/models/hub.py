@@ -1,0 +1,58 @@
+"""Model folders from the Hugging Face hub, without ever hanging on a missing network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.utils import get_session
+
+from codeft.types import CodeftError
+
+TIMEOUT = 10.0
+"""Seconds to wait for the hub's first answer."""
+
+DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
+SAFE, PICKLED = "model*.safetensors", "pytorch_model*.bin"
+
+
+def download(name: str, *, revision: str | None) -> Path:
+    """Return a local folder with a hub model's config, tokenizer and weights.
+
+    What the hub's cache holds is used as it is, so that a run is repeatable and works offline. The hub is
+    asked once and quickly before anything else: its client alone would try again for half a minute.
+
+    Args:
+        name: `owner/model`.
+        revision: Branch, tag or commit; None is the main branch.
+
+    Raises:
+        CodeftError: The hub can't be reached, or has no such model.
+    """
+    cached = _find_cached(name, revision=revision)
+    if cached is not None:
+        return cached
+    advice = "download it elsewhere and give its folder: model.weights=/path/to/folder"
+    if constants.HF_HUB_OFFLINE:
+        raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have '{name}': {advice}")
+    try:
+        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
+    except httpx.HTTPError as error:
+        raise CodeftError(f"can't reach the hub for '{name}' ({error}): {advice}") from error
+    try:
+        files = HfApi().list_repo_files(name, revision=revision)
+        weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights]))
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise CodeftError(f"the hub has no '{name}' (revision {revision or 'main'}): {error}") from error
+
+
+def _find_cached(name: str, *, revision: str | None) -> Path | None:
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    complete = (folder / "config.json").is_file() and (any(folder.glob(SAFE)) or any(folder.glob(PICKLED)))
+    return folder if complete else None
