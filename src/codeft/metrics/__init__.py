@@ -2,16 +2,23 @@
 
 from codeft.metrics.bleu import CorpusBleu, SmoothedBleu, corpus_bleu, smoothed_bleu
 from codeft.metrics.exact_match import ExactMatch, ExactMatchSplit, exact_match, exact_match_split
+from codeft.metrics.sacrebleu_scores import SacreBleu, chrf, sacrebleu_score
+from codeft.metrics.scoring import TEXT_SCORERS, score_texts
 from codeft.metrics.text_metric import AbstractTextMetric
 
 __all__ = [
+    "TEXT_SCORERS",
     "AbstractTextMetric",
     "CorpusBleu",
     "ExactMatch",
     "ExactMatchSplit",
+    "SacreBleu",
     "SmoothedBleu",
+    "chrf",
     "corpus_bleu",
     "exact_match",
     "exact_match_split",
+    "sacrebleu_score",
+    "score_texts",
     "smoothed_bleu",
 ]
