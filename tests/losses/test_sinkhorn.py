@@ -101,12 +101,12 @@ def test_any_shape_agrees_and_ignores_batch_mates(
 
 
 def test_shared_cloud_is_geomloss_on_an_example_s_heads() -> None:
-    x = attention_like(3, 4, 10, 10).requires_grad_()  # BHND
-    y = (attention_like(3, 10, 10, seed=1) * 5).requires_grad_()
+    x = attention_like(3, 4, 10, 10).double().requires_grad_()  # BHND
+    y = (attention_like(3, 10, 10, seed=1).double() * 5).requires_grad_()
     shared = shared_sinkhorn_divergence(x, y)
     reference = torch.stack([GEOMLOSS(p, q.expand_as(p).contiguous()) for p, q in zip(x, y, strict=True)])
-    torch.testing.assert_close(shared, reference, rtol=1e-4, atol=1e-7)
-    upstream = torch.rand(3, 4)
+    torch.testing.assert_close(shared, reference.double(), rtol=1e-4, atol=1e-7)
+    upstream = torch.rand(3, 4).double()
     for mine, theirs in zip(
         torch.autograd.grad((shared * upstream).sum(), (x, y)),
         torch.autograd.grad((reference * upstream).sum(), (x, y)),

@@ -11,6 +11,10 @@ from torch.autograd.function import once_differentiable
 
 from codeft.types import CodeftError
 
+_ENTRIES_A_GROUP = {"cpu": 2**18}
+_ENTRIES_ON_DEVICE = 2**26
+"""Entries of the cost matrices that are worked on at once: what stays in a CPU's cache, what fits a GPU."""
+
 
 def sinkhorn_divergence(
     x: Tensor,
@@ -147,12 +151,24 @@ class _Divergence(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, y: Tensor, a: Tensor, b: Tensor, temperatures: Tensor, steps: Tensor
     ) -> Tensor:
-        """Solve the three transports; x [B, H, N, D], y [B, 1, M, D], a [B, 1, N], b [B, 1, M] -> [B, H]."""
-        f_xy, g_xy, pull_xy, pull_yx = _transport(x, y, a, b, temperatures, steps)
-        f_xx, _, pull_xx, _ = _transport(x, x, a, a, temperatures, steps)
-        g_yy, _, pull_yy, _ = _transport(y, y, b, b, temperatures, steps)
-        ctx.save_for_backward(a[..., None] * (pull_xx - pull_xy), b[..., None] * (pull_yy - pull_yx))
-        return (a * (f_xy - f_xx)).sum(dim=-1) + (b * (g_xy - g_yy)).sum(dim=-1)
+        """Go through the batch in groups; x [B, H, N, D], y [B, 1, M, D], a [B, 1, N], b [B, 1, M] -> [B, H]."""
+        values, grad_x = x.new_zeros(x.shape[:2]), torch.zeros_like(x)
+        grad_y = x.new_zeros(*x.shape[:2], *y.shape[2:])
+        num_entries = _ENTRIES_A_GROUP.get(x.device.type, _ENTRIES_ON_DEVICE)
+        group_size = max(1, num_entries // max(1, x.shape[1] * x.shape[2] * y.shape[2]))
+        for start in range(0, len(x), group_size):
+            group = slice(start, start + group_size)
+            n, m = _longest(a[group]), _longest(b[group])
+            values[group], grad_x[group, :, :n], grad_y[group, :, :m] = _divergence(
+                x[group, :, :n],
+                y[group, :, :m],
+                a[group, :, :n],
+                b[group, :, :m],
+                temperatures=temperatures[:, group],
+                steps=steps[:, group],
+            )
+        ctx.save_for_backward(grad_x, grad_y)
+        return values
 
     @staticmethod
     @once_differentiable
@@ -161,6 +177,23 @@ class _Divergence(torch.autograd.Function):
         grad_x, grad_y = ctx.saved_tensors
         grad = grad[..., None, None]
         return grad * grad_x, (grad * grad_y).sum(dim=1, keepdim=True), None, None, None, None
+
+
+def _longest(weights: Tensor) -> int:
+    """Return the number of points [B, 1, N] up to the last real one, at least 1."""
+    real = weights.ne(0).any(dim=0).flatten().nonzero()
+    return int(real[-1]) + 1 if len(real) else 1
+
+
+def _divergence(
+    x: Tensor, y: Tensor, a: Tensor, b: Tensor, *, temperatures: Tensor, steps: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the divergences [B, H] and their gradients [B, H, N, D] and [B, H, M, D]."""
+    f_xy, g_xy, pull_xy, pull_yx = _transport(x, y, a, b, temperatures, steps)
+    f_xx, _, pull_xx, _ = _transport(x, x, a, a, temperatures, steps)
+    g_yy, _, pull_yy, _ = _transport(y, y, b, b, temperatures, steps)
+    values = (a * (f_xy - f_xx)).sum(dim=-1) + (b * (g_xy - g_yy)).sum(dim=-1)
+    return values, a[..., None] * (pull_xx - pull_xy), b[..., None] * (pull_yy - pull_yx)
 
 
 def _transport(
@@ -173,41 +206,45 @@ def _transport(
         from x into y [B, H, N, D], from y into x [B, H, M, D].
     """
     cost = _half_squared_distances(x, y)
+    buffer = torch.empty_like(cost)  # one for all rounds: fresh memory costs more than the arithmetic
     f, g = cost.new_zeros(cost.shape[:-1]), cost.new_zeros(cost.shape[:-2] + cost.shape[-1:])
-    f, g = _softmins(cost, f, g, a, b, temperatures[0, :, None, None])
+    f, g = _softmins(cost, f, g, a, b, temperatures[0, :, None, None], buffer)
     for eps, step in zip(temperatures[..., None, None], steps[..., None, None], strict=True):
-        f_new, g_new = _softmins(cost, f, g, a, b, eps)
+        f_new, g_new = _softmins(cost, f, g, a, b, eps, buffer)
         f, g = torch.lerp(f, f_new, step), torch.lerp(g, g_new, step)
     eps = temperatures[-1, :, None, None]
-    f_new, g_new = _softmins(cost, f, g, a, b, eps)
-    pull_x = (_kernel(cost, f_new, g, eps) * b[..., None, :]) @ y
-    pull_y = (_kernel(cost, f, g_new, eps) * a[..., :, None]).mT @ x
+    f_new, g_new = _softmins(cost, f, g, a, b, eps, buffer)
+    pull_x = _kernel(cost, f_new, g, eps, buffer).mul_(b[..., None, :]) @ y
+    pull_y = _kernel(cost, f, g_new, eps, buffer).mul_(a[..., :, None]).mT @ x
     return f_new, g_new, pull_x, pull_y
 
 
 def _half_squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Return |x_i - y_j|^2 / 2 as [B, H, N, M]."""
     x_norms, y_norms = x.square().sum(dim=-1) / 2, y.square().sum(dim=-1) / 2
-    return x_norms[..., :, None] + y_norms[..., None, :] - x @ y.mT
+    return (x_norms[..., :, None] + y_norms[..., None, :]).sub_(x @ y.mT)
 
 
-def _kernel(cost: Tensor, f: Tensor, g: Tensor, eps: Tensor) -> Tensor:
-    """Return exp((f_i + g_j - cost_ij) / eps)."""
-    exponent = f[..., :, None] + g[..., None, :]
-    return exponent.sub_(cost).div_(eps[..., None]).exp_()
+def _kernel(cost: Tensor, f: Tensor, g: Tensor, eps: Tensor, buffer: Tensor) -> Tensor:
+    """Return exp((f_i + g_j - cost_ij) / eps), written to the buffer."""
+    torch.add(f[..., :, None], g[..., None, :], out=buffer)
+    # exp(-75) is nothing beside the sums that count, and subnormal numbers (from exp(-87)) slow a CPU down.
+    return buffer.sub_(cost).div_(eps[..., None]).clamp_min_(-75.0).exp_()
 
 
-def _softmins(cost: Tensor, f: Tensor, g: Tensor, a: Tensor, b: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+def _softmins(
+    cost: Tensor, f: Tensor, g: Tensor, a: Tensor, b: Tensor, eps: Tensor, buffer: Tensor
+) -> tuple[Tensor, Tensor]:
     """Update both potentials from each other's last values.
 
     f_i <- -eps log sum_j b_j exp((g_j - cost_ij) / eps), g_j likewise. Pulling the old f_i (g_j) out of the
     logarithm keeps the exponents near 0, and one exponential serves both directions.
     """
-    kernel = _kernel(cost, f, g, eps)
+    kernel = _kernel(cost, f, g, eps, buffer)
     rows = (kernel @ b[..., None])[..., 0]  # BHN
     columns = (a[..., None, :] @ kernel)[..., 0, :]  # BHM
     # Sums so far from overflow and underflow have lost nothing; else again, shifted by the maximum.
-    if all(bool(((sums > 1e-25) & (sums < 1e25)).all()) for sums in (rows, columns)):
+    if all(bool(((sums > 1e-20) & (sums < 1e20)).all()) for sums in (rows, columns)):
         return f - eps * rows.log(), g - eps * columns.log()
     by_row = (g / eps + b.log())[..., None, :] - cost / eps[..., None]
     by_column = (f / eps + a.log())[..., :, None] - cost / eps[..., None]
