@@ -3,15 +3,21 @@
 from codeft.syntax.alignment import align
 from codeft.syntax.distance import leaf_distances
 from codeft.syntax.docstrings import find_docstring, remove_docstring
+from codeft.syntax.functions import Function, extract_functions
 from codeft.syntax.languages import LANGUAGES, canonical_language, language_of
+from codeft.syntax.prose import docstring_tokens, first_paragraph
 from codeft.syntax.tree import SyntaxTree, parse
 
 __all__ = [
     "LANGUAGES",
+    "Function",
     "SyntaxTree",
     "align",
     "canonical_language",
+    "docstring_tokens",
+    "extract_functions",
     "find_docstring",
+    "first_paragraph",
     "language_of",
     "leaf_distances",
     "parse",

@@ -15,7 +15,7 @@ _TRIVIA = ("comment", "line_continuation")
 
 
 def find_docstring(source: str, lang: str) -> tuple[int, int] | None:
-    """Return the span of a snippet's documentation.
+    r"""Return the span of a snippet's documentation.
 
     In Python that is the string statement that opens the outermost function's body, whatever its quotes and
     prefix; in the other languages the comments that stand before the first code.
@@ -31,7 +31,7 @@ def find_docstring(source: str, lang: str) -> tuple[int, int] | None:
         CodeftError: The language is unknown.
 
     Examples:
-        >>> find_docstring('def f():\\n    "Doc."\\n    return 1', "python")
+        >>> find_docstring('def f():\n    "Doc."\n    return 1', "python")
         (13, 19)
     """
     lang = canonical_language(lang)
@@ -40,7 +40,7 @@ def find_docstring(source: str, lang: str) -> tuple[int, int] | None:
 
 
 def remove_docstring(source: str, lang: str) -> str:
-    """Return a snippet without its documentation (see `find_docstring`), still valid code.
+    r"""Return a snippet without its documentation (see `find_docstring`), still valid code.
 
     Whole lines go, with the blank lines after them. A Python body that would be left empty becomes `pass`.
 
@@ -52,11 +52,11 @@ def remove_docstring(source: str, lang: str) -> str:
         CodeftError: The language is unknown.
 
     Examples:
-        >>> remove_docstring('def f():\\n    "Doc."\\n    return 1', "python")
-        'def f():\\n    return 1'
+        >>> remove_docstring('def f():\n    "Doc."\n    return 1', "python")
+        'def f():\n    return 1'
         >>> remove_docstring('def f(): "Doc."', "python")
         'def f(): pass'
-        >>> remove_docstring('// Add adds.\\nfunc Add(a, b int) int { return a + b }', "go")
+        >>> remove_docstring('// Add adds.\nfunc Add(a, b int) int { return a + b }', "go")
         'func Add(a, b int) int { return a + b }'
     """
     return split_docstring(source, lang)[0]

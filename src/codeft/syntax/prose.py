@@ -1,0 +1,110 @@
+"""The words in a docstring or a doc comment, without its marks, tags and markup."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_OPENING_QUOTES = re.compile(r"[rRuUbBfF]{0,2}(\"\"\"|'''|\"|')(\\\r?\n)?")
+_LINE_MARK = re.compile(r"[ \t]*(///?!?|//!|#+|\*(?!/))[ \t]?")
+_SUMMARY = re.compile(r"<summary>(.*?)(</summary>|\Z)", re.DOTALL | re.IGNORECASE)
+_REFERENCE = re.compile(r"<(?:see|seealso|paramref|typeparamref)\s+\w+\s*=\s*\"([^\"]*)\"\s*/?>")
+_DIRECTIVE = re.compile(r"//(go:|nolint)|#\s*(rubocop:|frozen_string_literal:)")
+_INLINE_TAG = re.compile(r"\{@\w+\s+([^{}]*)\}")
+_PARAGRAPH = re.compile(r"</?(?:p|para|br|ul|ol|pre|h[1-6])\b[^<>]*>", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"</?(?:a|b|i|c|em|tt|li|dl|dt|dd|code|strong|sub|sup|span|div|summary|remarks|returns|param|value"
+    r"|example|exception|inheritdoc)\b[^<>]*>",
+    re.IGNORECASE,
+)
+_SUMMARY_TAG = re.compile(r"^[ \t]*[@\\](?:brief|short|description|desc|summary)\b[ \t]*", re.MULTILINE)
+_OTHER_TAG = re.compile(r"^[ \t]*(?:@[A-Za-z]|\\(?:param|return|sa|see|note|throws)\b)", re.MULTILINE)
+_FIELD = re.compile(r":\w+(?:\s[^:\n]*)?:(?:\s|$)")
+
+
+def clean_docstring(raw: str, lang: str) -> str:
+    r"""Return the text of a docstring or doc comment without what marks it as one.
+
+    Quotes, comment marks and common indentation go; outside Python also HTML and XML tags (of C#'s only the
+    summary stays) and everything from the first block tag (`@param`) on.
+
+    Args:
+        raw: The text as it stands in the source.
+        lang: Canonical name of the language.
+
+    Examples:
+        >>> clean_docstring("r'Doc.\n\n    More.'", "python")
+        'Doc.\n\nMore.'
+        >>> clean_docstring("/**\n * Adds {@code a}.\n * @param a a number\n */", "java")
+        'Adds a.'
+        >>> clean_docstring('/// <summary>Adds <paramref name="a"/>.</summary>', "csharp")
+        'Adds a.'
+    """
+    if lang == "python":
+        return inspect.cleandoc(_without_quotes(raw.strip())).strip()
+    text = _without_marks(raw)
+    if summary := _SUMMARY.search(text):
+        text = summary[1]
+    text = _INLINE_TAG.sub(r"\1", _REFERENCE.sub(r"\1", text))
+    text = _MARKUP.sub("", _PARAGRAPH.sub("\n\n", text))
+    text = _SUMMARY_TAG.sub("", text)
+    if tag := _OTHER_TAG.search(text):
+        text = text[: tag.start()]
+    return inspect.cleandoc(text).strip()
+
+
+def first_paragraph(docstring: str) -> str:
+    r"""Return a docstring's first paragraph on one line: up to a blank line or a parameter's description.
+
+    Args:
+        docstring: Text without quotes or comment marks.
+
+    Examples:
+        >>> first_paragraph("Add two\nnumbers.\n\nSlowly.")
+        'Add two numbers.'
+    """
+    lines: list[str] = []
+    for line in map(str.strip, docstring.strip().splitlines()):
+        if not line or (lines and (line.startswith("@") or _FIELD.match(line))):
+            break
+        lines.append(line)
+    return " ".join(" ".join(lines).split())
+
+
+def docstring_tokens(text: str) -> list[str]:
+    """Split prose into words and single punctuation marks.
+
+    Args:
+        text: Any text.
+
+    Examples:
+        >>> docstring_tokens("str->list, isn't it?")
+        ['str', '-', '>', 'list', ',', 'isn', "'", 't', 'it', '?']
+    """
+    return _TOKEN.findall(text)
+
+
+def _without_quotes(raw: str) -> str:
+    opening = _OPENING_QUOTES.match(raw)
+    if opening is None:
+        return raw
+    return raw[opening.end() :].removesuffix(opening[1])
+
+
+def _without_marks(raw: str) -> str:
+    lines = []
+    for line in raw.strip().splitlines():
+        line = line.strip().removesuffix("*/").rstrip()
+        if _DIRECTIVE.match(line):
+            continue
+        if line.startswith("/*"):
+            line = line[2:].lstrip("*!")
+        elif line in ("=begin", "=end"):
+            line = ""
+        else:
+            line = _LINE_MARK.sub("", line, count=1) if _LINE_MARK.match(line) else line
+        lines.append(line.rstrip())
+    if lines:
+        lines[0] = lines[0].lstrip()
+    return "\n".join(lines)
