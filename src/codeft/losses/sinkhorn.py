@@ -151,7 +151,7 @@ class _Divergence(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, y: Tensor, a: Tensor, b: Tensor, temperatures: Tensor, steps: Tensor
     ) -> Tensor:
-        """Go through the batch in groups; x [B, H, N, D], y [B, 1, M, D], a [B, 1, N], b [B, 1, M] -> [B, H]."""
+        """Go group by group; x [B, H, N, D], y [B, 1, M, D], a [B, 1, N], b [B, 1, M] -> [B, H]."""
         values, grad_x = x.new_zeros(x.shape[:2]), torch.zeros_like(x)
         grad_y = x.new_zeros(*x.shape[:2], *y.shape[2:])
         num_entries = _ENTRIES_A_GROUP.get(x.device.type, _ENTRIES_ON_DEVICE)
