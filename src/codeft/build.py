@@ -1,0 +1,129 @@
+"""From a config to the objects of a run: task, model, data, module, callbacks, trainer."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+
+from codeft.callbacks.random_state import RandomStateCallback
+from codeft.callbacks.timing import TimingCallback
+from codeft.config import instantiate
+from codeft.data.datamodule import CodeDataModule
+from codeft.models.base import AbstractCodeModel
+from codeft.module import FineTuneModule
+from codeft.run_folder import RunFolder
+from codeft.tasks.base import AbstractTask
+from codeft.types import CodeftError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is made of."""
+
+    task: AbstractTask
+    model: AbstractCodeModel
+    data: CodeDataModule
+    module: FineTuneModule
+    callbacks: list[pl.Callback]
+
+
+def build_parts(cfg: DictConfig) -> Parts:
+    """Build task, model, data, module and the method's callbacks, in this order.
+
+    Raises:
+        CodeftError: One of them refused its values.
+    """
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    task = instantiate(cfg.task)
+    model = instantiate(cfg.model)
+    data = instantiate(cfg.data, task=task, tokenizer=model.tokenizer)
+    optimizer = instantiate(cfg.optimizer)
+    scheduler = instantiate(cfg.scheduler) if cfg.scheduler else None
+    module = FineTuneModule(model=model, task=task, optimizer=optimizer, scheduler=scheduler)
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
+    check_lengths(task, model)
+    return Parts(task, model, data, module, callbacks)
+
+
+def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
+    """Check that the task's sources fit the model's positions.
+
+    Raises:
+        CodeftError: They don't.
+    """
+    limit = model.max_source_length
+    if limit is not None and task.max_source_length > limit:
+        raise CodeftError(
+            f"task.max_source_length={task.max_source_length} is more than the model's {limit} positions; "
+            f"set task.max_source_length={limit}"
+        )
+
+
+def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: list[pl.Callback], **values: Any) -> pl.Trainer:
+    """Build the trainer, its loggers writing into the run's folder.
+
+    Args:
+        cfg: The run's config.
+        folder: The run's folder.
+        callbacks: All of them.
+        values: Named settings of the trainer that replace the config's.
+    """
+    loggers = [instantiate(logger, save_dir=str(folder.path)) for logger in cfg.logger.values() if logger]
+    settings = {
+        "callbacks": callbacks,
+        "logger": loggers,
+        "default_root_dir": str(folder.path),
+        "precision": precision(cfg.trainer),
+        **values,
+    }
+    return instantiate(cfg.trainer, **settings)
+
+
+def precision(trainer: DictConfig) -> str:
+    """Return the trainer's precision; "auto" is bf16 on a GPU that has it, else fp32."""
+    if trainer.precision != "auto":
+        return trainer.precision
+    on_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:
+    """Return what every training run needs beside its method: checkpoints, random states, times, bars.
+
+    `best.ckpt` follows the task's metric. `last.ckpt` is written at each epoch's end and in between, by
+    steps or minutes: a monitored checkpoint's `save_last` isn't the latest epoch.
+    """
+    settings = cfg.checkpoint
+    best = ModelCheckpoint(
+        dirpath=folder.checkpoints,
+        filename=folder.best.stem,
+        monitor=f"val/{task.monitor}",
+        mode=task.mode,
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+    every_epoch = ModelCheckpoint(
+        dirpath=folder.checkpoints,
+        filename=folder.last.stem,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    in_between = ModelCheckpoint(
+        dirpath=folder.checkpoints,
+        filename=folder.last.stem,
+        every_n_train_steps=settings.every_n_steps,
+        train_time_interval=None if settings.every_n_steps else timedelta(minutes=settings.every_minutes),
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+    return [RandomStateCallback(), TimingCallback(), RichProgressBar(leave=True), best, every_epoch, in_between]

@@ -1,0 +1,1 @@
+"""The run's own housekeeping: what every run needs, whatever its task, model and method."""

@@ -1,0 +1,95 @@
+"""How long the parts of a run take."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class TimingCallback(pl.Callback):
+    """Times the training part of each epoch, validations and the whole fit, in seconds.
+
+    A resumed run's times go on where the checkpoint's ended; the epoch that was cut counts whole.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[float] = []
+        self.validations: list[float] = []
+        self._fit_before = 0.0
+        self._epoch_before = 0.0
+        self._fit_start: float | None = None
+        self._epoch_start: float | None = None
+        self._validation_start: float | None = None
+        self._validation_in_epoch = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock of the fit, and of an epoch that goes on in its middle."""
+        self._fit_start = self._epoch_start = time.perf_counter()
+        self._validation_in_epoch = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock of an epoch."""
+        self._epoch_start = time.perf_counter()
+        self._epoch_before = self._validation_in_epoch = 0.0
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock of a validation."""
+        self._validation_start = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Stop the clock of a validation."""
+        if self._validation_start is None or trainer.sanity_checking:
+            return
+        seconds = time.perf_counter() - self._validation_start
+        self.validations.append(seconds)
+        self._validation_in_epoch += seconds
+        self._validation_start = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Note the epoch's training seconds."""
+        self.epochs.append(self._epoch_seconds())
+        self._epoch_before, self._epoch_start = 0.0, time.perf_counter()
+        self._validation_in_epoch = 0.0
+
+    def _epoch_seconds(self) -> float:
+        running = 0.0 if self._epoch_start is None else time.perf_counter() - self._epoch_start
+        return self._epoch_before + running - self._validation_in_epoch
+
+    def _fit_seconds(self) -> float:
+        return self._fit_before + (0.0 if self._fit_start is None else time.perf_counter() - self._fit_start)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Stop the clock of the fit."""
+        self._fit_before, self._fit_start = self._fit_seconds(), None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the times so far."""
+        return {
+            "epochs": list(self.epochs),
+            "validations": list(self.validations),
+            "fit": self._fit_seconds(),
+            "epoch": self._epoch_seconds(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's times."""
+        self.epochs = list(state_dict["epochs"])
+        self.validations = list(state_dict["validations"])
+        self._fit_before, self._epoch_before = state_dict["fit"], state_dict["epoch"]
+
+    def summary(self) -> dict[str, float | None]:
+        """Return the times as `metrics.json` holds them.
+
+        `epoch_s` is the median of epochs 2 to n, or the only epoch's; `val_s` the median validation's.
+        """
+        later = self.epochs[1:] or self.epochs
+        return {
+            "epoch_s": statistics.median(later) if later else None,
+            "first_epoch_s": self.epochs[0] if self.epochs else None,
+            "val_s": statistics.median(self.validations) if self.validations else None,
+            "cache_s": 0.0,
+            "fit_s": self._fit_seconds(),
+        }

@@ -1,0 +1,51 @@
+"""Reading checkpoints that may be damaged or of another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codeft.types import CodeftError
+
+
+def check_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running anything in it.
+
+    Args:
+        path: A file that Lightning wrote.
+
+    Returns:
+        The checkpoint; its tensors are mapped, not read.
+
+    Raises:
+        CodeftError: The file isn't there, is damaged, or isn't a checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise CodeftError(f"expected a checkpoint at {path}, but there is none") from None
+    except Exception as error:  # torch raises many types on a damaged file
+        raise CodeftError(f"{path} is damaged or no checkpoint ({type(error).__name__}); use another one") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise CodeftError(f"{path} is no checkpoint of codeft's: it has no state_dict")
+    return checkpoint
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Load a checkpoint's weights, every one of them.
+
+    Raises:
+        CodeftError: The checkpoint is damaged, or of another model.
+    """
+    state = check_checkpoint(path)["state_dict"]
+    own = module.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    unknown = sorted(state.keys() - own.keys())
+    other = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
+    if missing or unknown or other:
+        groups = (("missing", missing), ("not in this model", unknown), ("of another shape", other))
+        told = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:3])} …)" for name, keys in groups if keys)
+        raise CodeftError(f"{path} is a checkpoint of another model: {told}")
+    module.load_state_dict(state)

@@ -1,0 +1,140 @@
+"""From a composed or stored config to objects."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from codeft.targets import check_targets
+from codeft.types import CodeftError
+
+METHOD_KEYS = ("k", "alpha")
+"""Keys at the top that people sweep over and that only some methods read."""
+
+log = logging.getLogger(__name__)
+
+
+def finish_config(cfg: DictConfig, hydra_config: DictConfig) -> None:
+    """Note what was chosen, and forget keys that no method reads.
+
+    Args:
+        cfg: The composed config; gets `choices` (task, model, method, data by name).
+        hydra_config: Hydra's own config of the job.
+    """
+    with open_dict(cfg):
+        cfg.choices = {group: chosen(group, hydra_config) for group in ("task", "model", "method", "data")}
+    for key in METHOD_KEYS:
+        if key in cfg and cfg[key] is not None and not _is_read(cfg, key):
+            log.warning("%s=%s has no effect: method=%s doesn't read it", key, cfg[key], cfg.choices.method)
+            cfg[key] = None
+
+
+def chosen(group: str, hydra_config: DictConfig) -> str | None:
+    """Return the name chosen for a config group; several are joined by "+", in alphabetical order.
+
+    Hydra's own record is None where a list was chosen, so the overrides are asked first.
+    """
+    for override in reversed(hydra_config.overrides.task):
+        name, _, value = override.partition("=")
+        if name == group:
+            return "+".join(sorted(re.findall(r"[\w.-]+", value))) or "full"
+    choice = hydra_config.runtime.choices.get(group)
+    return None if choice is None else str(choice)
+
+
+def _is_read(cfg: DictConfig, key: str) -> bool:
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    rest = {name: value for name, value in plain.items() if name != key}
+    return f"${{{key}}}" in repr(rest)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases, by which a small file unfolds into gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise CodeftError("a stored config holds no aliases")
+        return super().compose_node(parent, index)
+
+
+def load_config(path: Path, *, trusted: bool = False, trust_targets: Sequence[str] = ()) -> DictConfig:
+    """Read a stored config; nothing in it is interpolated.
+
+    Args:
+        path: A `config.yaml` that a run wrote.
+        trusted: Whether this very program just wrote the file.
+        trust_targets: Dotted names that the user vouches for.
+
+    Raises:
+        CodeftError: The file can't be read, isn't a config, or names what isn't allowed.
+    """
+    try:
+        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
+    except OSError as error:
+        raise CodeftError(f"expected a run's config at {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise CodeftError(f"{path} is no YAML file: {str(error).splitlines()[0]}") from None
+    if not isinstance(plain, dict):
+        raise CodeftError(f"{path} is no config: expected keys and values, found {type(plain).__name__}")
+    if not trusted:
+        check_targets(plain, trusted=frozenset(trust_targets))
+    return OmegaConf.create(_escape(plain))
+
+
+def _escape(node: Any) -> Any:
+    """Keep texts that look like interpolations as they are."""
+    if isinstance(node, dict):
+        return {key: _escape(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_escape(value) for value in node]
+    if isinstance(node, str):
+        return re.sub(r"(\\*)\$\{", lambda m: m.group(1) * 2 + r"\${", node)
+    return node
+
+
+def override_trainer(cfg: DictConfig, arguments: Sequence[str]) -> None:
+    """Apply `trainer.*` overrides to a stored config.
+
+    Raises:
+        CodeftError: An argument is something else.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    for argument in arguments:
+        if not re.match(r"\+{0,2}trainer\.[\w.]+=", argument):
+            raise CodeftError(f"only trainer.* can be changed when resuming, not {argument!r}")
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except HydraException as error:
+            raise CodeftError(f"can't read {argument!r}: {error}") from None
+        OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
+
+
+def instantiate(config: Any, **values: Any) -> Any:
+    """Build what a config describes; containers are plain, `values` are passed on by name.
+
+    Values are passed to the constructor itself: Hydra would turn a dataclass into a DictConfig.
+
+    Raises:
+        CodeftError: The constructor refused its values, with what it said.
+    """
+    import hydra.utils
+    from hydra.errors import InstantiationException
+
+    try:
+        if values:
+            return hydra.utils.instantiate(config, _convert_="all", _partial_=True)(**values)
+        return hydra.utils.instantiate(config, _convert_="all")
+    except (InstantiationException, TypeError) as error:
+        cause = error.__cause__
+        if isinstance(cause, CodeftError):
+            raise cause from None
+        raise CodeftError(f"can't build {config.get('_target_')}: {cause or error}") from error

@@ -1,0 +1,249 @@
+"""The one LightningDataModule: any task's rows, read, encoded and batched."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import Dataset
+
+from codeft.data.collate import Collator, Item
+from codeft.data.features import AbstractFeature
+from codeft.data.sampling import Key, LengthBucketSampler, ResumableDataLoader
+from codeft.data.sources import AbstractReader
+from codeft.progress import track
+from codeft.tasks.base import AbstractTask
+from codeft.types import CodeftError, Encoding, Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+_ENCODE_CHUNK = 512
+_SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ()}
+
+
+class EncodedDataset(Dataset[Item]):
+    """A split as encodings; indexed by (epoch, index), so that its randomness is a function of both.
+
+    Args:
+        examples: The split's examples.
+        encodings: One an example.
+        features: Each example's arrays by feature.
+        task: Draws what training sees of an example, where `augment` is set.
+        seed: Seeds that, together with epoch and index.
+        augment: Whether the task's `augment` applies.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        *,
+        encodings: Sequence[Encoding],
+        features: Sequence[dict[str, dict[str, np.ndarray]]],
+        task: AbstractTask,
+        seed: int,
+        augment: bool,
+    ) -> None:
+        self.examples = examples
+        self.encodings = encodings
+        self.features = features
+        self.task = task
+        self.seed = seed
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, key: Key) -> Item:
+        epoch, index = key
+        encoding = self.encodings[index]
+        if self.augment:
+            encoding = self.task.augment(encoding, np.random.default_rng((self.seed, epoch, index)))
+        return Item(index, encoding, self.features[index])
+
+    def lengths(self) -> np.ndarray:
+        """Return each example's sub-tokens, source and target together: int64 [N]."""
+        return np.array(
+            [len(e.input_ids) + (0 if e.labels is None else len(e.labels)) for e in self.encodings], dtype=np.int64
+        )
+
+
+class CodeDataModule(pl.LightningDataModule):
+    """Reads a task's rows, encodes them once and serves them in batches of similar length.
+
+    Args:
+        task: Reads and encodes rows.
+        tokenizer: The model's tokenizer.
+        reader: Yields the rows of a split.
+        features: What the method asks of an example, by name.
+        batch_size: Examples a training batch on each device; or
+        batch_tokens: source and target sub-tokens a training batch, padding included.
+        eval_batch_size: Examples a batch of validation, test and prediction.
+        input: Which field the model reads, "code" or "code_tokens".
+        on_bad_row: "error", or "skip" to leave a malformed row out and list it in the log.
+        pad_to_max: Pad every batch to the task's maximum lengths, as the published scripts do.
+        train_fraction: Share of the training rows to take, drawn by `seed`.
+        train_limit: Training rows at most, drawn by `seed`; None for all.
+        val_limit: Validation rows at most, the first ones; None for all.
+        test_limit: Test rows at most, the first ones; None for all.
+        num_workers: Processes that make batches; 0 makes them in the training process.
+        seed: Seeds order, fraction and augmentation.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: AbstractTask,
+        tokenizer: PreTrainedTokenizerBase,
+        reader: AbstractReader,
+        features: Mapping[str, AbstractFeature] | None = None,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        eval_batch_size: int = 32,
+        input: str = "code",
+        on_bad_row: str = "error",
+        pad_to_max: bool = False,
+        train_fraction: float = 1.0,
+        train_limit: int | None = None,
+        val_limit: int | None = None,
+        test_limit: int | None = None,
+        num_workers: int = 0,
+        seed: int = 1234,
+    ) -> None:
+        super().__init__()
+        if (batch_size is None) == (batch_tokens is None):
+            raise CodeftError("give one of data.batch_size (examples) and data.batch_tokens, not both or none")
+        if not 0 < train_fraction <= 1:
+            raise CodeftError(f"data.train_fraction must be above 0 and at most 1, not {train_fraction}")
+        if on_bad_row not in ("error", "skip"):
+            raise CodeftError(f"data.on_bad_row must be error or skip, not {on_bad_row!r}")
+        self.task = task
+        self.tokenizer = tokenizer
+        self.reader = reader
+        self.features = dict(features or {})
+        self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.eval_batch_size = eval_batch_size
+        self.input = input
+        self.on_bad_row = on_bad_row
+        self.pad_to_max = pad_to_max
+        self.train_fraction = train_fraction
+        self.limits = {"train": train_limit, "valid": val_limit, "test": test_limit}
+        self.num_workers = num_workers
+        self.seed = seed
+        self.datasets: dict[str, EncodedDataset] = {}
+        self.skipped: list[tuple[str, str]] = []
+
+    def setup(self, stage: str) -> None:
+        """Read and encode the splits of a stage, each once."""
+        for split in _SPLITS_OF_STAGE[stage]:
+            if split not in self.datasets:
+                self.datasets[split] = self.encode(self.read(split), augment=split == "train", name=split)
+
+    def read(self, split: str) -> list[Example]:
+        """Read a split's examples.
+
+        Raises:
+            CodeftError: A row is malformed and `on_bad_row` is "error", or no row is left.
+        """
+        examples: list[Example] = []
+        skipped_before = len(self.skipped)
+        num_rows = 0
+        for row in self.reader.rows(split, task=self.task.name, lang=self.task.lang):
+            num_rows += 1
+            try:
+                example = self.task.read(row.fields, where=row.where, input=self.input, labelled=True)
+            except CodeftError as error:
+                if self.on_bad_row == "error":
+                    raise CodeftError(f"{error} (data.on_bad_row=skip leaves such rows out)") from None
+                self.skipped.append((row.where, str(error)))
+                continue
+            if example is not None:
+                examples.append(example)
+        self.skipped += [(row.where, row.reason) for row in self.reader.skipped]
+        self.reader.skipped.clear()
+        for where, reason in self.skipped[skipped_before:]:
+            log.warning("skipped row %s: %s", where, reason)
+        if not examples:
+            asked = f" for lang={self.task.lang}" if self.task.lang else ""
+            raise CodeftError(f"the {split} split is empty{asked}: {num_rows} rows were read, none is left")
+        return self._limit(examples, split)
+
+    def _limit(self, examples: list[Example], split: str) -> list[Example]:
+        limit = self.limits[split] if self.limits[split] is not None else len(examples)
+        if split == "train":
+            limit = min(limit, max(1, round(self.train_fraction * len(examples))))
+            order = np.random.default_rng(self.seed).permutation(len(examples))[:limit]
+            return [examples[i] for i in sorted(order)]
+        return examples[:limit]
+
+    def encode(self, examples: Sequence[Example], *, augment: bool = False, name: str = "") -> EncodedDataset:
+        """Encode examples and compute their features."""
+        encodings: list[Encoding] = []
+        features: list[dict[str, dict[str, np.ndarray]]] = []
+        starts = range(0, len(examples), _ENCODE_CHUNK)
+        for start in track(starts, description=f"encoding {name}", quiet_below=8):
+            chunk = examples[start : start + _ENCODE_CHUNK]
+            encoded = self.task.encode(chunk, self.tokenizer)
+            encodings += encoded
+            for example, encoding in zip(chunk, encoded, strict=True):
+                features.append({key: f.compute(example, encoding) for key, f in self.features.items()})
+        truncated = sum(encoding.truncated for encoding in encodings)
+        langs = Counter(example.lang or "text" for example in examples)
+        log.info(
+            "%s: %d rows (%s), %d cut to the maximum length",
+            name or "input", len(examples), ", ".join(f"{n} {lang}" for lang, n in langs.most_common()), truncated,
+        )
+        return EncodedDataset(
+            examples, encodings=encodings, features=features, task=self.task, seed=self.seed, augment=augment
+        )
+
+    def loader(self, dataset: EncodedDataset, *, train: bool) -> ResumableDataLoader:
+        """Return the batches of a data set, this rank's share of them."""
+        trainer = self.trainer
+        sampler = LengthBucketSampler(
+            dataset.lengths(),
+            batch_size=self.batch_size if train else self.eval_batch_size,
+            batch_tokens=self.batch_tokens if train else None,
+            shuffle=train,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return ResumableDataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=Collator(self.tokenizer.pad_token_id, self.features, self._pad_to()),
+            num_workers=self.num_workers,
+            persistent_workers=False,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self.seed),  # else every epoch draws from the global state
+        )
+
+    def _pad_to(self) -> tuple[int, int] | None:
+        if not self.pad_to_max:
+            return None
+        return self.task.max_source_length, self.task.max_target_length
+
+    def train_dataloader(self) -> ResumableDataLoader:
+        """Return the training batches."""
+        return self.loader(self.datasets["train"], train=True)
+
+    def val_dataloader(self) -> ResumableDataLoader:
+        """Return the validation batches, the longest first."""
+        return self.loader(self.datasets["valid"], train=False)
+
+    def test_dataloader(self) -> ResumableDataLoader:
+        """Return the test batches, the longest first."""
+        return self.loader(self.datasets["test"], train=False)
+
+    def num_rows(self) -> dict[str, int]:
+        """Return the rows of each split read so far, and the rows left out."""
+        return {name: len(data) for name, data in self.datasets.items()} | {"skipped": len(self.skipped)}

@@ -1,0 +1,160 @@
+"""Batches of similar length, in an order that is a pure function of the seed and the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Sampler
+
+from codeft.types import CodeftError
+
+Key = tuple[int, int]
+"""(epoch, index): what the sampler hands to the data set, so that its randomness knows the epoch."""
+
+POOL_BATCHES = 50
+"""Batches' worth of examples that are sorted by length together."""
+
+
+class LengthBucketSampler(Sampler[list[Key]]):
+    """Yields batches of examples of similar length, so that little is spent on padding.
+
+    With `batch_size`, an epoch's random order is cut into pools of `POOL_BATCHES` batches, each pool is
+    sorted by length and cut into batches. With `batch_tokens`, the whole split is sorted by length with
+    random ties, so that the cuts, and with them the number of batches, are the same in every epoch. In
+    both cases the batches are then shuffled. Without `shuffle` the longest batches come first, so that
+    memory runs out at once or never.
+
+    Args:
+        lengths: int [N], sub-tokens of each example.
+        batch_size: Examples a batch.
+        batch_tokens: Sub-tokens a batch at most, padding included; one of the two must be given.
+        shuffle: Whether the order is random.
+        seed: Seeds the order, together with the epoch.
+        rank: This process's number.
+        world_size: Number of processes.
+
+    Raises:
+        CodeftError: Not exactly one of `batch_size` and `batch_tokens`, or one that's too small.
+    """
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        *,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if (batch_size is None) == (batch_tokens is None):
+            raise CodeftError("give one of data.batch_size (examples) and data.batch_tokens, not both or none")
+        if batch_size is not None and batch_size < 1:
+            raise CodeftError(f"data.batch_size must be at least 1, not {batch_size}")
+        longest = int(lengths.max(initial=0))
+        if batch_tokens is not None and batch_tokens < longest:
+            raise CodeftError(
+                f"data.batch_tokens={batch_tokens} doesn't hold the longest example of {longest} sub-tokens"
+            )
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.skip = 0
+        self.sampler = self  # Lightning calls set_epoch on a batch sampler's `sampler` only
+        self._num_batches = len(self._rank_batches(0))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration yields."""
+        self.epoch = epoch
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Return all ranks' batches of an epoch, each an array of indices."""
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.batch_tokens is not None:
+            batches = self._cut_by_tokens(rng)
+        elif self.shuffle:
+            batches = self._cut_pools(rng)
+        else:
+            order = np.argsort(-self.lengths, kind="stable")
+            batches = _chunks(order, self.batch_size or 1)
+        if self.shuffle:
+            batches = [batches[i] for i in rng.permutation(len(batches))]
+        return batches
+
+    def _cut_pools(self, rng: np.random.Generator) -> list[np.ndarray]:
+        assert self.batch_size is not None
+        order = rng.permutation(len(self.lengths))
+        batches = []
+        for pool in _chunks(order, self.batch_size * POOL_BATCHES):
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            batches += _chunks(pool, self.batch_size)
+        return batches
+
+    def _cut_by_tokens(self, rng: np.random.Generator) -> list[np.ndarray]:
+        assert self.batch_tokens is not None
+        ties = rng.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
+        order = np.lexsort((ties, -self.lengths))
+        batches, start = [], 0
+        while start < len(order):  # sorted downwards, so a batch's first example is its longest
+            size = max(1, self.batch_tokens // max(1, int(self.lengths[order[start]])))
+            batches.append(order[start : start + size])
+            start += size
+        return batches
+
+    def _rank_batches(self, epoch: int) -> list[np.ndarray]:
+        batches = self.batches(epoch)
+        if self.shuffle and batches:  # training steps wait for one another, so each rank needs as many
+            missing = -len(batches) % self.world_size
+            batches = batches + [batches[i % len(batches)] for i in range(missing)]
+        return batches[self.rank :: self.world_size]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        skip, self.skip = self.skip, 0
+        for batch in self._rank_batches(self.epoch)[skip:]:
+            yield [(self.epoch, int(index)) for index in batch]
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+
+def _chunks(array: np.ndarray, size: int) -> list[np.ndarray]:
+    return [array[i : i + size] for i in range(0, len(array), size)]
+
+
+class ResumableDataLoader(DataLoader[Any]):
+    """A loader over a `LengthBucketSampler` that goes on in mid-epoch.
+
+    Lightning saves and restores its state by itself. Counted are the batches handed out, not those that
+    workers prefetched. The state of a finished epoch means the beginning of the next one.
+    """
+
+    batch_sampler: LengthBucketSampler
+    _consumed = 0
+    _restored = False
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._restored:
+            self._consumed = 0
+        self._restored = False
+        self.batch_sampler.skip = self._consumed
+        for batch in super().__iter__():
+            self._consumed += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch and the number of its batches that were handed out."""
+        return {"epoch": self.batch_sampler.epoch, "consumed": self._consumed}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Have the next iteration go on behind the batches that the state counts."""
+        finished = state["consumed"] >= len(self.batch_sampler)
+        self._consumed = 0 if finished else state["consumed"]
+        self._restored = True

@@ -1,0 +1,262 @@
+"""Where rows come from: the embedded sample, the published data sets, a user's own folder.
+
+A reader turns (split, task, language) into rows; what a row means is the task's affair.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from codeft.data.jsonl import Row, SkippedRows, read_rows
+from codeft.data.mining import mine_functions
+from codeft.syntax import LANGUAGES, canonical_language
+from codeft.types import CodeftError
+
+SPLITS = ("train", "valid", "test")
+CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
+
+
+class AbstractReader(ABC):
+    """Reads the rows of one data set.
+
+    Args:
+        on_bad_row: "error" stops at the first malformed row, "skip" leaves it out.
+
+    Attributes:
+        skipped: The rows left out so far, each with its place and the reason.
+    """
+
+    def __init__(self, *, on_bad_row: str = "error") -> None:
+        if on_bad_row not in ("error", "skip"):
+            raise CodeftError(f"data.on_bad_row must be error or skip, not {on_bad_row!r}")
+        self.on_bad_row = on_bad_row
+        self.skipped: SkippedRows = []
+
+    @abstractmethod
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
+        """Yield a split's rows.
+
+        Args:
+            split: "train", "valid" or "test".
+            task: The task's name.
+            lang: The language or language pair asked for; None for all there are.
+
+        Raises:
+            CodeftError: The split's files aren't there or can't be read.
+        """
+
+    def _read(self, paths: Sequence[Path]) -> Iterator[Row]:
+        for path in paths:
+            yield from read_rows(path, on_bad_row=self.on_bad_row, skipped=self.skipped)
+
+
+class SampleReader(AbstractReader):
+    """The small real data set that comes with codeft; see its THIRD_PARTY.md for origins and licences."""
+
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:  # noqa: ARG002
+        """Yield the embedded rows of a task's split."""
+        folder = Path(str(resources.files("codeft") / "assets" / "sample"))
+        path = folder / task / f"{split}.jsonl.gz"
+        if not path.is_file():
+            there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+            raise CodeftError(f"data=sample has nothing for task={task}; it has {there}")
+        yield from self._read([path])
+
+
+class LocalReader(AbstractReader):
+    """A user's own data: a folder with train, valid and test files, or a source tree to mine.
+
+    Args:
+        dir: Folder with `train.jsonl`, `valid.jsonl` and `test.jsonl` (`.gz` allowed).
+        source: A source tree instead; its functions are mined, and each file belongs to one split.
+        on_bad_row: See `AbstractReader`.
+    """
+
+    def __init__(
+        self, *, dir: str | os.PathLike[str] | None = None, source: str | os.PathLike[str] | None = None,
+        on_bad_row: str = "error",
+    ) -> None:
+        super().__init__(on_bad_row=on_bad_row)
+        if (dir is None) == (source is None):
+            raise CodeftError(
+                "data=local needs one of data.dir=<folder with train.jsonl, valid.jsonl, test.jsonl> "
+                "and data.source=<source tree to mine>"
+            )
+        self.dir = None if dir is None else Path(dir)
+        self.source = None if source is None else Path(source)
+
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:  # noqa: ARG002
+        """Yield a split's rows of the folder, or of the mined tree."""
+        if self.dir is not None:
+            yield from self._read([split_file(existing_folder(self.dir), split)])
+            return
+        assert self.source is not None
+        for fields in mine_functions(existing_folder(self.source)):
+            if fields["partition"] == split:
+                yield Row(f"{fields['path']}:{fields['start_line']}", fields)
+
+
+class CodeXGLUEReader(AbstractReader):
+    """CodeXGLUE in its published file layout, or from the hub.
+
+    Args:
+        dir: Folder in the published layout: `<language>/train.jsonl` for summarization (or the language's
+            folder itself), `train.java-cs.txt.java` and `.cs` for translation. None asks the hub.
+        on_bad_row: See `AbstractReader`.
+    """
+
+    HUB = {"summarization": "google/code_x_glue_ct_code_to_text", "translation": "google/code_x_glue_cc_code_to_code_trans"}
+
+    def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
+        super().__init__(on_bad_row=on_bad_row)
+        self.dir = None if dir is None else Path(dir)
+
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
+        """Yield the rows of a task's split."""
+        if task not in self.HUB:
+            raise CodeftError(f"data=codexglue has {', '.join(self.HUB)}, not task={task}")
+        if self.dir is None:
+            names = _languages(lang, CODESEARCHNET_LANGUAGES) if task == "summarization" else [None]
+            for name in names:
+                yield from hub_rows(self.HUB[task], name, split)
+        elif task == "translation":
+            folder = existing_folder(self.dir)
+            yield from parallel_rows(folder / f"{split}.java-cs.txt.java", folder / f"{split}.java-cs.txt.cs")
+        else:
+            yield from self._read(_language_files(existing_folder(self.dir), split, lang, "{lang}/{split}.jsonl"))
+
+
+class CodeSearchNetReader(AbstractReader):
+    """CodeSearchNet in its published file layout, or from the hub.
+
+    Args:
+        dir: Folder that holds `<language>/final/jsonl/<split>/*.jsonl.gz`; None asks the hub.
+        on_bad_row: See `AbstractReader`.
+    """
+
+    HUB = "code-search-net/code_search_net"
+
+    def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
+        super().__init__(on_bad_row=on_bad_row)
+        self.dir = None if dir is None else Path(dir)
+
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
+        """Yield the rows of a split."""
+        if task == "translation":
+            raise CodeftError("data=codesearchnet has no parallel code; take data=codexglue for task=translation")
+        if self.dir is None:
+            for name in _languages(lang, CODESEARCHNET_LANGUAGES):
+                for row in hub_rows(self.HUB, name, split):
+                    yield Row(row.where, _plain_names(row.fields))
+        else:
+            layout = "{lang}/final/jsonl/{split}/*.jsonl.gz"
+            yield from self._read(_language_files(existing_folder(self.dir), split, lang, layout))
+
+
+def existing_folder(path: Path) -> Path:
+    """Return `path` if it is a folder.
+
+    Raises:
+        CodeftError: It isn't.
+    """
+    if not path.is_dir():
+        raise CodeftError(f"expected a folder, but {str(path)!r} " + ("is a file" if path.exists() else "doesn't exist"))
+    return path
+
+
+def split_file(folder: Path, split: str) -> Path:
+    """Return the file of a split in a folder.
+
+    Raises:
+        CodeftError: There is none.
+    """
+    names = [split, "validation", "dev"] if split == "valid" else [split]
+    for name in names:
+        for suffix in _SUFFIXES:
+            if (folder / f"{name}{suffix}").is_file():
+                return folder / f"{name}{suffix}"
+    there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
+    raise CodeftError(f"expected {split}.jsonl in {str(folder)!r}, which holds {there}")
+
+
+def parallel_rows(source: Path, target: Path) -> Iterator[Row]:
+    """Yield a row for each pair of lines of two files, under the files' suffixes.
+
+    Raises:
+        CodeftError: A file isn't there, isn't UTF-8, or has fewer lines than the other.
+    """
+    sides = []
+    for path in (source, target):
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except OSError as error:
+            raise CodeftError(f"expected a text file {str(path)!r}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            line = path.read_bytes()[: error.start].count(b"\n") + 1
+            raise CodeftError(f"{path}:{line}: expected UTF-8 text ({error.reason})") from None
+        sides.append(text.removesuffix("\n").split("\n") if text else [])
+    if len(sides[0]) != len(sides[1]):
+        raise CodeftError(
+            f"expected as many lines in {str(source)!r} as in {str(target)!r}, "
+            f"but they have {len(sides[0])} and {len(sides[1])}"
+        )
+    for i, (a, b) in enumerate(zip(*sides, strict=True)):
+        fields = {"id": str(i), source.suffix[1:]: a.rstrip("\r"), target.suffix[1:]: b.rstrip("\r")}
+        yield Row(f"{source}:{i + 1}", fields)
+
+
+def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
+    """Yield the rows of a hub data set's split.
+
+    Raises:
+        CodeftError: The `datasets` package isn't installed, or the hub can't be reached.
+    """
+    advice = "download its files elsewhere and give their folder: data.dir=/path/to/folder"
+    try:
+        import datasets  # an optional and slow import
+    except ImportError:
+        raise CodeftError(f"reading {name} from the hub needs: pip install 'codeft[hub]'; or {advice}") from None
+    split = "validation" if split == "valid" else split
+    try:
+        rows = datasets.load_dataset(name, config, split=split)
+    except Exception as error:  # the hub client raises many unrelated types
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CodeftError(f"the hub's data set {name} can't be had ({reason[0]}); {advice}") from error
+    for i, fields in enumerate(rows):
+        yield Row(f"{name}/{config or ''}/{split}:{i + 1}", dict(fields))
+
+
+def _languages(lang: str | None, known: Sequence[str]) -> list[str]:
+    if lang is None:
+        return list(known)
+    if canonical_language(lang) not in known:
+        raise CodeftError(f"this data set has {', '.join(known)}, not lang={lang}")
+    return [canonical_language(lang)]
+
+
+def _language_files(folder: Path, split: str, lang: str | None, layout: str) -> list[Path]:
+    """Return a split's files of one language or all, in a published layout or flat in the folder."""
+    found: list[Path] = []
+    for name in LANGUAGES if lang is None else [canonical_language(lang)]:
+        found += sorted(folder.glob(layout.format(lang=name, split=split)))
+    return found or [split_file(folder, split)]
+
+
+def _plain_names(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the hub's CodeSearchNet fields under the names of its files."""
+    names = {
+        "repository_name": "repo",
+        "func_path_in_repository": "path",
+        "func_code_string": "code",
+        "func_code_tokens": "code_tokens",
+        "func_documentation_string": "docstring",
+        "func_documentation_tokens": "docstring_tokens",
+        "func_code_url": "url",
+    }
+    return {names.get(key, key): value for key, value in fields.items()}

@@ -1,0 +1,145 @@
+"""What `train` does: fit and test, or a dry run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
+
+from codeft.allocator import keep_freed_memory
+from codeft.build import Parts, build_parts, build_trainer, run_callbacks
+from codeft.callbacks.timing import TimingCallback
+from codeft.checkpoints import check_checkpoint
+from codeft.cli import RANK_CONFIG
+from codeft.run_folder import RunFolder
+from codeft.summary import describe_run, print_dry_run, print_summary, test_rows
+from codeft.types import Batch, CodeftError
+
+log = logging.getLogger(__name__)
+
+
+def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """Fit, restore the best checkpoint by the task's own metric, test, and write everything.
+
+    Args:
+        cfg: The run's config; `resume` names the checkpoint to go on from.
+        run_dir: The run's folder.
+
+    Returns:
+        What `metrics.json` holds.
+    """
+    keep_freed_memory()
+    folder = RunFolder(run_dir)
+    parts = build_parts(cfg)
+    folder.prepare(num_parameters=parts.model.num_parameters()[0])
+    if cfg.resume:
+        check_checkpoint(Path(cfg.resume))
+    callbacks = [*parts.callbacks, *run_callbacks(cfg, folder, parts.task)]
+    if cfg.patience is not None:
+        callbacks.append(EarlyStopping(f"val/{parts.task.monitor}", mode=parts.task.mode, patience=cfg.patience))
+    trainer = build_trainer(cfg, folder, callbacks)
+    if trainer.is_global_zero:
+        folder.write_config(cfg)
+        parts.model.tokenizer.save_pretrained(str(folder.tokenizer))
+        os.environ[RANK_CONFIG] = str(folder.config)
+    try:
+        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=cfg.resume, weights_only=True)
+        metrics = _test(cfg, folder, parts, trainer)
+    finally:
+        os.environ.pop(RANK_CONFIG, None)
+    return metrics
+
+
+def _test(cfg: DictConfig, folder: RunFolder, parts: Parts, trainer: pl.Trainer) -> dict[str, Any]:
+    timing = next(c for c in trainer.callbacks if isinstance(c, TimingCallback))  # type: ignore[attr-defined]
+    validation = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
+    params = parts.model.num_parameters()
+    if not folder.best.is_file():
+        raise CodeftError(f"no checkpoint was written to {folder.checkpoints}; did training run an epoch?")
+    trainer.test(parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False)
+    metrics = describe_run(cfg, parts, params=params, times=timing.summary(), scores=dict(trainer.callback_metrics))
+    metrics["last_validation"] = {name.partition("/")[2]: value for name, value in validation.items()}
+    if trainer.is_global_zero:
+        rows = test_rows(parts)
+        folder.write_predictions(rows)
+        folder.write_metrics(metrics)
+        print_summary(metrics, rows, folder)
+    return metrics
+
+
+class _StepTimer(pl.Callback):
+    """Notes each training step's seconds and sub-tokens."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, int]] = []
+        self._start = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.steps.append((time.perf_counter() - self._start, batch["input_ids"].numel() + batch["labels"].numel()))
+
+
+def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """Build everything, run the longest batches, and say what the run would need; nothing is trained.
+
+    Returns:
+        What `metrics.json` holds: parameters, the longest batch's memory and an estimate of the time.
+    """
+    keep_freed_memory()
+    folder = RunFolder(run_dir)
+    parts = build_parts(cfg)
+    folder.prepare(num_parameters=parts.model.num_parameters()[0])
+    parts.data.longest_first = True
+    timer = _StepTimer()
+    trainer = build_trainer(
+        cfg,
+        folder,
+        [*parts.callbacks, timer, RichProgressBar()],
+        logger=False,
+        enable_checkpointing=False,
+        max_epochs=1,
+        limit_train_batches=2,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        accumulate_grad_batches=1,
+    )
+    trainer.fit(parts.module, datamodule=parts.data)
+    seconds, tokens = timer.steps[-1]  # the first step also pays for warming up
+    total = int(parts.data.datasets["train"].lengths().sum())
+    metrics = describe_run(cfg, parts, params=parts.model.num_parameters(), times={}, scores={})
+    metrics["dry_run"] = {
+        "longest_batch_tokens": tokens,
+        "longest_batch_memory_bytes": _peak_memory(),
+        "longest_batch_s": seconds,
+        "estimated_epoch_s": seconds / tokens * total,
+        "estimated_fit_s": seconds / tokens * total * cfg.trainer.max_epochs,
+    }
+    if trainer.is_global_zero:
+        folder.write_metrics(metrics)
+        print_dry_run(metrics, folder)
+    return metrics
+
+
+def _peak_memory() -> int:
+    """Return the highest memory so far in bytes: the GPU's where there is one, else this process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

@@ -1,0 +1,93 @@
+"""Telly-K: the bottom K layers stay as they were pre-trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytorch_lightning as pl
+from torch import nn
+
+from codeft.types import CodeftError
+
+
+class LayerFreezeCallback(pl.Callback):
+    """Freezes the embeddings and the bottom K encoder layers.
+
+    K = 0 freezes the embeddings (and the pooler), K = k also the bottom k encoder layers, "base" nothing.
+    A weight tied to the embeddings freezes with them. Frozen layers run in eval mode, so without dropout.
+
+    Source: Shi et al. 2023 (arXiv 2304.05216), section 5. Its code leaves frozen layers' dropout on;
+    `reference` does so too.
+
+    Args:
+        k: "base", or 0 to the number of encoder layers.
+        decoder_k: Bottom decoder layers to freeze as well; 0 leaves the decoder trainable.
+        untie_output: Give the output layer and the decoder's embeddings trainable copies of their own.
+        reference: Keep frozen layers in training mode.
+
+    Raises:
+        CodeftError: `k` or `decoder_k` is missing or outside its range (at `setup`, where it is known).
+    """
+
+    def __init__(
+        self,
+        *,
+        k: int | str | None,
+        decoder_k: int = 0,
+        untie_output: bool = False,
+        reference: bool = False,
+    ) -> None:
+        self.k = k
+        self.decoder_k = decoder_k
+        self.untie_output = untie_output
+        self.reference = reference
+        self._frozen: list[nn.Module] = []
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Untie at every stage, for the checkpoint's sake; freeze for fit only."""
+        model = pl_module.model
+        k = check_k(self.k, num_layers=len(model.blocks()))
+        decoder_layers = len(model.decoder_blocks())
+        if not (isinstance(self.decoder_k, int) and 0 <= self.decoder_k <= decoder_layers):
+            raise CodeftError(f"decoder_k must be from 0 to {decoder_layers} for this model, not {self.decoder_k!r}")
+        if self.untie_output:
+            model.untie_output()
+        if stage != "fit":
+            return
+        frozen = list(model.decoder_blocks()[: self.decoder_k])
+        if k is not None:
+            frozen += [*model.embeddings(), *model.blocks()[:k]]
+        self._frozen = frozen
+        for parameter in _parameters(frozen):
+            parameter.requires_grad_(False)
+        if not self.reference:
+            for module in frozen:
+                module.eval()
+
+
+def check_k(k: int | str | None, *, num_layers: int) -> int | None:
+    """Return K as a number, None for "base".
+
+    Args:
+        k: As the user typed it.
+        num_layers: The encoder's layers.
+
+    Raises:
+        CodeftError: `k` is missing or outside base, 0 … `num_layers`.
+
+    >>> check_k(6, num_layers=12), check_k("base", num_layers=12)
+    (6, None)
+    """
+    expected = f"k must be base or a whole number from 0 to {num_layers} (this model's encoder layers)"
+    if k is None:
+        raise CodeftError(f"method=telly needs k: {expected}; for instance k={num_layers // 2}")
+    if k == "base":
+        return None
+    if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= num_layers:
+        raise CodeftError(f"{expected}, not {k!r}")
+    return k
+
+
+def _parameters(modules: Iterable[nn.Module]) -> Iterable[nn.Parameter]:
+    for module in modules:
+        yield from module.parameters()

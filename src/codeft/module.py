@@ -1,0 +1,168 @@
+"""The training step, the validation step and the optimizer of every task, model and method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from codeft.losses.base import AbstractLossTerm
+from codeft.models.base import AbstractCodeModel
+from codeft.tasks.base import AbstractTask
+from codeft.types import IGNORED_LABEL, Batch, CodeftError, Example
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model said of one example; `index` is its position in the split."""
+
+    index: int
+    text: str
+
+
+class NonFiniteLossError(CodeftError):
+    """The loss became NaN or infinite."""
+
+
+class FineTuneModule(pl.LightningModule):
+    """Fine-tunes one model on one task; methods add to `loss_terms` or freeze parts of `model`.
+
+    Args:
+        model: Put into training mode here, for `from_pretrained` hands out models in eval mode.
+        task: Gives loss, predictions and metrics.
+        optimizer: Makes the optimizer from parameter groups.
+        scheduler: Makes the schedule from the optimizer and `num_training_steps`; None keeps the
+            learning rate constant.
+
+    Attributes:
+        loss_terms: What methods add to the loss in training, by name.
+        predictions: All ranks' predictions of the last validation or test, ordered by index.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: AbstractCodeModel,
+        task: AbstractTask,
+        optimizer: Callable[..., Optimizer] | None = None,
+        scheduler: Callable[..., LRScheduler] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model.train()
+        self.task = task
+        self.loss_terms: nn.ModuleDict = nn.ModuleDict()
+        self.metrics = nn.ModuleDict(task.metrics())
+        self.eval_loss = MeanMetric()
+        self.predictions: list[Prediction] = []
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Return the task's loss plus each term's, weighted."""
+        output = self.model(batch)
+        loss = task_loss = self.task.loss(output, batch)
+        size = len(batch["index"])
+        for name, term in self.loss_terms.items():
+            assert isinstance(term, AbstractLossTerm)
+            value = term(output, batch)
+            loss = loss + term.weight * value
+            self.log(f"train/{name}_loss", value.detach(), on_step=True, on_epoch=True, batch_size=size)
+        if not torch.isfinite(loss.detach()):
+            raise NonFiniteLossError(self._explain_non_finite(float(task_loss)))
+        if self.loss_terms:
+            self.log("train/task_loss", task_loss.detach(), on_step=True, on_epoch=True, batch_size=size)
+        self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
+        return loss
+
+    def _explain_non_finite(self, task_loss: float) -> str:
+        checkpoints = [c for c in self.trainer.checkpoint_callbacks if getattr(c, "best_model_path", "")]
+        good = checkpoints[-1].best_model_path if checkpoints else "none yet"  # type: ignore[attr-defined]
+        return (
+            f"the loss at step {self.global_step} of epoch {self.current_epoch} isn't finite (the task's is "
+            f"{task_loss}); last good checkpoint: {good}. Try a lower optimizer.lr, or trainer.precision=32-true"
+        )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Predict and update the metrics."""
+        self._evaluate(batch, self._examples(self.trainer.val_dataloaders))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Predict and update the metrics."""
+        self._evaluate(batch, self._examples(self.trainer.test_dataloaders))
+
+    @staticmethod
+    def _examples(loader: Any) -> list[Example]:
+        return loader.dataset.examples
+
+    def _evaluate(self, batch: Batch, examples: list[Example]) -> None:
+        loss = self.task.loss(self.model(batch), batch)
+        self.eval_loss.update(loss, (batch["labels"] != IGNORED_LABEL).sum())
+        if not self.metrics:
+            return
+        texts = self.task.predict(self.model, batch)
+        indices = batch["index"].tolist()
+        references = [examples[i].target or "" for i in indices]
+        for metric in self.metrics.values():
+            metric.update(texts, references)
+        self.predictions += [Prediction(i, text) for i, text in zip(indices, texts, strict=True)]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch's predictions."""
+        self.predictions = []
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/<metric>`, over all ranks."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log `test/<metric>`, over all ranks."""
+        self._finish("test")
+
+    def _finish(self, split: str) -> None:
+        self.log(f"{split}/loss", self.eval_loss.compute())
+        self.eval_loss.reset()
+        for name, metric in self.metrics.items():
+            self.log(f"{split}/{name}", metric.compute().float(), prog_bar=name == self.task.monitor)
+            metric.reset()
+        self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
+
+    def _of_all_ranks(self, predictions: list[Prediction]) -> list[Prediction]:
+        if self.trainer.world_size == 1:
+            return predictions
+        gathered: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(gathered, predictions)
+        return [prediction for part in gathered for prediction in part]
+
+    def configure_optimizers(self) -> Any:
+        """Group the trainable parameters: with weight decay, without, and each loss term's own.
+
+        Raises:
+            CodeftError: Nothing is left to train.
+        """
+        assert self._optimizer is not None, "training needs an optimizer"
+        trainable = [p for _, p in self.model.trainable_parameters()]
+        if not trainable:
+            raise CodeftError("every parameter of the model is frozen; lower k, or leave decoder_k away")
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in trainable if p.ndim > 1]},
+            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},  # biases and norms
+        ]
+        for term in self.loss_terms.values():
+            group: dict[str, Any] = {"params": list(term.parameters()), "weight_decay": 0.0}
+            if term.learning_rate is not None:
+                group["lr"] = term.learning_rate
+            groups.append(group)
+        optimizer = self._optimizer([group for group in groups if group["params"]])
+        if self._scheduler is None:
+            return optimizer
+        schedule = self._scheduler(optimizer, num_training_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

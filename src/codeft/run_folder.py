@@ -1,0 +1,108 @@
+"""A run's folder: where each of its files lies, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codeft.data.jsonl import write_rows
+from codeft.types import CodeftError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_BYTES_A_PARAMETER = 12
+"""A checkpoint holds a parameter and Adam's two moments, in float32."""
+
+_CHECKPOINTS_AT_ONCE = 3
+"""The best, the last, and the one that is being written."""
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: The folder.
+
+    Attributes:
+        path: The folder.
+        config: The resolved config.
+        metrics: Scores, parameters, times.
+        predictions: One row a test example.
+        best: The checkpoint with the best validation score.
+        last: The latest checkpoint, to resume from.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.json"
+        self.predictions = path / "predictions.jsonl"
+        self.tokenizer = path / "tokenizer"
+        self.checkpoints = path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+
+    def load_config(self, *, trust_targets: Sequence[str] = ()) -> DictConfig:
+        """Read the stored config.
+
+        Raises:
+            CodeftError: The folder isn't a run's, or its config isn't to be trusted.
+        """
+        from codeft.config import load_config
+
+        if not self.path.is_dir():
+            raise CodeftError(f"expected a run's folder, but {str(self.path)!r} isn't one")
+        return load_config(self.config, trust_targets=trust_targets)
+
+    def prepare(self, *, num_parameters: int) -> None:
+        """Check, before training, that the folder can be written and holds what will come.
+
+        Args:
+            num_parameters: Of the model; they decide the checkpoints' size.
+
+        Raises:
+            CodeftError: The folder can't be written, or its disk is too full.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".probe"
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise CodeftError(f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir=") from None
+        needed = num_parameters * _BYTES_A_PARAMETER * _CHECKPOINTS_AT_ONCE
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise CodeftError(
+                f"the checkpoints need {needed / 1e9:.1f} GB, but {str(self.path)!r} has {free / 1e9:.1f} GB free; "
+                "make room, or set hydra.run.dir="
+            )
+
+    def write_config(self, cfg: DictConfig) -> None:
+        """Store the resolved config."""
+        from omegaconf import OmegaConf
+
+        write_text(self.config, OmegaConf.to_yaml(cfg, resolve=True))
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Store the scores."""
+        write_text(self.metrics, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+
+    def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Store a row for each test example."""
+        write_rows(self.predictions, rows)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,156 @@
+"""What a run says at its end: `metrics.json`, rows of predictions, and a table."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from codeft.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from codeft.build import Parts
+
+_PACKAGES = ("codeft", "torch", "pytorch-lightning", "transformers", "tokenizers", "tree-sitter", "sacrebleu")
+_SHOWN_PREDICTIONS = 3
+
+
+def describe_run(
+    cfg: DictConfig,
+    parts: Parts,
+    *,
+    params: tuple[int, int],
+    times: Mapping[str, float | None],
+    scores: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what `metrics.json` holds.
+
+    Args:
+        cfg: The run's config.
+        parts: The run's parts.
+        params: (total, trainable).
+        times: As `TimingCallback.summary` gives them.
+        scores: Logged values; those that begin with "test/" are kept.
+    """
+    test = {name.partition("/")[2]: float(value) for name, value in scores.items() if name.startswith("test/")}
+    names = {key: cfg.choices[key] for key in ("task", "model", "method", "data")}
+    described = {
+        **names,
+        "k": cfg.get("k"),
+        "alpha": cfg.get("alpha"),
+        "seed": cfg.seed,
+        "lang": parts.task.lang,
+        "params": {"total": params[0], "trainable": params[1]},
+        "test": test,
+        "signatures": {name: metric.signature for name, metric in parts.task.metrics().items() if name in test},
+        "baselines": parts.task.baselines(parts.data.datasets["test"].examples) if test else {},
+        "time": dict(times),
+        "rows": parts.data.num_rows(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    return described
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # a checkout on the path, not installed
+            found[package] = "unknown"
+    return found
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that codeft runs from; None where it was installed."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        inside = subprocess.run([*command[:3], "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if inside.returncode:
+            return None
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def test_rows(parts: Parts) -> list[dict[str, Any]]:
+    """Return the rows of `predictions.jsonl`, in the order of the test split."""
+    examples = parts.data.datasets["test"].examples
+    return [
+        {
+            "id": examples[p.index].id,
+            "source": examples[p.index].source,
+            "reference": examples[p.index].target,
+            "prediction": p.text,
+        }
+        for p in parts.module.predictions
+    ]
+
+
+def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], folder: RunFolder) -> None:
+    """Print scores with their signatures, parameters, times, where the files lie, and some predictions."""
+    console = Console()
+    console.print(scores_table(metrics))
+    facts = Table(show_header=False, box=None)
+    params, times = metrics["params"], metrics["time"]
+    facts.add_row("rows", ", ".join(f"{n:,} {name}" for name, n in metrics["rows"].items() if n))
+    facts.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
+    if times.get("epoch_s") is not None:
+        facts.add_row("time", f"{times['epoch_s']:.1f} s an epoch, {times['fit_s']:.0f} s in all")
+    facts.add_row("outputs", str(folder.path))
+    console.print(facts)
+    console.print(predictions_table(rows[:: max(1, len(rows) // _SHOWN_PREDICTIONS)][:_SHOWN_PREDICTIONS]))
+
+
+def scores_table(metrics: Mapping[str, Any]) -> Table:
+    """Return a table of scores, each with its signature."""
+    title = " ".join(str(metrics[key]) for key in ("task", "model", "method") if metrics.get(key))
+    table = Table(title=title, title_justify="left")
+    table.add_column("score")
+    table.add_column("test", justify="right")
+    table.add_column("signature", overflow="fold")
+    for name, value in metrics["test"].items():
+        table.add_row(name, f"{value:.2f}", metrics["signatures"].get(name, ""))
+    for name, value in metrics.get("baselines", {}).items():
+        table.add_row(name, f"{value:.2f}", "no model: a baseline", style="dim")
+    return table
+
+
+def predictions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table of predictions beside their references."""
+    table = Table(title="predictions", title_justify="left", show_lines=True)
+    for column in ("source", "reference", "prediction"):
+        table.add_column(column, overflow="fold", ratio=1)
+    for row in rows:
+        texts = (_head(row["source"], 5), _head(row["reference"] or "", 5), _head(row["prediction"], 5))
+        table.add_row(*(text.replace("[", r"\[") for text in texts))
+    return table
+
+
+def _head(text: str, lines: int) -> str:
+    kept = text.splitlines()[:lines]
+    return "\n".join(kept)[:400] + (" …" if len(kept) < len(text.splitlines()) or len(text) > 400 else "")
+
+
+def print_dry_run(metrics: Mapping[str, Any], folder: RunFolder) -> None:
+    """Print what a run would need."""
+    params, needs = metrics["params"], metrics["dry_run"]
+    table = Table(title=f"dry run: {metrics['task']} {metrics['model']} {metrics['method']}", show_header=False)
+    table.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
+    table.add_row("longest batch", f"{needs['longest_batch_tokens']:,} sub-tokens, {needs['longest_batch_s']:.2f} s")
+    table.add_row("peak memory", f"{needs['longest_batch_memory_bytes'] / 2**30:.2f} GiB")
+    table.add_row("estimate", f"{needs['estimated_epoch_s']:.0f} s an epoch, {needs['estimated_fit_s']:.0f} s at most")
+    table.add_row("", "training only: validation comes on top")
+    table.add_row("outputs", str(folder.path))
+    Console().print(table)

@@ -1,0 +1,81 @@
+"""What a stored config may name: an exact list, for a config may come from a stranger."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from codeft.types import CodeftError
+
+ALLOWED_TARGETS = frozenset(
+    {
+        "codeft.data.datamodule.CodeDataModule",
+        "codeft.data.sources.CodeSearchNetReader",
+        "codeft.data.sources.CodeXGLUEReader",
+        "codeft.data.sources.CorpusReader",
+        "codeft.data.sources.LocalReader",
+        "codeft.data.sources.SampleReader",
+        "codeft.data.tree_feature.TreeFeature",
+        "codeft.loggers.wandb_logger",
+        "codeft.methods.layer_freeze.LayerFreezeCallback",
+        "codeft.methods.structure_loss.SATStructureLossCallback",
+        "codeft.models.encoder.EncoderModel",
+        "codeft.models.encoder_decoder.EncoderDecoderModel",
+        "codeft.schedules.linear_with_warmup",
+        "codeft.tasks.span_corruption.SpanCorruptionTask",
+        "codeft.tasks.summarization.SummarizationTask",
+        "codeft.tasks.translation.TranslationTask",
+        "pytorch_lightning.Trainer",
+        "pytorch_lightning.callbacks.EarlyStopping",
+        "pytorch_lightning.callbacks.LearningRateMonitor",
+        "pytorch_lightning.loggers.CSVLogger",
+        "pytorch_lightning.loggers.TensorBoardLogger",
+        "pytorch_lightning.strategies.DDPStrategy",
+        "torch.optim.Adam",
+        "torch.optim.AdamW",
+        "torch.optim.SGD",
+    }
+)
+
+
+def check_targets(config: Any, *, trusted: frozenset[str] = frozenset()) -> None:
+    """Check every `_target_` in a plain config, and what it resolves to.
+
+    Args:
+        config: Nested dicts and lists.
+        trusted: Further dotted names that the user vouches for.
+
+    Raises:
+        CodeftError: A target isn't on the list, or names another thing than it says.
+    """
+    for target in _targets(config):
+        if not isinstance(target, str) or target not in ALLOWED_TARGETS | trusted:
+            raise CodeftError(
+                f"the stored config names {target!r}, which codeft doesn't run from a file. If it is your own "
+                f"class and you trust the file, say so: trust_targets=[{target}]"
+            )
+        if target not in trusted:
+            _check_resolved(target)
+
+
+def _targets(config: Any) -> Iterator[Any]:
+    """Yield the values of all `_target_` keys, without recursion."""
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if "_target_" in node:
+                yield node["_target_"]
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _check_resolved(target: str) -> None:
+    """Check that an allowed name still leads to a class or function of its own package."""
+    module, _, name = target.rpartition(".")
+    thing = getattr(importlib.import_module(module), name, None)
+    home = getattr(thing, "__module__", "")
+    if not callable(thing) or home.partition(".")[0] != target.partition(".")[0] or thing.__name__ != name:
+        raise CodeftError(f"{target} resolves to {thing!r}, which isn't what its name says")

@@ -1,0 +1,205 @@
+"""What every task offers to training, and what all text-generating tasks share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, ModelOutput
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+    from transformers import PreTrainedTokenizerBase
+
+    from codeft.models.base import AbstractCodeModel
+
+
+class AbstractTask(ABC):
+    """One code task: how its rows are read and encoded, its loss, its predictions and its scores.
+
+    Attributes:
+        name: As typed in `task=…` and written in `metrics.json`.
+        monitor: The metric that picks the best checkpoint.
+        mode: "max" where more of `monitor` is better.
+        lang: The language or language pair asked for; None for all.
+    """
+
+    name: ClassVar[str]
+    monitor: ClassVar[str]
+    mode: ClassVar[str] = "max"
+    lang: str | None
+
+    @abstractmethod
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
+        """Make an example of one row.
+
+        Args:
+            fields: The row's fields.
+            where: The row's file and line, for errors and as a fallback for its id.
+            input: "code" for the source text with its docstring cut out, "code_tokens" for the
+                published tokens joined by blanks.
+            labelled: Whether a target is needed.
+
+        Returns:
+            The example; None where the row is of another language than the task was asked for.
+
+        Raises:
+            CodeftError: A field is missing or of the wrong type.
+        """
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
+        """Turn examples into sub-tokens, cut to the task's maximum lengths."""
+
+    def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:  # noqa: ARG002
+        """Return what training sees of an example this time; by default the encoding itself.
+
+        Args:
+            encoding: As `encode` made it.
+            rng: Seeded by (seed, epoch, index), so that a resumed run draws the same.
+        """
+        return encoding
+
+    @abstractmethod
+    def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Return the scalar that training minimises."""
+
+    @abstractmethod
+    def predict(self, model: AbstractCodeModel, batch: Batch) -> list[str]:
+        """Return one prediction an example."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """Return new metrics by name; each takes `update(predictions, references)`."""
+
+    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:  # noqa: ARG002
+        """Return scores that need no model and stand beside the model's, by name."""
+        return {}
+
+
+class AbstractGenerationTask(AbstractTask):
+    """A task whose answer is text: teacher forcing in training, beam search for predictions.
+
+    Args:
+        max_source_length: Sub-tokens of the source at most, special tokens included.
+        max_target_length: Sub-tokens of the target at most, special tokens included.
+        num_beams: Beams in validation, test and prediction; 1 is greedy.
+        prefix: Text set before each source ("Summarize Python: "); no offset points into it.
+    """
+
+    def __init__(
+        self, *, max_source_length: int, max_target_length: int, num_beams: int, prefix: str = ""
+    ) -> None:
+        for key, value in (
+            ("max_source_length", max_source_length),
+            ("max_target_length", max_target_length),
+            ("num_beams", num_beams),
+        ):
+            if value < 1:
+                raise CodeftError(f"task.{key} must be at least 1, not {value}")
+        self.max_source_length = max_source_length
+        self.max_target_length = max_target_length
+        self.num_beams = num_beams
+        self.prefix = prefix
+
+    def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
+        """Turn examples into sub-tokens, cut to the task's maximum lengths."""
+        if not examples:
+            return []
+        sources = tokenizer(
+            [self.prefix + example.source for example in examples],
+            truncation=True,
+            max_length=self.max_source_length,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            return_attention_mask=False,
+            split_special_tokens=True,
+        )
+        targets = self._encode_targets(examples, tokenizer)
+        encodings = []
+        for i, labels in enumerate(targets):
+            input_ids = np.asarray(sources["input_ids"][i], dtype=np.int32)
+            offsets = np.asarray(sources["offset_mapping"][i], dtype=np.int32).reshape(-1, 2)
+            offsets = np.maximum(offsets - len(self.prefix), 0)
+            outside = np.asarray(sources["special_tokens_mask"][i], dtype=bool) | (offsets[:, 1] <= 0)
+            offsets[outside] = -1
+            truncated = len(input_ids) >= self.max_source_length and bool(
+                len(examples[i].source) > offsets[:, 1].max(initial=0)
+            )
+            truncated = truncated or (labels is not None and len(labels) >= self.max_target_length)
+            encodings.append(Encoding(input_ids, offsets, labels, truncated))
+        return encodings
+
+    def _encode_targets(
+        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+    ) -> list[np.ndarray | None]:
+        texts = [example.target for example in examples]
+        if any(text is None for text in texts):
+            return [None] * len(texts)
+        ids = tokenizer(
+            texts,
+            truncation=True,
+            max_length=self.max_target_length,
+            return_attention_mask=False,
+            split_special_tokens=True,
+        )["input_ids"]
+        return [np.asarray(row, dtype=np.int32) for row in ids]
+
+    def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy over the real label positions."""
+        assert output.logits is not None, "a generation task needs a model with a decoder"
+        return functional.cross_entropy(
+            output.logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORED_LABEL
+        )
+
+    def predict(self, model: AbstractCodeModel, batch: Batch) -> list[str]:
+        """Decode by beam search; the texts are stripped of surrounding white space."""
+        ids = model.generate(batch, max_length=self.max_target_length, num_beams=self.num_beams)
+        texts = model.tokenizer.batch_decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [text.strip() for text in texts]
+
+
+def text_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
+    """Return a row's text field, the first of `names` that the row has.
+
+    Args:
+        fields: The row.
+        names: The field's name and what else it may be called.
+        where: The row's file and line, for the error.
+
+    Raises:
+        CodeftError: The field is missing or isn't text.
+
+    >>> text_field({"source": "x = 1"}, "code", "source", where="rows.jsonl:1")
+    'x = 1'
+    """
+    name = next((name for name in names if name in fields), None)
+    if name is None:
+        wanted = " or ".join(f'"{name}"' for name in names)
+        raise CodeftError(f"{where}: expected a field {wanted}, but the row has {', '.join(fields) or 'none'}")
+    if not isinstance(fields[name], str):
+        raise CodeftError(f'{where}: expected "{name}" to be text, but it holds {type(fields[name]).__name__}')
+    return fields[name]
+
+
+def token_field(fields: Mapping[str, Any], name: str, *, where: str) -> str:
+    """Return a row's list of tokens, joined by blanks.
+
+    Raises:
+        CodeftError: The field is missing or isn't a list of texts.
+
+    >>> token_field({"code_tokens": ["x", "=", "1"]}, "code_tokens", where="rows.jsonl:1")
+    'x = 1'
+    """
+    value = fields.get(name)
+    if not isinstance(value, list) or not all(isinstance(token, str) for token in value):
+        found = type(value).__name__ if name in fields else "no such field"
+        raise CodeftError(f'{where}: expected "{name}" to be a list of texts, but found {found}')
+    return " ".join(value)
