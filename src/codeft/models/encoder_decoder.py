@@ -37,7 +37,7 @@ class EncoderDecoderModel(AbstractCodeModel):
         dropout: float | None = None,
         revision: str | None = None,
     ) -> None:
-        """Load or initialise the model; transformers leaves it in eval mode.
+        """Load or initialise the model; it begins in training mode, as any new module.
 
         Args:
             weights: Hub id, local folder, `asset:mini`, or `random` for new weights.
@@ -74,6 +74,7 @@ class EncoderDecoderModel(AbstractCodeModel):
         self._start_id = self._pad_id if start_id is None else start_id
         encoder: Any = self.network.encoder
         self._recorder = AttentionRecorder([block.layer[0].SelfAttention for block in encoder.block])
+        self.train()
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
+from tokenizers import processors
 from transformers import (
     AutoTokenizer,
     PretrainedConfig,
@@ -69,7 +70,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load a tokenizer that reads source text literally.
 
     Text that reads like a special token (`"</s>"` in a program) is encoded as plain characters and decoding
-    doesn't tidy blanks. `model_max_length` is lifted: whoever encodes cuts.
+    doesn't tidy blanks. `model_max_length` is lifted: whoever encodes cuts. A tokenizer that adds no special
+    tokens of its own is made to end each text with its end token, and to begin it with `<s>` if it has one.
 
     Args:
         folder: What `save_pretrained` wrote, or a bare byte-level vocabulary: one `*vocab.json` and one
@@ -94,10 +96,28 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise CodeftError(f"can't read the tokenizer in {folder}: {error}") from error
+    _frame_texts(tokenizer, folder)
     tokenizer.split_special_tokens = True
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.model_max_length = int(1e9)
     return tokenizer
+
+
+def _frame_texts(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    if tokenizer.eos_token is None or tokenizer.pad_token is None:
+        raise CodeftError(
+            f"the tokenizer in {folder} needs an eos_token and a pad_token: name them in its config"
+        )
+    if not tokenizer.is_fast:
+        raise CodeftError(f"the tokenizer in {folder} gives no character offsets: expected a tokenizer.json")
+    if tokenizer("")["input_ids"]:
+        return
+    start = [tokenizer.bos_token] if tokenizer.bos_token else []
+    template = " ".join([*start, "$A", tokenizer.eos_token])
+    ids = [(token, tokenizer.convert_tokens_to_ids(token)) for token in {*start, tokenizer.eos_token}]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=ids
+    )
 
 
 def build_config(config_class: type[Config], architecture: Mapping[str, ArchitectureValue]) -> Config:

@@ -1,0 +1,193 @@
+"""The RoBERTa family as an encoder (CodeBERT, GraphCodeBERT, RoBERTa) with a new decoder on top."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import RobertaConfig, RobertaForCausalLM, RobertaModel
+
+from codeft.models import loading
+from codeft.models.attention import AttentionRecorder
+from codeft.models.base import AbstractCodeModel
+from codeft.models.generation import search_beams, shift_right
+from codeft.types import Batch, CodeftError, ModelOutput
+
+log = logging.getLogger(__name__)
+
+IMPOSSIBLE = -1e4
+"""A logit that leaves no probability, and is finite in half precision too."""
+
+
+class EncoderModel(AbstractCodeModel):
+    """A pre-trained RoBERTa encoder and a randomly initialised transformer decoder.
+
+    Source: CodeBERT (arXiv 2002.08155) and GraphCodeBERT (arXiv 2009.08366), with the sequence-to-sequence
+    set-up of CodeXGLUE (arXiv 2102.04664): encoder and decoder share one embedding module (tokens,
+    positions, norm) and the output layer is tied to its tokens. Deviations: the decoder's layers are
+    RoBERTa's (GELU, the encoder's feed-forward width), and so is the output layer's head.
+
+    The decoder begins with the tokenizer's `<s>`. Labels that begin with it, too, are not asked to be
+    predicted: that position's logits are certain, and its loss is 0.
+
+    Attributes:
+        network: transformers' encoder-decoder.
+    """
+
+    max_source_length: int
+
+    def __init__(
+        self,
+        *,
+        weights: str,
+        architecture: Mapping[str, loading.ArchitectureValue] | None = None,
+        num_decoder_layers: int = 6,
+        tokenizer: str | None = None,
+        dropout: float | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """Load or initialise the encoder, and initialise the decoder; the model begins in training mode.
+
+        Args:
+            weights: Hub id, local folder, or `random` for a new encoder.
+            architecture: Dimensions (`RobertaConfig`'s names) of random weights; a checkpoint brings its own.
+            num_decoder_layers: Layers of the new decoder, at least 1.
+            tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
+            dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
+            revision: Commit, tag or branch of a hub id.
+
+        Raises:
+            CodeftError: The model or its tokenizer can't be found, read or put together.
+        """
+        super().__init__()
+        if num_decoder_layers < 1:
+            raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
+        overrides: dict[str, loading.ArchitectureValue] = {}
+        if dropout is not None:
+            overrides = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        if weights == loading.RANDOM:
+            folder = loading.find_folder(tokenizer or loading.MINI, revision=revision)
+            self.tokenizer = loading.load_tokenizer(folder)
+            overrides["pad_token_id"] = self.tokenizer.pad_token_id
+            config = loading.build_config(RobertaConfig, {**(architecture or {}), **overrides})
+            encoder = RobertaModel(config, add_pooling_layer=False)
+        else:
+            folder = loading.find_folder(weights, revision=revision)
+            self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
+            config = loading.load_config(RobertaConfig, folder, overrides=overrides)
+            encoder = _load_encoder(weights, config=config, revision=revision)
+        self.vocab_size = config.vocab_size
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        if self.tokenizer.pad_token_id != config.pad_token_id:
+            raise CodeftError(
+                f"{weights} pads with id {config.pad_token_id}, its tokenizer with {self.tokenizer.pad_token_id}: "
+                "give the model's own tokenizer (model.tokenizer=null)"
+            )
+        # RoBERTa's positions begin after the padding's, at pad + 1.
+        self.max_source_length = config.max_position_embeddings - self.tokenizer.pad_token_id - 1
+        self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id, self._eos_id)
+        self._start_id = next(start for start in starts if start is not None)
+        self._labels_hold_start = self.tokenizer("")["input_ids"][0] == self._start_id
+        self.network: Any = _add_decoder(encoder, num_layers=num_decoder_layers)
+        self._recorder = AttentionRecorder([layer.attention.self for layer in encoder.encoder.layer])
+        self.train()
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
+        mask = batch["attention_mask"]
+        self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
+        encoded = self.network.encoder(input_ids=batch["input_ids"], attention_mask=mask)
+        attention = self._recorder.take()
+        if "labels" not in batch:
+            return ModelOutput(attention=attention)
+        labels = batch["labels"]
+        self._check_length(labels.shape[1], what="target", key="task.max_target_length")
+        decoder_ids = shift_right(labels, start_id=self._start_id, pad_id=self._pad_id)
+        if self._labels_hold_start:
+            decoder_ids = decoder_ids[:, 1:]  # the labels' own <s> is the start
+        logits = self.network.decoder(
+            input_ids=decoder_ids,
+            encoder_hidden_states=encoded.last_hidden_state,
+            encoder_attention_mask=mask,
+            use_cache=False,
+        ).logits
+        if self._labels_hold_start:
+            certain = logits.new_full((logits.shape[0], 1, logits.shape[2]), IMPOSSIBLE)
+            certain[:, :, self._start_id] = 0.0
+            logits = torch.cat([certain, logits], dim=1)  # [B, T, V]
+        return ModelOutput(logits=logits, attention=attention)
+
+    def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
+        """Decode by batched beam search. See `AbstractCodeModel.generate`."""
+        self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
+        self._check_length(max_length, what="target", key="task.max_target_length")
+        with self._recorder.paused():
+            return search_beams(
+                self.network,
+                batch,
+                max_length=max_length,
+                num_beams=num_beams,
+                start_id=self._start_id,
+                eos_id=self._eos_id,
+                pad_id=self._pad_id,
+            )
+
+    def embeddings(self) -> Sequence[nn.Module]:
+        """Return the embeddings (tokens, positions, norm), and the pooler where the checkpoint has one."""
+        encoder = self.network.encoder
+        return [encoder.embeddings] if encoder.pooler is None else [encoder.embeddings, encoder.pooler]
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the encoder's blocks, from the bottom up."""
+        return list(self.network.encoder.encoder.layer)
+
+    def decoder_blocks(self) -> Sequence[nn.Module]:
+        """Return the decoder's blocks, from the bottom up."""
+        return list(self.network.decoder.roberta.encoder.layer)
+
+    def untie_output(self) -> None:
+        """Give the output layer and the decoder's embeddings a copy each of the encoder's."""
+        decoder, embeddings = self.network.decoder, self.network.encoder.embeddings
+        decoder.roberta.embeddings = copy.deepcopy(embeddings).requires_grad_()
+        decoder.lm_head.decoder.weight = nn.Parameter(embeddings.word_embeddings.weight.detach().clone())
+
+    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
+        """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
+        self._recorder.record(layer, after_dropout=after_dropout)
+
+    def _check_length(self, length: int, *, what: str, key: str) -> None:
+        if length > self.max_source_length:
+            raise CodeftError(
+                f"this model has {self.max_source_length} positions, a {what} came with {length} sub-tokens: "
+                f"lower {key}"
+            )
+
+
+def _load_encoder(weights: str, *, config: RobertaConfig, revision: str | None) -> RobertaModel:
+    folder = loading.find_folder(weights, revision=revision)
+    encoder, missing = loading.load_weights(RobertaModel, folder, config=config, essential="encoder.layer.")
+    if any(name.startswith("pooler.") for name in missing):
+        encoder.pooler = None
+    missing = {name for name in missing if not name.startswith("pooler.")}
+    if missing:
+        log.warning("not in %s, so random: %s", weights, "; ".join(loading.group_names(missing)))
+    if encoder.pooler is not None:
+        # Nothing that decodes reads the pooler, and DDP wants a gradient for all that trains.
+        encoder.pooler.requires_grad_(False)
+    return encoder
+
+
+def _add_decoder(encoder: RobertaModel, *, num_layers: int) -> transformers.EncoderDecoderModel:
+    config = copy.deepcopy(encoder.config)
+    config.is_decoder = config.add_cross_attention = True
+    config.num_hidden_layers = num_layers
+    decoder = RobertaForCausalLM(config)
+    decoder.roberta.embeddings = encoder.embeddings
+    decoder.lm_head.decoder.weight = encoder.embeddings.word_embeddings.weight
+    return transformers.EncoderDecoderModel(encoder=encoder, decoder=decoder)
