@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeft.metrics import TEXT_SCORERS, CorpusBleu, ExactMatch, ExactMatchSplit, SacreBleu, SmoothedBleu
+from codeft.metrics import TEXT_SCORERS, CorpusBLEU, ExactMatch, ExactMatchSplit, SacreBLEU, SmoothedBLEU
 from codeft.types import CodeftError
 
-METRICS = [SmoothedBleu, CorpusBleu, SacreBleu, ExactMatch, ExactMatchSplit]
+METRICS = [SmoothedBLEU, CorpusBLEU, SacreBLEU, ExactMatch, ExactMatchSplit]
 
 texts = st.lists(st.sampled_from(["a", "b", "c", "get_id", ".", "\n", "\ud800", "\x00"]), max_size=8).map(
     " ".join

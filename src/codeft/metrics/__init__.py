@@ -1,19 +1,19 @@
 """What codeft scores predictions by: pure functions, and a `torchmetrics.Metric` each."""
 
-from codeft.metrics.bleu import CorpusBleu, SmoothedBleu, corpus_bleu, smoothed_bleu
+from codeft.metrics.bleu import CorpusBLEU, SmoothedBLEU, corpus_bleu, smoothed_bleu
 from codeft.metrics.exact_match import ExactMatch, ExactMatchSplit, exact_match, exact_match_split
-from codeft.metrics.sacrebleu_scores import SacreBleu, chrf, sacrebleu_score
+from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
 from codeft.metrics.scoring import TEXT_SCORERS, score_texts
 from codeft.metrics.text_metric import AbstractTextMetric
 
 __all__ = [
     "TEXT_SCORERS",
     "AbstractTextMetric",
-    "CorpusBleu",
+    "CorpusBLEU",
     "ExactMatch",
     "ExactMatchSplit",
-    "SacreBleu",
-    "SmoothedBleu",
+    "SacreBLEU",
+    "SmoothedBLEU",
     "chrf",
     "corpus_bleu",
     "exact_match",

@@ -167,7 +167,7 @@ def _corpus_score(
     return 100.0 * math.exp(sum(log_precisions) / MAX_ORDER + brevity)
 
 
-class SmoothedBleu(AbstractTextMetric):
+class SmoothedBLEU(AbstractTextMetric):
     """`smoothed_bleu` over batches and processes."""
 
     name: ClassVar[str] = "smoothed_bleu"
@@ -192,7 +192,7 @@ class SmoothedBleu(AbstractTextMetric):
         return self.total.item() * 100.0 / int(self.rows)
 
 
-class CorpusBleu(AbstractTextMetric):
+class CorpusBLEU(AbstractTextMetric):
     """`corpus_bleu` over batches and processes."""
 
     name: ClassVar[str] = "corpus_bleu"

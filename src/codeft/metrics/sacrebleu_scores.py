@@ -70,7 +70,7 @@ SACREBLEU_SIGNATURE = f"sacrebleu|{_library_signature(_BLEU)}"
 CHRF_SIGNATURE = f"chrf|{_library_signature(_CHRF)}"
 
 
-class SacreBleu(AbstractTextMetric):
+class SacreBLEU(AbstractTextMetric):
     """`sacrebleu_score` over batches and processes."""
 
     name: ClassVar[str] = "sacrebleu"

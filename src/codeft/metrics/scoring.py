@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeft.metrics.bleu import CorpusBleu, SmoothedBleu, corpus_bleu, smoothed_bleu
+from codeft.metrics.bleu import CorpusBLEU, SmoothedBLEU, corpus_bleu, smoothed_bleu
 from codeft.metrics.exact_match import ExactMatch, ExactMatchSplit, exact_match, exact_match_split
-from codeft.metrics.sacrebleu_scores import CHRF_SIGNATURE, SacreBleu, chrf, sacrebleu_score
+from codeft.metrics.sacrebleu_scores import CHRF_SIGNATURE, SacreBLEU, chrf, sacrebleu_score
 from codeft.metrics.text_metric import check_pairs
 from codeft.types import CodeftError
 
@@ -34,9 +34,9 @@ class TextScorer:
 
 
 TEXT_SCORERS: Mapping[str, TextScorer] = {
-    SmoothedBleu.name: TextScorer(smoothed_bleu, SmoothedBleu.signature),
-    CorpusBleu.name: TextScorer(corpus_bleu, CorpusBleu.signature),
-    SacreBleu.name: TextScorer(sacrebleu_score, SacreBleu.signature),
+    SmoothedBLEU.name: TextScorer(smoothed_bleu, SmoothedBLEU.signature),
+    CorpusBLEU.name: TextScorer(corpus_bleu, CorpusBLEU.signature),
+    SacreBLEU.name: TextScorer(sacrebleu_score, SacreBLEU.signature),
     "chrf": TextScorer(chrf, CHRF_SIGNATURE),
     ExactMatch.name: TextScorer(exact_match, ExactMatch.signature),
     ExactMatchSplit.name: TextScorer(exact_match_split, ExactMatchSplit.signature),
