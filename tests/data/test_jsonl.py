@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeft.data.jsonl import Row, SkippedRow, read_rows, write_rows
+from codeft.data.jsonl import Row, SkippedRows, read_rows, write_rows
 from codeft.types import CodeftError
 
 BAD_LINES = [
@@ -64,7 +64,7 @@ def test_a_bad_row_is_named(tmp_path: Path, line: bytes, expected: str) -> None:
 
 def test_bad_rows_are_skipped_and_kept_for_the_log(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", b"\n".join([*(line for line, _ in BAD_LINES), b'{"a": 1}']))
-    skipped: list[SkippedRow] = []
+    skipped: SkippedRows = []
     assert [row.fields for row in read_rows(path, on_bad_row="skip", skipped=skipped)] == [{"a": 1}]
     assert [row.where for row in skipped] == [f"{path}:{number}" for number in range(1, len(BAD_LINES) + 1)]
     for row, (_, expected) in zip(skipped, BAD_LINES, strict=True):
@@ -102,7 +102,7 @@ def test_errors_of_the_file_and_the_caller(tmp_path: Path) -> None:
     with pytest.raises(CodeftError, match="directory"):
         list(read_rows(tmp_path))
     with pytest.raises(CodeftError, match="'error' or 'skip', got 'ignore'"):
-        read_rows(tmp_path, on_bad_row="ignore")  # type: ignore[arg-type]
+        read_rows(tmp_path, on_bad_row="ignore")
 
 
 def test_reading_is_lazy(tmp_path: Path) -> None:

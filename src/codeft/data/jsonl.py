@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, TypeAlias, cast
 
 from codeft.types import CodeftError
 
@@ -46,11 +46,15 @@ class SkippedRow:
     reason: str
 
 
+SkippedRows: TypeAlias = list[SkippedRow]
+"""The rows that a reading left out, in the file's order; kept for the log."""
+
+
 def read_rows(
     path: Path | str,
     *,
-    on_bad_row: Literal["error", "skip"] = "error",
-    skipped: list[SkippedRow] | None = None,
+    on_bad_row: str = "error",
+    skipped: SkippedRows | None = None,
 ) -> Iterator[Row]:
     """Read a JSON Lines file row by row, never as a whole.
 
@@ -59,8 +63,9 @@ def read_rows(
 
     Args:
         path: A UTF-8 file; `.gz` is decompressed on the way.
-        on_bad_row: Whether a row that isn't an object of strict JSON (NaN and Infinity aren't) in UTF-8
-            ends the reading or is left out. A file that is damaged as a whole always ends it.
+        on_bad_row: What becomes of a row that isn't an object of strict JSON (NaN and Infinity aren't) in
+            UTF-8: "error" ends the reading, "skip" leaves the row out. A file that is damaged as a whole
+            always ends it.
         skipped: Where rows that were left out are appended, in the file's order.
 
     Returns:
@@ -75,7 +80,7 @@ def read_rows(
     return _iterate(Path(path), on_bad_row=on_bad_row, skipped=skipped)
 
 
-def _iterate(path: Path, *, on_bad_row: str, skipped: list[SkippedRow] | None) -> Iterator[Row]:
+def _iterate(path: Path, *, on_bad_row: str, skipped: SkippedRows | None) -> Iterator[Row]:
     for number, line in enumerate(_read_lines(path), start=1):
         where = f"{path}:{number}"
         if not line.strip():
