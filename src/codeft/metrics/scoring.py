@@ -17,7 +17,7 @@ from codeft.metrics.text_metric import check_pairs
 from codeft.types import CodeftError
 
 _JSON_LINES_SUFFIXES = (".jsonl", ".json")
-_NUMBERED_LINE = re.compile(r"(\d+)(?:\t|$)")
+_NUMBERED_LINE = re.compile(r"([0-9]+)(?:\t|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def read_pairs(
         if unpaired:
             raise CodeftError(
                 f"expected the same numbers in {predictions} and {references_path}, got {len(unpaired)} that "
-                f"stand in one of them only, {min(unpaired, key=int)} among them"
+                f"stand in one of them only, {min(unpaired)} among them"
             )
         return [by_number[number] for number in references_by_number], list(references_by_number.values())
     check_pairs(texts, reference_texts)
