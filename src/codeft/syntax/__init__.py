@@ -1,7 +1,7 @@
 """Source text to tree facts: leaves, distances, alignment with sub-tokens, functions and their docstrings."""
 
 from codeft.syntax.alignment import align
-from codeft.syntax.distance import leaf_distances
+from codeft.syntax.distance import leaf_distances, sast_distances
 from codeft.syntax.docstrings import find_docstring, remove_docstring
 from codeft.syntax.functions import Function, extract_functions
 from codeft.syntax.languages import LANGUAGES, canonical_language, language_of
@@ -22,4 +22,5 @@ __all__ = [
     "leaf_distances",
     "parse",
     "remove_docstring",
+    "sast_distances",
 ]

@@ -65,7 +65,8 @@ class Function:
         qualified_name: With the classes around it, such as `Stack.push`.
         start_line: Line on which its code begins in the file, from 1.
         end_line: Line on which it ends.
-        code: Its text without documentation, moved to column 0, with its layout.
+        code: Its text without documentation, with its layout, moved to column 0 (text inside strings of
+            several lines moves too).
         docstring: Its documentation without quotes, comment marks and tags; "" for none.
         parameters: Names of its parameters; destructured ones have none.
     """

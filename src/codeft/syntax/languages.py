@@ -49,7 +49,7 @@ LANGUAGES: dict[str, Language] = {
             ("js", "node", "nodejs", "jsx", "ecmascript"),
             (".js", ".mjs", ".cjs", ".jsx"),
             "tree_sitter_javascript",
-            wrappers=(("(\n", "\n)"), _IN_A_CLASS),
+            wrappers=(_IN_A_CLASS,),
         ),
         Language("go", ("golang",), (".go",), "tree_sitter_go"),
         Language(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _OPENING_QUOTES = re.compile(r"[rRuUbBfF]{0,2}(\"\"\"|'''|\"|')(\\\r?\n)?")
@@ -51,7 +52,7 @@ def clean_docstring(raw: str, lang: str) -> str:
     text = _SUMMARY_TAG.sub("", text)
     if tag := _OTHER_TAG.search(text):
         text = text[: tag.start()]
-    return inspect.cleandoc(text).strip()
+    return re.sub(r"\s*\n\s*\n", "\n\n", textwrap.dedent(text)).strip()
 
 
 def first_paragraph(docstring: str) -> str:
