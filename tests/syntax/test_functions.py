@@ -2,8 +2,8 @@ import ast
 import fileinput
 import heapq
 import inspect
+import queue
 import shelve
-import textwrap
 import types
 from pathlib import Path
 
@@ -25,7 +25,8 @@ FILES = {
     ),
     "javascript": (
         "/** Doc h. */\nexport const h = async (a, {b}, ...c) => a;\n/** Doc z. */\n"
-        "B.prototype.z = function (q) {\n  return x => x;\n};\nclass A { m(b = 1) {} }\n(function () { function inner() {} })();",
+        "B.prototype.z = function (q) {\n  return x => x;\n};\nclass A { m(b = 1) {} }\n"
+        "(function () { function inner() {} })();",
         [
             ("h", 2, 2, "const h = async (a, {b}, ...c) => a;", "Doc h.", ("a", "c")),
             ("B.prototype.z", 4, 6, "B.prototype.z = function (q) {\n  return x => x;\n};", "Doc z.", ("q",)),
@@ -144,7 +145,7 @@ def bare(function):
 
 
 @pytest.mark.parametrize(
-    "module", [ast, fileinput, heapq, inspect, shelve, textwrap, types], ids=lambda m: m.__name__
+    "module", [ast, fileinput, heapq, inspect, queue, shelve, types], ids=lambda m: m.__name__
 )
 def test_python_agrees_with_its_own_parser(module):
     source = Path(module.__file__).read_text(encoding="utf-8")
