@@ -59,7 +59,6 @@ def test_distances_are_the_tree_s() -> None:
 def test_links_shorten_as_edges_of_a_graph_do() -> None:
     tree = parse(*SOURCES[1])
     texts = [SOURCES[1][0][start:end] for start, end in zip(tree.starts, tree.ends, strict=True)]
-    link = [texts[:i][::-1].index(text) for i, text in enumerate(texts) if text == "i" and text in texts[:i]]
     link = [
         i - 1 - texts[:i][::-1].index(t) if t == "i" and t in texts[:i] else -1 for i, t in enumerate(texts)
     ]
@@ -113,13 +112,13 @@ def test_padding_and_batch_mates_change_nothing() -> None:
     torch.testing.assert_close(torch.stack(alone).mean(), short, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("num_leaves", [0, 1])
-def test_without_leaves_the_loss_is_0_and_has_a_gradient(num_leaves: int) -> None:
+@pytest.mark.parametrize("num_used", [0, 1])
+def test_without_leaves_the_loss_is_0_and_has_a_gradient(num_used: int) -> None:
     loss = StructureLoss()
     leaf = torch.full((2, 6), -1)
-    leaf[:, 2 : 2 + num_leaves] = 0
+    leaf[:, 2 : 2 + num_used] = 0
     attention = random_attention(2, 3, 6).requires_grad_()
-    depth = torch.zeros(2, num_leaves, dtype=torch.int16)
+    depth = torch.zeros(2, 1, dtype=torch.int16)
     value = loss(attention, leaf=leaf, depth=depth, lca_depth=torch.zeros(2, 0, dtype=torch.int16))
     assert value == 0
     value.backward()
@@ -179,8 +178,8 @@ def test_term_reads_the_batch_and_says_what_it_lacks() -> None:
     term, batch = StructureLossTerm(weight=0.1), tree_batch(24)
     features = {f"tree_{key}": value for key, value in batch.items()}
     attention = random_attention(4, 3, 24)
-    value = term(ModelOutput(attention=attention), features)
-    assert value == term.loss(attention, **batch) and math.isfinite(value)
+    value = term(ModelOutput(attention=attention), features).item()
+    assert value == term.loss(attention, **batch).item() and math.isfinite(value)
     with pytest.raises(CodeftError, match="encoder"):
         term(ModelOutput(), features)
     with pytest.raises(CodeftError, match="tree_depth"):

@@ -1,0 +1,90 @@
+"""The syntax tree of the source: which leaf each sub-token belongs to, and how the leaves hang together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from codeft.data.collate import pad
+from codeft.data.features import AbstractFeature
+from codeft.syntax.alignment import align
+from codeft.syntax.tree import SyntaxTree, parse
+from codeft.types import Encoding, Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NAMES = ("name", "constant", "instance_variable", "class_variable", "global_variable")
+"""Types of leaves that are identifiers and don't say so (PHP, Ruby)."""
+
+
+class TreeFeature(AbstractFeature):
+    """The tree in O(n) numbers, out of which `codeft.losses.structure` makes all distances.
+
+    Keys, with L the leaves up to the last one that a sub-token belongs to:
+
+    - `tree_leaf` [S], the leaf of each sub-token, -1 for none
+    - `tree_depth` [L], edges between the root and each leaf
+    - `tree_lca_depth` [L - 1], depth of the lowest common ancestor of leaves j and j + 1
+    - `tree_link` [L], with `sast` only: the leaf of the same identifier's last occurrence, -1 for none
+
+    Text in no language (`Example.lang` is "") has no leaves.
+
+    Source: SAT (arXiv 2404.07471), section 3.1. `sast` is an option of its code: one more edge between
+    neighbouring leaves, and one between consecutive occurrences of an identifier. Deviation: where the
+    source is cut to its maximum length, no path leads through the leaves behind the cut.
+
+    Args:
+        sast: Keep what these edges need.
+    """
+
+    def __init__(self, *, sast: bool = False) -> None:
+        self.sast = sast
+
+    def compute(self, example: Example, encoding: Encoding) -> dict[str, np.ndarray]:
+        """Return the arrays of one example; see `AbstractFeature.compute`."""
+        num_leaves = 0
+        leaf = np.full(len(encoding.offsets), -1, dtype=np.int32)
+        depth = lca_depth = link = np.zeros(0, dtype=np.int32)
+        if example.lang:
+            tree = parse(example.source, example.lang)
+            leaf = align(tree, encoding.offsets)
+            num_leaves = int(leaf.max(initial=-1)) + 1
+            depth, lca_depth = tree.depths[:num_leaves], tree.lca_depths[: max(0, num_leaves - 1)]
+            link = _links(tree, example.source, num_leaves=num_leaves) if self.sast else link
+        arrays = {"tree_leaf": leaf, "tree_depth": depth, "tree_lca_depth": lca_depth}
+        if self.sast:
+            arrays["tree_link"] = link
+        return {key: _small(array) for key, array in arrays.items()}
+
+    def collate(self, arrays: Sequence[dict[str, np.ndarray]], *, length: int) -> dict[str, Tensor]:
+        """Pad and stack, to two leaves at least; see `AbstractFeature.collate`."""
+        num_leaves = max(2, *(len(each["tree_depth"]) for each in arrays))
+        widths = {"tree_leaf": length, "tree_depth": num_leaves, "tree_lca_depth": num_leaves - 1}
+        if self.sast:
+            widths["tree_link"] = num_leaves
+        fillers = {"tree_depth": 0, "tree_lca_depth": 0}
+        return {
+            key: pad([each[key] for each in arrays], value=fillers.get(key, -1), length=width)
+            for key, width in widths.items()
+        }
+
+
+def _links(tree: SyntaxTree, source: str, *, num_leaves: int) -> np.ndarray:
+    """Return the leaf where each identifier stood last, -1 for the first time and for other leaves."""
+    links = np.full(num_leaves, -1, dtype=np.int32)
+    last: dict[str, int] = {}
+    for leaf in range(num_leaves):
+        if "identifier" in tree.types[leaf] or tree.types[leaf] in _NAMES:
+            text = source[tree.starts[leaf] : tree.ends[leaf]]
+            links[leaf] = last.get(text, -1)
+            last[text] = leaf
+    return links
+
+
+def _small(array: np.ndarray) -> np.ndarray:
+    """Store as int16 what fits; a tree deeper than that doesn't."""
+    fits = array.max(initial=0) <= np.iinfo(np.int16).max
+    return array.astype(np.int16 if fits else np.int32)

@@ -1,0 +1,126 @@
+"""SAT: attention learns the syntax tree while the model learns its task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import nn
+
+from codeft.losses.structure import StructureLossTerm
+from codeft.models.base import AbstractCodeModel
+from codeft.module import FineTuneModule
+from codeft.types import CodeftError
+
+AUTO = "auto"
+
+
+class SATStructureLossCallback(pl.Callback):
+    """Adds alpha times the structure loss of one encoder layer's attention to the training loss.
+
+    The source's tree comes with the batch: `data.features.tree` must be
+    `codeft.data.tree_feature.TreeFeature`, as `method=sat` sets it. Validation, test and generation run as
+    without the method.
+
+    Source: SAT (arXiv 2404.07471), section 3; `codeft.losses.structure.StructureLoss` names the deviations.
+
+    Args:
+        alpha: Weight of the structure loss, at least 0.
+        layer: The taught encoder layer, 0 the lowest; "auto" for the lowest that has trainable parameters,
+            which is 0 unless another method freezes it.
+        reference: Reproduce the loss of the authors' code, and take attention after dropout as it does.
+        learning_rate: Of the loss's two learned scalars; None for the run's.
+        blur: Final length scale of the Sinkhorn divergence.
+
+    Raises:
+        CodeftError: `alpha` is missing or below 0; or, when training starts, the model has no encoder, no
+            trainable encoder layer, or `layer` is frozen or none of its layers.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float | None,
+        layer: int | str = AUTO,
+        reference: bool = False,
+        learning_rate: float | None = None,
+        blur: float = 0.05,
+    ) -> None:
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha < float("inf"):
+            raise CodeftError(
+                f"method=sat needs alpha, the weight of the structure loss, at least 0; got {alpha!r}. "
+                "For instance alpha=0.1"
+            )
+        self.alpha = float(alpha)
+        self.layer = layer
+        self.reference = reference
+        self.learning_rate = learning_rate
+        self.blur = blur
+        self._model: AbstractCodeModel  # set with the layer when training starts
+        self._taught: int
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Add the term at every stage: a checkpoint holds its two scalars."""
+        assert isinstance(pl_module, FineTuneModule)
+        if StructureLossTerm.name not in pl_module.loss_terms:
+            pl_module.loss_terms[StructureLossTerm.name] = StructureLossTerm(
+                weight=self.alpha,
+                reference=self.reference,
+                blur=self.blur,
+                learning_rate=self.learning_rate,
+            )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose the layer now that every method has frozen what it freezes."""
+        assert isinstance(pl_module, FineTuneModule)
+        self._model = pl_module.model
+        self._taught = choose_layer(self._model, self.layer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Record attention for this step only, so that what runs between steps keeps its speed."""
+        self._model.record_attention(self._taught, after_dropout=self.reference)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop recording."""
+        self._model.record_attention(None)
+
+
+def choose_layer(model: AbstractCodeModel, layer: int | str) -> int:
+    """Return the encoder layer that the structure loss teaches.
+
+    Args:
+        model: With the parameters frozen that are to be frozen.
+        layer: A layer, 0 the lowest, or "auto" for the lowest trainable one.
+
+    Raises:
+        CodeftError: There is no such layer, or nothing in it trains.
+    """
+    blocks = model.blocks()
+    trainable = [index for index, block in enumerate(blocks) if _trains(block)]
+    if not blocks:
+        raise CodeftError("method=sat teaches an encoder's attention, and this model has no encoder layers")
+    if not trainable:
+        raise CodeftError(
+            f"all {len(blocks)} encoder layers are frozen: the structure loss would have nothing to teach; "
+            f"lower k to at most {len(blocks) - 1}, or leave method=sat away"
+        )
+    if layer == AUTO:
+        return trainable[0]
+    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < len(blocks):
+        raise CodeftError(
+            f"callbacks.structure_loss.layer must be auto or from 0 to {len(blocks) - 1}, got {layer!r}"
+        )
+    if layer not in trainable:
+        raise CodeftError(
+            f"encoder layer {layer} is frozen, so the structure loss would have nothing to teach there; "
+            f"the lowest trainable layer is {trainable[0]}: set callbacks.structure_loss.layer=auto"
+        )
+    return layer
+
+
+def _trains(block: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in block.parameters())
