@@ -8,8 +8,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from codeft.models.tokenizer import train_tokenizer
 from codeft.types import CodeftError
 
-SNIPPET = "def area(width, height):\n    if width:\n        return width * height\n    return None\n"
-TEXTS = [SNIPPET.replace("area", f"area_{i}") for i in range(50)]
+TEXTS = [
+    f"def area_{i}(width, height):\n    if width:\n        return width * height\n    return None\n"
+    for i in range(50)
+]
 VOCAB_SIZE = 420
 
 

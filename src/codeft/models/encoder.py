@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import RobertaConfig, RobertaForCausalLM, RobertaModel
+from transformers import RobertaForCausalLM, RobertaModel
 
 from codeft.models import loading
 from codeft.models.attention import AttentionRecorder
 from codeft.models.base import AbstractCodeModel
 from codeft.models.generation import search_beams, shift_right
+from codeft.models.networks import Dimension, build_network, load_network, warn_of_random
 from codeft.types import Batch, CodeftError, ModelOutput
-
-log = logging.getLogger(__name__)
 
 IMPOSSIBLE = -1e4
 """A logit that leaves no probability, and is finite in half precision too."""
@@ -39,13 +38,14 @@ class EncoderModel(AbstractCodeModel):
         network: transformers' encoder-decoder.
     """
 
+    network: Any
     max_source_length: int
 
     def __init__(
         self,
         *,
         weights: str,
-        architecture: Mapping[str, loading.ArchitectureValue] | None = None,
+        architecture: Mapping[str, Dimension] | None = None,
         num_decoder_layers: int = 6,
         tokenizer: str | None = None,
         dropout: float | None = None,
@@ -67,25 +67,24 @@ class EncoderModel(AbstractCodeModel):
         super().__init__()
         if num_decoder_layers < 1:
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
-        overrides: dict[str, loading.ArchitectureValue] = {}
+        overrides: dict[str, Dimension] = {}
         if dropout is not None:
             overrides = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
         if weights == loading.RANDOM:
-            folder = loading.find_folder(tokenizer or loading.MINI, revision=revision)
-            self.tokenizer = loading.load_tokenizer(folder)
+            self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer or loading.MINI))
             overrides["pad_token_id"] = self.tokenizer.pad_token_id
-            config = loading.build_config(RobertaConfig, {**(architecture or {}), **overrides})
-            encoder = RobertaModel(config, add_pooling_layer=False)
+            encoder = build_network(RobertaModel, {**(architecture or {}), **overrides})
+            encoder.pooler = None
         else:
             folder = loading.find_folder(weights, revision=revision)
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
-            config = loading.load_config(RobertaConfig, folder, overrides=overrides)
-            encoder = _load_encoder(weights, config=config, revision=revision)
+            encoder = _load_encoder(folder, source=weights, overrides=overrides)
+        config = encoder.config
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
         if self.tokenizer.pad_token_id != config.pad_token_id:
             raise CodeftError(
-                f"{weights} pads with id {config.pad_token_id}, its tokenizer with {self.tokenizer.pad_token_id}: "
+                f"{weights} pads with id {config.pad_token_id}, but its tokenizer with another: "
                 "give the model's own tokenizer (model.tokenizer=null)"
             )
         # RoBERTa's positions begin after the padding's, at pad + 1.
@@ -94,8 +93,10 @@ class EncoderModel(AbstractCodeModel):
         starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id, self._eos_id)
         self._start_id = next(start for start in starts if start is not None)
         self._labels_hold_start = self.tokenizer("")["input_ids"][0] == self._start_id
-        self.network: Any = _add_decoder(encoder, num_layers=num_decoder_layers)
-        self._recorder = AttentionRecorder([layer.attention.self for layer in encoder.encoder.layer])
+        self.network = _add_decoder(encoder, num_layers=num_decoder_layers)
+        self._recorder = AttentionRecorder(
+            [block.attention.self for block in self.network.encoder.encoder.layer]
+        )
         self.train()
 
     def forward(self, batch: Batch) -> ModelOutput:
@@ -169,15 +170,12 @@ class EncoderModel(AbstractCodeModel):
             )
 
 
-def _load_encoder(weights: str, *, config: RobertaConfig, revision: str | None) -> RobertaModel:
-    folder = loading.find_folder(weights, revision=revision)
-    encoder, missing = loading.load_weights(RobertaModel, folder, config=config, essential="encoder.layer.")
+def _load_encoder(folder: Path, *, source: str, overrides: Mapping[str, Dimension]) -> RobertaModel:
+    encoder, missing = load_network(RobertaModel, folder, overrides=overrides, essential="encoder.layer.")
+    warn_of_random((name for name in missing if not name.startswith("pooler.")), source=source)
     if any(name.startswith("pooler.") for name in missing):
         encoder.pooler = None
-    missing = {name for name in missing if not name.startswith("pooler.")}
-    if missing:
-        log.warning("not in %s, so random: %s", weights, "; ".join(loading.group_names(missing)))
-    if encoder.pooler is not None:
+    elif encoder.pooler is not None:
         # Nothing that decodes reads the pooler, and DDP wants a gradient for all that trains.
         encoder.pooler.requires_grad_(False)
     return encoder

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5ForConditionalGeneration
 
 from codeft.models import loading
 from codeft.models.attention import AttentionRecorder
 from codeft.models.base import AbstractCodeModel
 from codeft.models.generation import search_beams, shift_right
+from codeft.models.networks import Dimension, build_network, load_network, warn_of_random
 from codeft.types import Batch, ModelOutput
-
-log = logging.getLogger(__name__)
 
 
 class EncoderDecoderModel(AbstractCodeModel):
@@ -28,11 +26,13 @@ class EncoderDecoderModel(AbstractCodeModel):
         network: transformers' model.
     """
 
+    network: Any
+
     def __init__(
         self,
         *,
         weights: str,
-        architecture: Mapping[str, loading.ArchitectureValue] | None = None,
+        architecture: Mapping[str, Dimension] | None = None,
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
@@ -52,17 +52,14 @@ class EncoderDecoderModel(AbstractCodeModel):
         super().__init__()
         overrides = {} if dropout is None else {"dropout_rate": dropout}
         if weights == loading.RANDOM:
-            folder = loading.find_folder(tokenizer or loading.MINI, revision=revision)
-            config = loading.build_config(T5Config, {**(architecture or {}), **overrides})
-            self.network = T5ForConditionalGeneration(config)
+            folder = loading.find_folder(tokenizer or loading.MINI)
+            self.network = build_network(T5ForConditionalGeneration, {**(architecture or {}), **overrides})
         else:
             folder = loading.find_folder(weights, revision=revision)
-            config = loading.load_config(T5Config, folder, overrides=overrides)
-            self.network, missing = loading.load_weights(
-                T5ForConditionalGeneration, folder, config=config, essential="encoder.block."
+            self.network, missing = load_network(
+                T5ForConditionalGeneration, folder, overrides=overrides, essential="encoder.block."
             )
-            if missing:
-                log.warning("not in %s, so random: %s", weights, "; ".join(loading.group_names(missing)))
+            warn_of_random(missing, source=weights)
             folder = loading.find_folder(tokenizer) if tokenizer else folder
         self.tokenizer = loading.load_tokenizer(folder)
         self.vocab_size = self.network.config.vocab_size
@@ -72,8 +69,9 @@ class EncoderDecoderModel(AbstractCodeModel):
         # T5 starts the decoder with its padding; a config may say otherwise.
         start_id = self.network.generation_config.decoder_start_token_id
         self._start_id = self._pad_id if start_id is None else start_id
-        encoder: Any = self.network.encoder
-        self._recorder = AttentionRecorder([block.layer[0].SelfAttention for block in encoder.block])
+        self._recorder = AttentionRecorder(
+            [block.layer[0].SelfAttention for block in self.network.encoder.block]
+        )
         self.train()
 
     def forward(self, batch: Batch) -> ModelOutput:

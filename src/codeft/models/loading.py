@@ -1,41 +1,22 @@
-"""From a model's name to its weights and tokenizer: a local folder, the package's own mini, or the hub."""
+"""From a model's name to its folder and tokenizer: a local folder, the package's own mini, or the hub."""
 
 from __future__ import annotations
 
-import logging
-import pickle
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
 
-import torch
-from safetensors import SafetensorError
 from tokenizers import processors
-from transformers import (
-    AutoTokenizer,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    RobertaTokenizer,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, RobertaTokenizer
 
 from codeft.models.hub import download
+from codeft.models.networks import quiet_transformers
 from codeft.types import CodeftError
 
 RANDOM = "random"
 ASSET = "asset:"
 MINI = ASSET + "mini"
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json", "config.json")
-UNREADABLE = (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError)
-
-log = logging.getLogger(__name__)
-Network = TypeVar("Network", bound=PreTrainedModel)
-Config = TypeVar("Config", bound=PretrainedConfig)
-ArchitectureValue = int | float | str | bool
 
 
 def find_folder(name: str, *, revision: str | None = None) -> Path:
@@ -120,91 +101,6 @@ def _frame_texts(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     )
 
 
-def build_config(config_class: type[Config], architecture: Mapping[str, ArchitectureValue]) -> Config:
-    """Return a config with these dimensions.
-
-    Raises:
-        CodeftError: A dimension is unknown to this family, or its value is refused.
-    """
-    known = config_class().to_dict()
-    unknown = sorted(set(architecture) - set(known))
-    if unknown:
-        raise CodeftError(
-            f"model.architecture has {', '.join(unknown)}, which {config_class.__name__} doesn't know; "
-            f"it knows {', '.join(sorted(known))}"
-        )
-    try:
-        values: dict[str, Any] = dict(architecture)
-        return config_class(**values)
-    except (TypeError, ValueError) as error:
-        raise CodeftError(f"model.architecture is no {config_class.model_type}: {error}") from error
-
-
-def load_config(
-    config_class: type[Config], folder: Path, *, overrides: Mapping[str, ArchitectureValue]
-) -> Config:
-    """Read a folder's config and check that it is of this family.
-
-    Raises:
-        CodeftError: The folder has no readable `config.json`, or another family's.
-    """
-    if not (folder / "config.json").is_file():
-        raise CodeftError(
-            f"{folder} is not a model folder, it has no config.json: expected what save_pretrained writes"
-        )
-    try:
-        raw, _ = PretrainedConfig.get_config_dict(folder)
-        if raw.get("model_type") == config_class.model_type:
-            return config_class.from_dict(raw | dict(overrides))
-    except (OSError, TypeError, ValueError) as error:
-        raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error
-    raise CodeftError(
-        f"{folder} holds a model of type '{raw.get('model_type')}', expected '{config_class.model_type}': "
-        "choose the model= whose family it is"
-    )
-
-
-def load_weights(
-    network_class: type[Network], folder: Path, *, config: PretrainedConfig, essential: str
-) -> tuple[Network, set[str]]:
-    """Load a checkpoint as float32, on SDPA attention.
-
-    Args:
-        network_class: transformers' class.
-        folder: Holds `*.safetensors`, or a torch file, of which only tensors are read.
-        config: The network's dimensions.
-        essential: Prefix of the parameters without which the checkpoint is of another architecture.
-
-    Returns:
-        The network and the names of its parameters that the checkpoint didn't have; they are random.
-
-    Raises:
-        CodeftError: No weights, a damaged file, shapes that contradict the config, or nothing in it for the
-            essential parameters.
-    """
-    try:
-        with quiet_transformers():
-            loaded: Any = network_class.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                attn_implementation="sdpa",
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except UNREADABLE as error:
-        raise CodeftError(f"can't load the weights in {folder}: {error}") from error
-    network, info = loaded
-    missing = set(info["missing_keys"])
-    wanted = {name for name, _ in network.named_parameters() if name.startswith(essential)}
-    if wanted <= missing:
-        raise CodeftError(
-            f"the checkpoint in {folder} has none of the encoder's weights: expected "
-            f"{'; '.join(group_names(wanted))}; it has {'; '.join(group_names(info['unexpected_keys']))}"
-        )
-    return network, missing
-
-
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, *, vocab_size: int, source: str) -> None:
     """Raise `CodeftError` where the tokenizer makes ids that the embeddings don't have."""
     largest = max(tokenizer.get_vocab().values())
@@ -213,33 +109,3 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, *, vocab_size: int, sou
             f"the tokenizer's ids go up to {largest}, but the embeddings of {source} have {vocab_size} rows: "
             "give the model's own tokenizer (model.tokenizer=null) or a larger model.architecture.vocab_size"
         )
-
-
-def group_names(names: Iterable[str]) -> list[str]:
-    """Shorten a list of parameter names: those that differ in their first number only share an entry.
-
-    >>> group_names(["block.0.q.weight", "block.1.q.weight", "norm.bias"])
-    ['block.{0,1}.q.weight', 'norm.bias']
-    """
-    groups: dict[tuple[str, str], list[int]] = {}
-    for name in names:
-        head, number, tail = re.fullmatch(r"(.*?)(?:(?<=\.)(\d+)(?=\.)(.*))?", name).groups()  # type: ignore[union-attr]
-        groups.setdefault((head, tail or ""), []).extend([int(number)] if number else [])
-    return sorted(
-        head + (f"{{{','.join(map(str, sorted(numbers)))}}}" if numbers else "") + tail
-        for (head, tail), numbers in groups.items()
-    )
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and reports; what matters in them is told by this module."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

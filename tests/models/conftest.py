@@ -1,0 +1,101 @@
+"""Small random checkpoints, as transformers saves them."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from transformers import RobertaConfig, RobertaModel, RobertaTokenizer, T5Config, T5ForConditionalGeneration
+
+from codeft.models.encoder import EncoderModel
+from codeft.models.encoder_decoder import EncoderDecoderModel
+from codeft.models.tokenizer import train_tokenizer
+
+SNIPPET = "def area(width, height):\n    if width:\n        return width * height\n    return None\n"
+TEXTS = [SNIPPET.replace("area", f"area_{i}") for i in range(50)]
+FAMILIES = {"t5": EncoderDecoderModel, "roberta": EncoderModel}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Networks this small are slower on many threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def t5_folder(tmp_path_factory):
+    """A T5 of 3 + 2 layers whose attention isn't uniform."""
+    folder = tmp_path_factory.mktemp("t5")
+    train_tokenizer(iter(TEXTS), vocab_size=420).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=420, d_model=32, d_kv=8, d_ff=64, num_heads=4, num_layers=3, num_decoder_layers=2
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roberta_folder(tmp_path_factory):
+    """A RoBERTa of 3 layers and 64 positions, and a tokenizer with RoBERTa's special tokens."""
+    folder = tmp_path_factory.mktemp("roberta")
+    trained = train_tokenizer(iter(TEXTS), vocab_size=420)
+    pieces = [piece for piece, _ in sorted(trained.get_vocab().items(), key=lambda item: item[1])][3:-100]
+    vocab = {piece: i for i, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", *pieces, "<mask>"])}
+    merges = [tuple(pair) for pair in json.loads(trained.backend_tokenizer.to_str())["model"]["merges"]]
+    RobertaTokenizer(vocab=vocab, merges=merges).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=len(vocab),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=66,
+        type_vocab_size=1,
+        initializer_range=0.3,
+    )
+    RobertaModel(config, add_pooling_layer=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def folder(family, t5_folder, roberta_folder):
+    return {"t5": t5_folder, "roberta": roberta_folder}[family]
+
+
+@pytest.fixture(scope="session")
+def _built(family, folder):
+    torch.manual_seed(1)
+    extra = {"roberta": {"num_decoder_layers": 2}}.get(family, {})
+    return FAMILIES[family](weights=str(folder), **extra).eval()
+
+
+@pytest.fixture
+def model(_built):
+    """A model of either family in eval mode, to be changed at will."""
+    return copy.deepcopy(_built)
+
+
+@pytest.fixture
+def batch(model):
+    """Three examples of different lengths."""
+    sources = model.tokenizer(
+        ["return width", "def area(width):\n    return width", "x"], padding=True, return_tensors="pt"
+    )
+    labels = model.tokenizer(["area", "the width", "if x"], padding=True, return_tensors="pt")
+    return {
+        "input_ids": sources["input_ids"],
+        "attention_mask": sources["attention_mask"],
+        "labels": labels["input_ids"].masked_fill(labels["attention_mask"] == 0, -100),
+    }

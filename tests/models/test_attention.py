@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from codeft.models.attention import AttentionRecorder, recorded_attention
+from codeft.types import CodeftError
+
+
+def eager_reference(model, batch):
+    """Logits and every encoder layer's weights of the same network with eager attention everywhere."""
+    twin = copy.deepcopy(model)
+    for module in twin.network.modules():  # the RoBERTa pair's modules don't share one config
+        if hasattr(module, "config"):
+            module.config._attn_implementation = "eager"
+    encoded = twin.network.encoder(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_attentions=True
+    )
+    return twin(batch).logits, encoded.attentions
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@torch.no_grad()
+def test_equals_a_fully_eager_model(model, batch, layer):
+    logits, attentions = eager_reference(model, batch)
+    model.record_attention(layer)
+    output = model(batch)
+    assert output.attention.dtype == torch.float32
+    torch.testing.assert_close(output.attention, attentions[layer], atol=1e-5, rtol=0)
+    torch.testing.assert_close(output.logits, logits, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_doesnt_change_the_logits(model, batch):
+    plain = model(batch)
+    model.record_attention(1)
+    torch.testing.assert_close(model(batch).logits, plain.logits, atol=1e-5, rtol=0)
+    model.record_attention(None)
+    again = model(batch)
+    assert plain.attention is None and again.attention is None
+    torch.testing.assert_close(again.logits, plain.logits, atol=0, rtol=0)
+
+
+@torch.no_grad()
+def test_layers_differ_and_can_be_switched(model, batch):
+    model.record_attention(0)
+    first = model(batch).attention
+    model.record_attention(2)
+    assert not torch.allclose(model(batch).attention, first, atol=1e-3)
+    model.record_attention(0)
+    torch.testing.assert_close(model(batch).attention, first, atol=0, rtol=0)
+
+
+@torch.no_grad()
+def test_padded_columns_get_nothing_and_rows_sum_to_one(model, batch):
+    model.train()
+    model.record_attention(1)
+    attention = model(batch).attention  # [B, H, S, S]
+    hidden = (batch["attention_mask"] == 0)[:, None, None, :].expand_as(attention)
+    assert hidden.any() and attention[hidden].eq(0).all()
+    torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:-1]))
+
+
+@torch.no_grad()
+def test_after_dropout_is_what_multiplies_the_values(model, batch):
+    model.train()
+    model.record_attention(1, after_dropout=True)
+    dropped = model(batch).attention
+    model.record_attention(1)
+    kept = model(batch).attention
+    assert (dropped.sum(-1) - 1).abs().max() > 0.01
+    assert ((dropped == 0) & (kept > 0.01)).any()
+    model.eval()
+    torch.testing.assert_close(model(batch).attention.sum(-1), torch.ones(dropped.shape[:-1]))
+
+
+def test_gradient_reaches_the_layer_and_what_is_below(model, batch):
+    model.record_attention(1)
+    output = model(batch)
+    (output.attention**2).sum().backward()
+    for block, expected in zip(model.blocks(), [True, True, False], strict=True):
+        touched = [p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters()]
+        assert any(touched) == expected
+
+
+def test_off_during_generate_and_on_after_it(model, batch, monkeypatch):
+    model.record_attention(1)
+    plain = model.generate(batch, max_length=4, num_beams=2)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("recorded attention ran")
+
+    monkeypatch.setattr("torch.Tensor.softmax", refuse)
+    assert torch.equal(model.generate(batch, max_length=4, num_beams=2), plain)
+    with pytest.raises(AssertionError, match="recorded attention ran"):
+        model(batch)
+
+
+@torch.no_grad()
+def test_a_copy_of_the_model_records_for_itself(model, batch):
+    model.record_attention(1)
+    twin = copy.deepcopy(model)
+    model.record_attention(None)
+    assert model(batch).attention is None
+    assert twin(batch).attention is not None
+
+
+@pytest.mark.parametrize("layer", [-1, 3])
+def test_unknown_layer_is_an_error(model, layer):
+    with pytest.raises(CodeftError, match=f"layers 0 to 2, got layer {layer}"):
+        model.record_attention(layer)
+
+
+@pytest.mark.parametrize("bias", [None, torch.randn(1, 2, 3, 3)])
+@pytest.mark.parametrize("additive", [False, True])
+def test_function_equals_sdpa(bias, additive):
+    query, key, value = torch.randn(3, 2, 2, 3, 4).unbind()
+    mask = torch.tensor([[True, True, False], [True, True, True]])[:, None, None, :]
+    added = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    expected = nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=added if bias is None else added + bias, scale=0.3
+    )
+    output, weights = recorded_attention(
+        nn.Identity(), query, key, value, added if additive else mask, scaling=0.3, position_bias=bias
+    )
+    torch.testing.assert_close(output.transpose(1, 2), expected)
+    torch.testing.assert_close(weights @ value, expected)
+
+
+def test_weights_are_float32_in_half_precision():
+    query, key, value = torch.randn(3, 1, 2, 3, 4).bfloat16().unbind()
+    output, weights = recorded_attention(nn.Identity(), query, key, value, None)
+    assert output.dtype == torch.bfloat16 and weights.dtype == torch.float32
+    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 2, 3))
+
+
+def test_weights_are_handed_over_once():
+    class Module(nn.Module):
+        config = SimpleNamespace(_attn_implementation="sdpa")
+
+        def forward(self):
+            return None, self.config._attn_implementation
+
+    module = Module()
+    recorder = AttentionRecorder([module])
+    recorder.record(0)
+    module()
+    assert recorder.take() == "codeft_recorded"
+    assert recorder.take() is None
+    with recorder.paused():
+        module()
+        assert module.config._attn_implementation == "sdpa"
+    assert recorder.take() is None
