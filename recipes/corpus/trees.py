@@ -1,0 +1,108 @@
+"""The fetched packages as source trees: where each lies, its functions, and which files to leave alone."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from fetch import package_folder
+
+from codeft.data.mining import FoundFunction, MiningReport, find_functions
+from codeft.syntax.languages import language_of
+
+ALLOWED_LICENCES = frozenset(
+    (
+        "0BSD",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSL-1.0",
+        "ISC",
+        "MIT",
+        "PSF-2.0",
+        "PostgreSQL",
+        "Unlicense",
+        "Zlib",
+        "blessing",
+        "zlib-acknowledgement",
+    )
+)
+"""SPDX identifiers of the licences that a row may have: permissive ones only."""
+
+_OTHER_LICENCE = re.compile(
+    r"General Public Licen[cs]e|\b[AL]?GPL|Mozilla Public|\bMPL\b|Common Development and Distribution"
+    r"|Eclipse Public|Microsoft Public License|\bMs-PL\b|Creative Commons|CC-BY",
+    re.IGNORECASE,
+)
+_CHOICE = re.compile(
+    r"(Apache-2\.0|MIT|BSD-[23]-Clause) OR GPL-[\w.-]+"
+    r"|both the GPLv2 \(found in the\s+\W*COPYING file in the root directory\) and Apache 2\.0",
+    re.IGNORECASE,
+)
+
+
+def tree_roots(root: Path, source: dict[str, str]) -> list[Path]:
+    """The folders of a package's row of `sources.csv`: all of the package, or one folder of it.
+
+    Raises:
+        FileNotFoundError: The package wasn't fetched, or has no such folder.
+    """
+    package = package_folder(root, source)
+    folders = [package] if not source["folder"] else sorted(package.glob(f"*/{source['folder']}"))
+    if not folders or not package.is_dir():
+        raise FileNotFoundError(
+            f"{source['package']} {source['folder']}: not below {root}; run fetch.py first"
+        )
+    return folders
+
+
+def tree_bytes(root: Path, *, source: dict[str, str]) -> int:
+    """How large the files of a package's row are together, by their names' endings."""
+    languages = {"c" if language == "cpp" else language for language in source["languages"].split()}
+    languages |= set(source["languages"].split())
+    return sum(
+        path.stat().st_size
+        for folder in tree_roots(root, source)
+        for path in folder.rglob("*")
+        if language_of(path) in languages and path.is_file()
+    )
+
+
+def permissive_functions(
+    root: Path,
+    *,
+    source: dict[str, str],
+    report: MiningReport,
+    max_bytes: int = 2**62,
+) -> Iterator[FoundFunction]:
+    """Yield the functions of a package's row, but for files whose head names a licence that isn't permissive.
+
+    Args:
+        root: What fetch.py wrote.
+        source: A row of `sources.csv`.
+        report: Filled with what was met.
+        max_bytes: Where the files in the row's languages are larger than this together, only a part of them
+            is read, chosen by a hash of their paths.
+    """
+    share = min(1.0, max_bytes / max(1, tree_bytes(root, source=source)))
+    for folder in tree_roots(root, source):
+
+        def accept(path: Path, *, folder: Path = folder) -> bool:
+            name = path.relative_to(folder).as_posix().encode("utf-8", "replace")
+            if zlib.crc32(name) >= share * 2**32:
+                return False
+            if has_permissive_head(path):
+                return True
+            report.skipped_files["head names another licence"] += 1
+            return False
+
+        yield from find_functions(folder, languages=source["languages"].split(), accept=accept, report=report)
+
+
+def has_permissive_head(path: Path) -> bool:
+    """Whether a file's first lines name no licence that isn't allowed here, unless another may be chosen."""
+    with path.open("rb") as file:
+        head = file.read(4000).decode("utf-8", "replace")
+    return not _OTHER_LICENCE.search(_CHOICE.sub("", head))
