@@ -9,8 +9,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+
+from transformers import PreTrainedTokenizerBase
 
 from codeft.callbacks.random_state import RandomStateCallback
 from codeft.callbacks.timing import TimingCallback
@@ -21,6 +23,9 @@ from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError
+
+READER_KEYS = ("reader", "features", "dir", "source", "train", "valid")
+"""Keys of `data` that aren't the data module's own: objects, and what the readers' configs refer to."""
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +50,26 @@ def build_parts(cfg: DictConfig) -> Parts:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     task = instantiate(cfg.task)
     model = instantiate(cfg.model)
-    data = instantiate(cfg.data, task=task, tokenizer=model.tokenizer)
+    data = build_data(cfg, task=task, tokenizer=model.tokenizer)
     optimizer = instantiate(cfg.optimizer)
     scheduler = instantiate(cfg.scheduler) if cfg.scheduler else None
     module = FineTuneModule(model=model, task=task, optimizer=optimizer, scheduler=scheduler)
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     check_lengths(task, model)
     return Parts(task, model, data, module, callbacks)
+
+
+def build_data(cfg: DictConfig, *, task: AbstractTask, tokenizer: PreTrainedTokenizerBase) -> CodeDataModule:
+    """Build the data module from its reader, the method's features and plain settings."""
+    reader = instantiate(cfg.data.reader)
+    features = {name: instantiate(feature) for name, feature in cfg.data.features.items() if feature}
+    plain = OmegaConf.to_container(cfg.data, resolve=True)
+    assert isinstance(plain, dict)
+    settings = {str(key): value for key, value in plain.items() if key not in READER_KEYS}
+    try:
+        return CodeDataModule(task=task, tokenizer=tokenizer, reader=reader, features=features, **settings)
+    except TypeError as error:
+        raise CodeftError(f"a key of data isn't known: {error}") from error
 
 
 def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
@@ -126,4 +144,7 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
-    return [RandomStateCallback(), TimingCallback(), RichProgressBar(leave=True), best, every_epoch, in_between]
+    callbacks = [RandomStateCallback(), TimingCallback(), RichProgressBar(leave=True), best, every_epoch, in_between]
+    if cfg.patience is not None:
+        callbacks.append(EarlyStopping(f"val/{task.monitor}", mode=task.mode, patience=cfg.patience))
+    return callbacks

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 VERBS = ("train", "evaluate", "predict", "prepare", "pretrain")
 GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
 LITERAL_KEYS = (
-    "run", "resume", "input", "output", "predictions", "references", "sources", "data.dir", "data.source",
+    "run", "resume", "input", "output", "predictions", "references", "sources", "to",
+    "data.dir", "data.source", "data.train", "data.valid",
 )
 """Keys whose values are paths that people type: taken literally, whatever characters they hold."""
 
@@ -65,7 +66,7 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
     try:
         if RANK_CONFIG in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
             _run_rank(function)
-        elif name == "train" and any(argument.startswith("resume=") for argument in sys.argv[1:]):
+        elif name in ("train", "pretrain") and any(argument.startswith("resume=") for argument in sys.argv[1:]):
             _resume(function)
         else:
             sys.argv[1:] = [quote_literal(argument) for argument in sys.argv[1:]]

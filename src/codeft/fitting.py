@@ -7,13 +7,14 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks import RichProgressBar
 
 from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks
@@ -37,15 +38,38 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     Returns:
         What `metrics.json` holds.
     """
-    keep_freed_memory()
     folder = RunFolder(run_dir)
     parts = build_parts(cfg)
+    trainer = fit(cfg, folder, parts)
+    params = parts.model.num_parameters()
+    trainer.test(parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False)
+    times = timing_of(trainer).summary()
+    metrics = describe_run(cfg, parts, params=params, times=times, scores=parts.module.scores)
+    if trainer.is_global_zero:
+        rows = test_rows(parts)
+        folder.write_predictions(rows)
+        folder.write_metrics(metrics)
+        print_summary(metrics, rows, folder)
+    return metrics
+
+
+def fit(cfg: DictConfig, folder: RunFolder, parts: Parts, *, further: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """Train until the end, or from a checkpoint to the end.
+
+    Args:
+        cfg: The run's config.
+        folder: The run's folder; it is checked before anything is trained.
+        parts: The run's parts.
+        further: Callbacks beside the method's and the run's own.
+
+    Raises:
+        CodeftError: The folder can't be written, the checkpoint is damaged, or no epoch was run.
+    """
+    keep_freed_memory()
     folder.prepare(num_parameters=parts.model.num_parameters()[0])
     if cfg.resume:
         check_checkpoint(Path(cfg.resume))
-    callbacks = [*parts.callbacks, *run_callbacks(cfg, folder, parts.task)]
-    if cfg.patience is not None:
-        callbacks.append(EarlyStopping(f"val/{parts.task.monitor}", mode=parts.task.mode, patience=cfg.patience))
+    callbacks = [*parts.callbacks, *further, *run_callbacks(cfg, folder, parts.task)]
     trainer = build_trainer(cfg, folder, callbacks)
     if trainer.is_global_zero:
         folder.write_config(cfg)
@@ -53,27 +77,16 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         os.environ[RANK_CONFIG] = str(folder.config)
     try:
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=cfg.resume, weights_only=True)
-        metrics = _test(cfg, folder, parts, trainer)
     finally:
         os.environ.pop(RANK_CONFIG, None)
-    return metrics
-
-
-def _test(cfg: DictConfig, folder: RunFolder, parts: Parts, trainer: pl.Trainer) -> dict[str, Any]:
-    timing = next(c for c in trainer.callbacks if isinstance(c, TimingCallback))  # type: ignore[attr-defined]
-    validation = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
-    params = parts.model.num_parameters()
     if not folder.best.is_file():
-        raise CodeftError(f"no checkpoint was written to {folder.checkpoints}; did training run an epoch?")
-    trainer.test(parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False)
-    metrics = describe_run(cfg, parts, params=params, times=timing.summary(), scores=dict(trainer.callback_metrics))
-    metrics["last_validation"] = {name.partition("/")[2]: value for name, value in validation.items()}
-    if trainer.is_global_zero:
-        rows = test_rows(parts)
-        folder.write_predictions(rows)
-        folder.write_metrics(metrics)
-        print_summary(metrics, rows, folder)
-    return metrics
+        raise CodeftError(f"no checkpoint was written to {folder.checkpoints}: training didn't reach a validation")
+    return trainer
+
+
+def timing_of(trainer: pl.Trainer) -> TimingCallback:
+    """Return the trainer's timing callback."""
+    return next(c for c in trainer.callbacks if isinstance(c, TimingCallback))  # type: ignore[attr-defined]
 
 
 class _StepTimer(pl.Callback):

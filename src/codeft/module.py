@@ -43,6 +43,7 @@ class FineTuneModule(pl.LightningModule):
 
     Attributes:
         loss_terms: What methods add to the loss in training, by name.
+        scores: The last validation's or test's, in full precision.
         predictions: All ranks' predictions of the last validation or test, ordered by index.
     """
 
@@ -60,6 +61,7 @@ class FineTuneModule(pl.LightningModule):
         self.loss_terms: nn.ModuleDict = nn.ModuleDict()
         self.metrics = nn.ModuleDict(task.metrics())
         self.eval_loss = MeanMetric()
+        self.scores: dict[str, float] = {}
         self.predictions: list[Prediction] = []
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -128,11 +130,13 @@ class FineTuneModule(pl.LightningModule):
         self._finish("test")
 
     def _finish(self, split: str) -> None:
-        self.log(f"{split}/loss", self.eval_loss.compute())
+        self.scores = {"loss": self.eval_loss.compute().item()}
         self.eval_loss.reset()
         for name, metric in self.metrics.items():
-            self.log(f"{split}/{name}", metric.compute().float(), prog_bar=name == self.task.monitor)
+            self.scores[name] = metric.compute().item()
             metric.reset()
+        for name, value in self.scores.items():
+            self.log(f"{split}/{name}", value, prog_bar=name == self.task.monitor)
         self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
 
     def _of_all_ranks(self, predictions: list[Prediction]) -> list[Prediction]:

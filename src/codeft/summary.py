@@ -29,7 +29,7 @@ def describe_run(
     *,
     params: tuple[int, int],
     times: Mapping[str, float | None],
-    scores: Mapping[str, Any],
+    scores: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return what `metrics.json` holds.
 
@@ -38,9 +38,8 @@ def describe_run(
         parts: The run's parts.
         params: (total, trainable).
         times: As `TimingCallback.summary` gives them.
-        scores: Logged values; those that begin with "test/" are kept.
+        scores: Of the test split; none where nothing was tested.
     """
-    test = {name.partition("/")[2]: float(value) for name, value in scores.items() if name.startswith("test/")}
     names = {key: cfg.choices[key] for key in ("task", "model", "method", "data")}
     described = {
         **names,
@@ -49,9 +48,9 @@ def describe_run(
         "seed": cfg.seed,
         "lang": parts.task.lang,
         "params": {"total": params[0], "trainable": params[1]},
-        "test": test,
-        "signatures": {name: metric.signature for name, metric in parts.task.metrics().items() if name in test},
-        "baselines": parts.task.baselines(parts.data.datasets["test"].examples) if test else {},
+        "test": dict(scores),
+        "signatures": {name: metric.signature for name, metric in parts.task.metrics().items() if name in scores},
+        "baselines": parts.task.baselines(parts.data.datasets["test"].examples) if scores else {},
         "time": dict(times),
         "rows": parts.data.num_rows(),
         "versions": versions(),

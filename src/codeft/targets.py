@@ -10,7 +10,6 @@ from codeft.types import CodeftError
 
 ALLOWED_TARGETS = frozenset(
     {
-        "codeft.data.datamodule.CodeDataModule",
         "codeft.data.sources.CodeSearchNetReader",
         "codeft.data.sources.CodeXGLUEReader",
         "codeft.data.sources.CorpusReader",

@@ -38,7 +38,7 @@ class EncodedDataset(Dataset[Item]):
         features: Each example's arrays by feature.
         task: Draws what training sees of an example, where `augment` is set.
         seed: Seeds that, together with epoch and index.
-        augment: Whether the task's `augment` applies.
+        fresh: Whether each epoch draws anew; else all see what the first one drew.
     """
 
     def __init__(
@@ -49,23 +49,22 @@ class EncodedDataset(Dataset[Item]):
         features: Sequence[dict[str, dict[str, np.ndarray]]],
         task: AbstractTask,
         seed: int,
-        augment: bool,
+        fresh: bool,
     ) -> None:
         self.examples = examples
         self.encodings = encodings
         self.features = features
         self.task = task
         self.seed = seed
-        self.augment = augment
+        self.fresh = fresh
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, key: Key) -> Item:
         epoch, index = key
-        encoding = self.encodings[index]
-        if self.augment:
-            encoding = self.task.augment(encoding, np.random.default_rng((self.seed, epoch, index)))
+        rng = np.random.default_rng((self.seed, epoch if self.fresh else 0, index))
+        encoding = self.task.augment(self.encodings[index], rng)
         return Item(index, encoding, self.features[index])
 
     def lengths(self) -> np.ndarray:
@@ -95,6 +94,11 @@ class CodeDataModule(pl.LightningDataModule):
         test_limit: Test rows at most, the first ones; None for all.
         num_workers: Processes that make batches; 0 makes them in the training process.
         seed: Seeds order, fraction and augmentation.
+
+    Attributes:
+        longest_first: Set for a dry run: the first training batch is the one that needs most.
+        datasets: The splits read so far.
+        skipped: (place, reason) of each row left out.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class CodeDataModule(pl.LightningDataModule):
         self.limits = {"train": train_limit, "valid": val_limit, "test": test_limit}
         self.num_workers = num_workers
         self.seed = seed
+        self.longest_first = False
         self.datasets: dict[str, EncodedDataset] = {}
         self.skipped: list[tuple[str, str]] = []
 
@@ -145,7 +150,7 @@ class CodeDataModule(pl.LightningDataModule):
         """Read and encode the splits of a stage, each once."""
         for split in _SPLITS_OF_STAGE[stage]:
             if split not in self.datasets:
-                self.datasets[split] = self.encode(self.read(split), augment=split == "train", name=split)
+                self.datasets[split] = self.encode(self.read(split), fresh=split == "train", name=split)
 
     def read(self, split: str) -> list[Example]:
         """Read a split's examples.
@@ -184,7 +189,7 @@ class CodeDataModule(pl.LightningDataModule):
             return [examples[i] for i in sorted(order)]
         return examples[:limit]
 
-    def encode(self, examples: Sequence[Example], *, augment: bool = False, name: str = "") -> EncodedDataset:
+    def encode(self, examples: Sequence[Example], *, fresh: bool = False, name: str = "") -> EncodedDataset:
         """Encode examples and compute their features."""
         encodings: list[Encoding] = []
         features: list[dict[str, dict[str, np.ndarray]]] = []
@@ -202,7 +207,7 @@ class CodeDataModule(pl.LightningDataModule):
             name or "input", len(examples), ", ".join(f"{n} {lang}" for lang, n in langs.most_common()), truncated,
         )
         return EncodedDataset(
-            examples, encodings=encodings, features=features, task=self.task, seed=self.seed, augment=augment
+            examples, encodings=encodings, features=features, task=self.task, seed=self.seed, fresh=fresh
         )
 
     def loader(self, dataset: EncodedDataset, *, train: bool) -> ResumableDataLoader:
@@ -212,7 +217,7 @@ class CodeDataModule(pl.LightningDataModule):
             dataset.lengths(),
             batch_size=self.batch_size if train else self.eval_batch_size,
             batch_tokens=self.batch_tokens if train else None,
-            shuffle=train,
+            shuffle=train and not self.longest_first,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,

@@ -69,6 +69,26 @@ class SampleReader(AbstractReader):
         yield from self._read([path])
 
 
+class CorpusReader(AbstractReader):
+    """Source code for pre-training: two files of rows with `text`, `language` and perhaps `docstring`.
+
+    Args:
+        train: JSONL file (`.gz` allowed).
+        valid: JSONL file.
+        on_bad_row: See `AbstractReader`.
+    """
+
+    def __init__(self, *, train: str, valid: str, on_bad_row: str = "error") -> None:
+        super().__init__(on_bad_row=on_bad_row)
+        self.files = {"train": Path(train), "valid": Path(valid)}
+
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:  # noqa: ARG002
+        """Yield a split's rows."""
+        if split not in self.files:
+            raise CodeftError("a pre-training corpus has no test split")
+        yield from self._read([self.files[split]])
+
+
 class LocalReader(AbstractReader):
     """A user's own data: a folder with train, valid and test files, or a source tree to mine.
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from codeft.types import Batch, ModelOutput
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class AbstractCodeModel(nn.Module, ABC):
     """A code pre-trained model behind one interface; concrete families wrap transformers' classes.
 
     Attributes:
+        network: transformers' model, which does the work.
         tokenizer: The model's own tokenizer.
         max_source_length: Positions that the encoder has; None where it has no limit (T5).
         vocab_size: Rows of the embedding table.
     """
 
+    network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_source_length: int | None
     vocab_size: int
@@ -73,6 +78,17 @@ class AbstractCodeModel(nn.Module, ABC):
         Raises:
             CodeftError: The model has no such layer.
         """
+
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+        """Write config, weights and tokenizer in transformers' format.
+
+        Args:
+            folder: Made if it isn't there.
+            dtype: Of the stored weights; None keeps the model's.
+        """
+        network = self.network if dtype is None else copy.deepcopy(self.network).to(dtype)
+        network.save_pretrained(str(folder))
+        self.tokenizer.save_pretrained(str(folder))
 
     def num_parameters(self) -> tuple[int, int]:
         """Return (total, trainable); a tied weight counts once."""

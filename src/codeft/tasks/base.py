@@ -27,12 +27,16 @@ class AbstractTask(ABC):
         monitor: The metric that picks the best checkpoint.
         mode: "max" where more of `monitor` is better.
         lang: The language or language pair asked for; None for all.
+        max_source_length: Sub-tokens of the source at most, special tokens included.
+        max_target_length: Sub-tokens of the target at most, special tokens included.
     """
 
     name: ClassVar[str]
     monitor: ClassVar[str]
     mode: ClassVar[str] = "max"
     lang: str | None
+    max_source_length: int
+    max_target_length: int
 
     @abstractmethod
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:

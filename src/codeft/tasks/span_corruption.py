@@ -1,0 +1,162 @@
+"""Pre-training: put masked spans of code back, and say what documented functions do."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
+
+from codeft.syntax import canonical_language
+from codeft.tasks.base import AbstractGenerationTask, text_field
+from codeft.types import CodeftError, Encoding, Example
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+    from transformers import PreTrainedTokenizerBase
+
+
+@final
+class SpanCorruptionTask(AbstractGenerationTask):
+    """T5's span corruption over source code, with a share of docstring generation.
+
+    Source: Raffel et al. 2020 (arXiv 1910.10683), section 3.1.4; the mix with text generation from code
+    follows CodeT5's bimodal step (Wang et al. 2021, arXiv 2109.00859), here in one phase and one
+    direction.
+
+    Rows hold `text` (a function as it stands in its file) or `code` and `docstring`.
+
+    Args:
+        lang: Keep only this language; None keeps all.
+        max_source_length: Sub-tokens of a text at most.
+        max_target_length: Sub-tokens of masked spans or a docstring at most.
+        noise_density: Share of the sub-tokens that are masked.
+        mean_span_length: Mean sub-tokens of a masked span.
+        docstring_share: Share of the documented functions that are read without their docstring and
+            have it as their target.
+    """
+
+    name: ClassVar[str] = "span_corruption"
+    monitor: ClassVar[str] = "loss"
+    mode: ClassVar[str] = "min"
+
+    def __init__(
+        self,
+        *,
+        lang: str | None = None,
+        max_source_length: int = 256,
+        max_target_length: int = 128,
+        noise_density: float = 0.15,
+        mean_span_length: float = 3.0,
+        docstring_share: float = 0.5,
+    ) -> None:
+        super().__init__(
+            max_source_length=max_source_length, max_target_length=max_target_length, num_beams=1
+        )
+        if not 0 < noise_density < 1 or mean_span_length < 1 or not 0 <= docstring_share <= 1:
+            raise CodeftError(
+                "task.noise_density must lie between 0 and 1, task.mean_span_length be at least 1 and "
+                f"task.docstring_share be from 0 to 1; they are {noise_density}, {mean_span_length}, "
+                f"{docstring_share}"
+            )
+        self.lang = None if lang is None else canonical_language(lang)
+        self.noise_density = noise_density
+        self.mean_span_length = mean_span_length
+        self.docstring_share = docstring_share
+        self._first_sentinel: int | None = None
+        self._eos_id = 0
+
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:  # noqa: ARG002
+        """Make an example of one row; which documented functions lose their docstring depends on the row alone."""
+        lang = canonical_language(text_field(fields, "language", where=where))
+        if self.lang is not None and lang != self.lang:
+            return None
+        docstring = fields.get("docstring") or ""
+        if docstring and zlib.crc32(fields["code"].encode("utf-8", "replace")) % 1000 < 1000 * self.docstring_share:
+            return Example(where, fields["code"], docstring, lang)
+        return Example(where, text_field(fields, "text", "code", where=where), None, lang)
+
+    def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
+        """Tokenise; offsets are left out, for nothing asks for them here."""
+        sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
+        if sentinel is None or sentinel == tokenizer.unk_token_id:
+            raise CodeftError("span corruption needs a tokenizer with sentinels <extra_id_0>, <extra_id_1>, …")
+        self._first_sentinel, self._eos_id = sentinel, tokenizer.eos_token_id
+        self._sentinel_step = tokenizer.convert_tokens_to_ids("<extra_id_1>") - sentinel
+        ids = tokenizer(
+            [example.source for example in examples],
+            truncation=True, max_length=self.max_source_length, return_attention_mask=False, split_special_tokens=True,
+        )["input_ids"]
+        labels = iter(self._encode_targets([e for e in examples if e.target is not None], tokenizer))
+        none = np.zeros((0, 2), dtype=np.int32)
+        return [
+            Encoding(
+                np.asarray(row, dtype=np.int32),
+                none,
+                None if example.target is None else next(labels),
+                truncated=len(row) >= self.max_source_length,
+            )
+            for example, row in zip(examples, ids, strict=True)
+        ]
+
+    def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:
+        """Mask random spans of a text; a docstring pair stays as it is."""
+        if encoding.labels is not None:
+            return encoding
+        assert self._first_sentinel is not None, "encode comes before augment"
+        body = encoding.input_ids[:-1]  # all but the end mark
+        masked = random_spans(
+            len(body), density=self.noise_density, mean_length=self.mean_span_length, rng=rng
+        )
+        starts = masked & ~np.concatenate([[False], masked[:-1]])
+        sentinels = self._first_sentinel + self._sentinel_step * (np.cumsum(starts) - 1)
+        source = np.where(starts, sentinels, body)[~masked | starts]
+        target: list[int] = []
+        for i in np.flatnonzero(masked):
+            if starts[i]:
+                target.append(int(sentinels[i]))
+            target.append(int(body[i]))
+        end = np.array([self._eos_id], dtype=np.int32)
+        labels = np.concatenate([np.array(target[: self.max_target_length - 1], dtype=np.int32), end])
+        return Encoding(np.concatenate([source.astype(np.int32), end]), encoding.offsets, labels)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Return none: the validation loss is what pre-training watches."""
+        return {}
+
+
+def random_spans(
+    length: int, *, density: float, mean_length: float, rng: np.random.Generator, most: int = 100
+) -> np.ndarray:
+    """Draw which sub-tokens are masked.
+
+    Kept and masked runs alternate, a kept one first; both are random compositions of their totals.
+
+    Args:
+        length: Sub-tokens of the text.
+        density: Share to mask.
+        mean_length: Mean sub-tokens of a masked run.
+        rng: Draws.
+        most: Runs at most, for there are only so many sentinels.
+
+    Returns:
+        bool [length]; at least one is masked and one kept, where there are two.
+
+    >>> random_spans(12, density=0.25, mean_length=3, rng=np.random.default_rng(0)).sum()
+    3
+    """
+    if length < 2:
+        return np.zeros(length, dtype=bool)
+    num_masked = min(max(round(length * density), 1), length - 1)
+    num_spans = min(max(round(num_masked / mean_length), 1), num_masked, length - num_masked, most)
+    runs = np.empty(2 * num_spans, dtype=np.int64)
+    runs[0::2] = _composition(length - num_masked, num_spans, rng)
+    runs[1::2] = _composition(num_masked, num_spans, rng)
+    return np.repeat(np.arange(2 * num_spans) % 2 == 1, runs)
+
+
+def _composition(total: int, parts: int, rng: np.random.Generator) -> np.ndarray:
+    """Split `total` into `parts` positive numbers, uniformly."""
+    cuts = np.sort(rng.choice(total - 1, size=parts - 1, replace=False)) + 1
+    return np.diff(np.concatenate([[0], cuts, [total]]))
