@@ -12,7 +12,7 @@ from codeft.syntax import LANGUAGES, parse
 from codeft.syntax.tree import parse_nodes
 
 
-def holds_together(tree, source):
+def assert_holds_together(tree, source):
     count = len(tree)
     assert len(tree.types) == len(tree.starts) == len(tree.ends) == len(tree.depths) == count
     assert len(tree.lca_depths) == max(count - 1, 0)
@@ -31,13 +31,13 @@ def test_leaves_are_tree_sitters(lang):
     assert not tree.has_errors
     assert tree.types == tuple(leaf.type for leaf in leaves)
     assert list(zip(tree.starts.tolist(), tree.ends.tolist(), strict=True)) == spans(source, leaves)
-    holds_together(tree, source)
+    assert_holds_together(tree, source)
 
 
 @settings(deadline=None, max_examples=150)
 @given(source=st.text(st.characters(codec=None), max_size=60), lang=st.sampled_from(list(LANGUAGES)))
 def test_never_raises_on_any_text(source, lang):
-    holds_together(parse(source, lang), source)
+    assert_holds_together(parse(source, lang), source)
 
 
 @settings(deadline=None, max_examples=150)
@@ -51,13 +51,13 @@ def test_never_raises_on_any_text(source, lang):
     lang=st.sampled_from(list(LANGUAGES)),
 )
 def test_never_raises_on_awkward_text(pieces, lang):
-    holds_together(parse("".join(pieces), lang), "".join(pieces))
+    assert_holds_together(parse("".join(pieces), lang), "".join(pieces))
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("source", ["", " \n", "\0", "(" * 20_000, "{" * 5_000, '"' * 999, "a\n" * 5_000])
 def test_extremes(source, lang):
-    holds_together(parse(source, lang), source)
+    assert_holds_together(parse(source, lang), source)
 
 
 def test_deep_nesting():
@@ -95,7 +95,7 @@ def test_wrapper_is_taken_off(lang, source):
     assert not tree.has_errors
     texts = [source[start:end] for start, end in zip(tree.starts, tree.ends, strict=True)]
     assert "".join(texts) == source.replace(" ", "")  # no leaf of the class is left
-    holds_together(tree, source)
+    assert_holds_together(tree, source)
 
 
 def test_php_with_and_without_its_tag():
