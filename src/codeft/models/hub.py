@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.utils import get_session
 
 from codeft.types import CodeftError
@@ -39,14 +38,17 @@ def download(name: str, *, revision: str | None) -> Path:
         raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have '{name}': {advice}")
     try:
         get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
-    except httpx.HTTPError as error:
+    except Exception as error:  # which HTTP library raises depends on the hub client's version
         raise CodeftError(f"can't reach the hub for '{name}' ({error}): {advice}") from error
     try:
         files = HfApi().list_repo_files(name, revision=revision)
         weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights]))
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        raise CodeftError(f"the hub has no '{name}' (revision {revision or 'main'}): {error}") from error
+    except Exception as error:
+        raise CodeftError(
+            f"the hub didn't give '{name}' (revision {revision or 'main'}): {error}; "
+            f"check the name and your access to it, or {advice}"
+        ) from error
 
 
 def _find_cached(name: str, *, revision: str | None) -> Path | None:

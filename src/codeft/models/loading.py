@@ -16,7 +16,10 @@ from codeft.types import CodeftError
 RANDOM = "random"
 ASSET = "asset:"
 MINI = ASSET + "mini"
-DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json", "config.json")
+EXPECTED = "tokenizer.json, or one *vocab.json and one *merges.txt"
+DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json")
+PROBE = "x"
+"""Any tokenizer spells this; one that transformers made up around a missing file doesn't."""
 
 
 def find_folder(name: str, *, revision: str | None = None) -> Path:
@@ -62,21 +65,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         CodeftError: There is no tokenizer in the folder, or it can't be read.
     """
     vocabs, merges = sorted(folder.glob("*vocab.json")), sorted(folder.glob("*merges.txt"))
-    described = any((folder / name).is_file() for name in DESCRIPTIONS)
+    tokenizer: PreTrainedTokenizerBase
     try:
         with quiet_transformers():
-            if described:
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            elif len(vocabs) == len(merges) == 1:
+            if len(vocabs) == len(merges) == 1 and not any(
+                (folder / file).is_file() for file in DESCRIPTIONS
+            ):
                 tokenizer = RobertaTokenizer(vocab=str(vocabs[0]), merges=str(merges[0]))
             else:
-                raise CodeftError(
-                    f"no tokenizer in {folder}: expected tokenizer.json, or *vocab.json and *merges.txt"
-                )
-    except CodeftError:
-        raise
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception
-        raise CodeftError(f"can't read the tokenizer in {folder}: {error}") from error
+        raise CodeftError(f"can't read a tokenizer in {folder}, expected {EXPECTED}: {error}") from error
+    if PROBE not in tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True):
+        raise CodeftError(f"the tokenizer in {folder} has no vocabulary, expected {EXPECTED}")
     _frame_texts(tokenizer, folder)
     tokenizer.split_special_tokens = True
     tokenizer.clean_up_tokenization_spaces = False

@@ -139,6 +139,8 @@ def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dim
         )
     try:
         raw, _ = PretrainedConfig.get_config_dict(folder)
+        if not isinstance(raw, dict):
+            raise TypeError(f"expected an object, got {type(raw).__name__}")
         if raw.get("model_type") == config_class.model_type:
             return config_class.from_dict(raw | dict(overrides))
     except (OSError, *INVALID_CONFIG) as error:

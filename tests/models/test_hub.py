@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from codeft.models import hub
+from codeft.types import CodeftError
+
+NAME = "owner/model"
+
+
+class Session:
+    """Stands for the network: counts what is asked and fails on demand."""
+
+    def __init__(self, error=None):
+        self.error, self.asked = error, []
+
+    def head(self, url, *, timeout):
+        self.asked.append((url, timeout))
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def network(monkeypatch, tmp_path):
+    """Installs a session, the hub's list of files and a cache; returns what a download would ask for."""
+
+    def install(*, error=None, files=(), cached=None, offline=False):
+        session, wanted = Session(error), {}
+
+        def snapshot_download(name, *, revision, allow_patterns=None, local_files_only=False):
+            if local_files_only and cached is None:
+                raise LocalEntryNotFoundError("not cached")
+            wanted.update(name=name, revision=revision, patterns=allow_patterns)
+            return str(cached or tmp_path)
+
+        def list_repo_files(self, name, *, revision):
+            if files is None:
+                raise FileNotFoundError("404")
+            return list(files)
+
+        monkeypatch.setattr(hub, "get_session", lambda: session)
+        monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+        monkeypatch.setattr(hub.HfApi, "list_repo_files", list_repo_files)
+        monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", offline)
+        return session, wanted
+
+    return install
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route"), TimeoutError("slow")])
+def test_without_network_it_asks_once_and_tells_what_to_do(network, error):
+    session, _ = network(error=error)
+    with pytest.raises(
+        CodeftError, match=r"can't reach the hub for 'owner/model'.*model\.weights=/path/to/folder"
+    ):
+        hub.download(NAME, revision=None)
+    assert len(session.asked) == 1 and session.asked[0][1] <= 15
+
+
+def test_a_closed_port_is_no_network(monkeypatch):
+    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "_find_cached", lambda name, revision: None)
+    with pytest.raises(CodeftError, match="can't reach the hub"):
+        hub.download(NAME, revision=None)
+
+
+def test_offline_mode_asks_nothing(network):
+    session, _ = network(offline=True)
+    with pytest.raises(CodeftError, match=r"HF_HUB_OFFLINE is set.*model\.weights="):
+        hub.download(NAME, revision=None)
+    assert not session.asked
+
+
+def test_what_is_cached_is_used_without_asking(network, t5_folder):
+    session, _ = network(cached=t5_folder, error=ConnectionError("no route"), offline=True)
+    assert hub.download(NAME, revision="abc") == t5_folder
+    assert not session.asked
+
+
+def test_a_half_cached_model_is_downloaded(network, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    session, wanted = network(cached=tmp_path, files=["config.json", "model.safetensors"])
+    hub.download(NAME, revision=None)
+    assert session.asked and wanted["patterns"]
+
+
+@pytest.mark.parametrize(
+    ("files", "taken", "left"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], hub.SAFE, hub.PICKLED),
+        (["model-00001-of-00002.safetensors"], hub.SAFE, hub.PICKLED),
+        (["pytorch_model.bin", "tf_model.h5"], hub.PICKLED, hub.SAFE),
+    ],
+)
+def test_takes_safetensors_where_there_are_any(network, files, taken, left):
+    _, wanted = network(files=files)
+    hub.download(NAME, revision="v1")
+    assert taken in wanted["patterns"] and left not in wanted["patterns"]
+    assert (wanted["name"], wanted["revision"]) == (NAME, "v1")
+
+
+def test_unknown_model_is_an_error(network):
+    network(files=None)
+    with pytest.raises(CodeftError, match=r"the hub didn't give 'owner/model' \(revision v9\)"):
+        hub.download(NAME, revision="v9")

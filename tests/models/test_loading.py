@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from codeft.models import loading
+from codeft.types import CodeftError
+
+CODE = 'def f(x):\n    return "</s>"  # naïve 日本\n'
+
+
+def test_find_folder_takes_a_local_folder(t5_folder):
+    assert loading.find_folder(str(t5_folder)) == t5_folder
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere", "~/nowhere-at-all", "a/b/c", "a b"])
+def test_missing_folder_is_an_error_not_a_download(name):
+    with pytest.raises(CodeftError, match="there is no model folder"):
+        loading.find_folder(name)
+
+
+def test_a_file_is_an_error(t5_folder):
+    with pytest.raises(CodeftError, match="expected a model folder, got the file"):
+        loading.find_folder(str(t5_folder / "config.json"))
+
+
+def test_unknown_asset_is_an_error():
+    with pytest.raises(CodeftError, match="no model 'asset:maxi' here"):
+        loading.find_folder("asset:maxi")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "frame"), [("codet5", 32000, (1, 2)), ("roberta_codebert", 50265, (0, 2))]
+)
+def test_bare_vocabularies_of_published_models(shared_data, name, size, frame):
+    tokenizer = loading.load_tokenizer(shared_data / "tokenizers" / name)
+    assert len(tokenizer) == size
+    encoded = tokenizer(CODE, return_offsets_mapping=True)
+    ids = encoded["input_ids"]
+    assert (ids[0], ids[-1]) == frame
+    assert not set(ids[1:-1]) & set(tokenizer.all_special_ids)
+    assert tokenizer.decode(ids, skip_special_tokens=True) == CODE
+    assert "".join(CODE[a:b] for a, b in encoded["offset_mapping"]).count("日本") >= 1
+
+
+@pytest.mark.parametrize("files", [{"tokenizer_config.json": '{"tokenizer_class": "RobertaTokenizer"}'}, {}])
+def test_vocabulary_in_a_model_folder(shared_data, t5_folder, tmp_path, files):
+    """As the hub keeps CodeT5: a T5's config beside RoBERTa's kind of vocabulary."""
+    published = shared_data / "tokenizers" / "codet5"
+    shutil.copy(published / "codet5-vocab.json", tmp_path / "vocab.json")
+    shutil.copy(published / "codet5-merges.txt", tmp_path / "merges.txt")
+    shutil.copy(t5_folder / "config.json", tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    tokenizer = loading.load_tokenizer(tmp_path)
+    assert tokenizer(CODE)["input_ids"] == loading.load_tokenizer(published)(CODE)["input_ids"]
+
+
+def test_a_tokenizer_without_template_is_given_one(shared_data):
+    tokenizer = loading.load_tokenizer(shared_data / "models" / "tiny_codebert_bcb_hf")
+    ids = tokenizer(["x = 1", ""])["input_ids"]
+    assert (ids[0][0], ids[0][-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    assert ids[1] == [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    cut = tokenizer("x = 1 + y" * 10, truncation=True, max_length=5)["input_ids"]
+    assert len(cut) == 5 and cut[-1] == tokenizer.eos_token_id
+
+
+def test_tokenizer_is_literal_and_has_no_limit(folder, family):
+    tokenizer = loading.load_tokenizer(folder)
+    ids = tokenizer("a <pad> b")["input_ids"]
+    assert tokenizer.pad_token_id not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a <pad> b"
+    assert tokenizer.model_max_length > 10**6
+
+
+def test_no_tokenizer_is_an_error(tmp_path):
+    with pytest.raises(CodeftError, match="can't read a tokenizer in"):
+        loading.load_tokenizer(tmp_path)
+
+
+def test_a_config_without_vocabulary_is_an_error(tmp_path, folder):
+    shutil.copy(folder / "config.json", tmp_path)
+    with pytest.raises(CodeftError, match="no vocabulary"):
+        loading.load_tokenizer(tmp_path)
+
+
+def test_damaged_tokenizer_is_an_error(tmp_path, t5_folder):
+    (tmp_path / "tokenizer.json").write_text((t5_folder / "tokenizer.json").read_text()[:500])
+    with pytest.raises(CodeftError, match="can't read a tokenizer"):
+        loading.load_tokenizer(tmp_path)
+
+
+def test_tokenizer_larger_than_the_embeddings_is_an_error(t5_folder):
+    tokenizer = loading.load_tokenizer(t5_folder)
+    loading.check_vocabulary(tokenizer, vocab_size=420, source="x")
+    with pytest.raises(CodeftError, match=r"go up to 419, but the embeddings of x have 419 rows"):
+        loading.check_vocabulary(tokenizer, vocab_size=419, source="x")

@@ -1,0 +1,71 @@
+"""Every YAML under conf/model describes the model that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from transformers import RobertaModel, T5ForConditionalGeneration
+
+from codeft.models.networks import build_network
+
+FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+ENCODERS = {"codebert", "graphcodebert"}
+SIZES = {
+    "codet5_small": 60_492_288,
+    "codet5_base": 222_882_048,
+    "codet5": 222_882_048,
+    "codet5p_220m": 222_882_048,
+    "codet5p_770m": 737_639_424,
+    "codebert": 124_645_632,
+    "graphcodebert": 124_645_632,
+    "mini": 3_936_512,
+}
+SMALL_T5 = {"d_model": 16, "d_kv": 4, "num_heads": 4, "d_ff": 16, "num_layers": 2, "num_decoder_layers": 1}
+SMALL_ROBERTA = {"hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 16, "num_hidden_layers": 2}
+
+
+def load(name):
+    with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
+        return compose(config_name=f"model/{name}").model
+
+
+def test_every_config_has_a_known_size():
+    assert set(NAMES) == set(SIZES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_architecture_has_the_published_number_of_parameters(name):
+    architecture = OmegaConf.to_container(load(name).architecture)
+    with torch.device("meta"):
+        network = build_network(
+            RobertaModel if name in ENCODERS else T5ForConditionalGeneration, architecture
+        )
+    network.tie_weights()
+    assert sum(p.numel() for p in network.parameters()) == SIZES[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_instantiates_with_random_weights(name, t5_folder):
+    config = load(name)
+    small = SMALL_ROBERTA if name in ENCODERS else SMALL_T5
+    config = OmegaConf.merge(
+        config,
+        {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 420}},
+    )
+    model = instantiate(config, _convert_="all").eval()
+    batch = dict(model.tokenizer(["x = 1", "y"], padding=True, return_tensors="pt"))
+    output = model(batch | {"labels": batch["input_ids"]})
+    assert output.logits.shape == (*batch["input_ids"].shape, 420)
+    assert len(model.blocks()) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_are_the_constructors(name):
+    expected = {"_target_", "weights", "tokenizer", "dropout", "revision", "architecture"}
+    assert set(load(name)) == expected | ({"num_decoder_layers"} if name in ENCODERS else set())
