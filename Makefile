@@ -1,0 +1,56 @@
+# `make` lists the targets. All of them share one .venv, made from pyproject.toml with constraints.txt's versions.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+READY := .venv/.ready
+PYTHONS := python3.11 python3 python3.12 python3.13
+TEST_WORKERS ?= auto
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint format typecheck bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+demo: $(READY) ## fine-tune the embedded model on the embedded data, in minutes on two CPU cores
+	$(BIN)/python -m codeft.train task=summarization method=telly k=6
+
+test: $(READY) ## run the tests, offline and on the CPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses 8
+
+lint: $(READY) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY) ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only --exit-zero .
+	$(BIN)/ruff format .
+
+typecheck: $(READY) ## check types
+	$(BIN)/mypy
+
+bench: $(READY) ## time what benchmarks/ holds
+	@shopt -s nullglob; scripts=(benchmarks/[!_]*.py); \
+	if (( $${#scripts[@]} == 0 )); then echo "there are no benchmarks yet"; fi; \
+	for script in "$${scripts[@]}"; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean: ## remove .venv, caches and builds; runs in outputs/ and multirun/ stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests recipes -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    found="$$python"; break; \
+	  fi; \
+	done; \
+	if [[ -z "$${found:-}" ]]; then echo "codeft needs Python 3.11 or later; tried $(PYTHONS)" >&2; exit 1; fi; \
+	echo "making .venv with $$("$$found" --version): this takes a minute or two"; \
+	if [[ ! -x $(BIN)/python ]]; then "$$found" -m venv .venv; fi
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Rows, readers, mining, features and batches."""

@@ -1,0 +1,1 @@
+"""Code pre-trained models behind one interface, one file a family."""

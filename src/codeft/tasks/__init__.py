@@ -1,0 +1,1 @@
+"""Code tasks, one file each."""
