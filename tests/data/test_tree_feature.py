@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from codeft.data.tree_feature import TreeFeature
 from codeft.losses.structure import pairwise_distances
-from codeft.syntax.distance import leaf_distances
-from codeft.syntax.tree import parse
+from codeft.syntax import leaf_distances, parse, sast_distances
 from codeft.types import Encoding, Example
 
 JAVA = "int f(int count) { return count > 0 ? f(count - 1) : 0; }"
@@ -48,15 +47,25 @@ def test_leaves_behind_the_cut_are_left_out() -> None:
     assert len(cut["tree_lca_depth"]) == len(cut["tree_depth"]) - 1
 
 
-def test_links_join_occurrences_of_an_identifier() -> None:
-    arrays, tree = compute(JAVA, "java", sast=True), parse(JAVA, "java")
-    texts = [JAVA[start:end] for start, end in zip(tree.starts, tree.ends, strict=True)]
-    pairs = {(texts[i], texts[j], j) for i, j in enumerate(arrays["tree_link"]) if j >= 0}
-    occurrences = [i for i, text in enumerate(texts) if text == "count"]
-    assert pairs == {
-        ("count", "count", occurrences[0]), ("count", "count", occurrences[1]), ("f", "f", texts.index("f"))
-    }  # fmt: skip
-    assert TreeFeature(sast=True).collate([arrays], length=30)["tree_link"].shape == (1, len(arrays["tree_depth"]))
+@pytest.mark.parametrize(
+    ("source", "lang"),
+    [
+        (JAVA, "java"),
+        ("def f(x, y=None):\n    return f(x, 'x') or y\n", "python"),
+        ("<?php function f($a) { return $a + f($a->b); }", "php"),
+        ("def f(x)\n  @x = X.new(x)\n  @x\nend", "ruby"),
+        ("func f(a int) int { return a + f(a) }", "go"),
+    ],
+)
+def test_links_give_the_distances_with_shortcuts(source: str, lang: str) -> None:
+    feature, tree = TreeFeature(sast=True), parse(source, lang)
+    spans = np.stack([tree.starts, tree.ends], axis=1)  # each leaf a sub-token, so that all are kept
+    encoding = Encoding(np.zeros(len(tree), dtype=np.int32), spans)
+    arrays = feature.compute(Example("1", source, lang=lang), encoding)
+    batch = feature.collate([arrays], length=len(tree))
+    ours = pairwise_distances(batch["tree_depth"], batch["tree_lca_depth"], link=batch["tree_link"])[0]
+    np.testing.assert_array_equal(ours.numpy(), sast_distances(tree, source))
+    assert (ours.numpy() < leaf_distances(tree)).any()
 
 
 @pytest.mark.parametrize(("source", "lang"), [("Some prose.", ""), ("", "python"), ("   \n# note", "python")])

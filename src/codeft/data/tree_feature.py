@@ -9,15 +9,14 @@ import numpy as np
 
 from codeft.data.collate import pad
 from codeft.data.features import AbstractFeature
-from codeft.syntax.alignment import align
-from codeft.syntax.tree import SyntaxTree, parse
+from codeft.syntax import SyntaxTree, align, parse
 from codeft.types import Encoding, Example
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NAMES = ("name", "constant", "instance_variable", "class_variable", "global_variable")
-"""Types of leaves that are identifiers and don't say so (PHP, Ruby)."""
+_IDENTIFIERS = ("identifier", "name", "constant", "variable")
+"""How the types of leaves that name something end, as in `codeft.syntax.sast_distances`."""
 
 
 class TreeFeature(AbstractFeature):
@@ -77,8 +76,8 @@ def _links(tree: SyntaxTree, source: str, *, num_leaves: int) -> np.ndarray:
     links = np.full(num_leaves, -1, dtype=np.int32)
     last: dict[str, int] = {}
     for leaf in range(num_leaves):
-        if "identifier" in tree.types[leaf] or tree.types[leaf] in _NAMES:
-            text = source[tree.starts[leaf] : tree.ends[leaf]]
+        text = source[tree.starts[leaf] : tree.ends[leaf]]
+        if text and tree.types[leaf].endswith(_IDENTIFIERS):
             links[leaf] = last.get(text, -1)
             last[text] = leaf
     return links

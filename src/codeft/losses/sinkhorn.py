@@ -101,9 +101,10 @@ def shared_sinkhorn_divergence(
         y, b = _masked_cloud(y.to(dtype)[:, None], y_mask)
         if diameter is None:
             diameter = _diameters(x, y, a, b)
-        lengths = torch.as_tensor(diameter, dtype=torch.float64, device=x.device).expand(len(x))
-        temperatures, steps = _schedule(lengths, blur=blur, scaling=scaling)
-        return _Divergence.apply(x, y, a, b, temperatures.to(dtype), steps.to(dtype))
+        # The number of rounds is needed on the host anyway, and float64 isn't to be had on every device.
+        diameter = torch.as_tensor(diameter, dtype=torch.float64, device="cpu").expand(len(x))
+        temperatures, steps = _schedule(diameter, blur=blur, scaling=scaling)
+        return _Divergence.apply(x, y, a, b, temperatures.to(x), steps.to(x))
 
 
 def _masked_cloud(points: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -130,15 +131,15 @@ def _schedule(diameter: Tensor, *, blur: float, scaling: float) -> tuple[Tensor,
     """Lay out each example's temperatures: diameter^2, then down by scaling^2 a round, at last blur^2.
 
     Returns:
-        Temperatures [K, B], and how far to move in a round [K, B]: 0.5, or 0 where an example with a smaller
-        diameter has finished.
+        Temperatures [K, B], and how far to move in a round [K, B]: 0.5, or 0 once an example with a smaller
+        diameter than others has finished.
     """
     # A cloud of one point has no diameter and needs no annealing; any temperature above 0 serves it.
     start = 2 * diameter.clamp_min(1e-3 * blur).log()  # of the temperature
     fall = 2 * math.log(scaling)
     num_falls = ((2 * math.log(blur) - start) / fall).ceil().nan_to_num(0, posinf=0).clamp_min(0)  # B
     num_rounds = int(num_falls.max()) + 2 if len(num_falls) else 1
-    rounds = torch.arange(num_rounds, device=diameter.device)[:, None]  # K1
+    rounds = torch.arange(num_rounds)[:, None]  # K1
     annealed = (start + (rounds - 1).clamp_min(0) * fall).exp()
     temperatures = torch.where(rounds <= num_falls, annealed, blur**2)
     return temperatures, torch.where(rounds <= num_falls + 1, 0.5, 0.0)
