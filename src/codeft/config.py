@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -14,13 +14,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from codeft.targets import check_targets
 from codeft.types import CodeftError
 
+if TYPE_CHECKING:
+    from hydra.conf import HydraConf
+
 METHOD_KEYS = ("k", "alpha")
 """Keys at the top that people sweep over and that only some methods read."""
 
 log = logging.getLogger(__name__)
 
 
-def finish_config(cfg: DictConfig, hydra_config: DictConfig) -> None:
+def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
     """Note what was chosen, and forget keys that no method reads.
 
     Args:
@@ -35,7 +38,7 @@ def finish_config(cfg: DictConfig, hydra_config: DictConfig) -> None:
             cfg[key] = None
 
 
-def chosen(group: str, hydra_config: DictConfig) -> str | None:
+def chosen(group: str, hydra_config: HydraConf) -> str | None:
     """Return the name chosen for a config group; several are joined by "+", in alphabetical order.
 
     Hydra's own record is None where a list was chosen, so the overrides are asked first.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from codeft.losses.base import AbstractLossTerm
 from codeft.models.base import AbstractCodeModel
@@ -112,6 +112,7 @@ class FineTuneModule(pl.LightningModule):
         indices = batch["index"].tolist()
         references = [examples[i].target or "" for i in indices]
         for metric in self.metrics.values():
+            assert isinstance(metric, Metric)
             metric.update(texts, references)
         self.predictions += [Prediction(i, text) for i, text in zip(indices, texts, strict=True)]
 
@@ -133,6 +134,7 @@ class FineTuneModule(pl.LightningModule):
         self.scores = {"loss": self.eval_loss.compute().item()}
         self.eval_loss.reset()
         for name, metric in self.metrics.items():
+            assert isinstance(metric, Metric)
             self.scores[name] = metric.compute().item()
             metric.reset()
         for name, value in self.scores.items():

@@ -22,7 +22,7 @@ class RandomStateCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states as they are now."""
-        name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+        name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         version, internal, gauss = random.getstate()
         return {
             "torch": torch.get_rng_state().tolist(),

@@ -182,7 +182,8 @@ class CodeDataModule(pl.LightningDataModule):
         return self._limit(examples, split)
 
     def _limit(self, examples: list[Example], split: str) -> list[Example]:
-        limit = self.limits[split] if self.limits[split] is not None else len(examples)
+        limit = self.limits[split]
+        limit = len(examples) if limit is None else limit
         if split == "train":
             limit = min(limit, max(1, round(self.train_fraction * len(examples))))
             order = np.random.default_rng(self.seed).permutation(len(examples))[:limit]

@@ -140,7 +140,7 @@ class ResumableDataLoader(DataLoader[Any]):
     _consumed = 0
     _restored = False
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its private class
         if not self._restored:
             self._consumed = 0
         self._restored = False

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytorch_lightning as pl
 from torch import nn
 
+from codeft.module import FineTuneModule
 from codeft.types import CodeftError
 
 
@@ -45,6 +46,7 @@ class LayerFreezeCallback(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
         """Untie at every stage, for the checkpoint's sake; freeze for fit only."""
+        assert isinstance(pl_module, FineTuneModule)
         model = pl_module.model
         k = check_k(self.k, num_layers=len(model.blocks()))
         decoder_layers = len(model.decoder_blocks())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,10 @@ from codeft.types import Batch, ModelOutput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+Dimension: TypeAlias = "int | float | str | bool"
+"""A value in a model's `architecture`."""
 
 
 class AbstractCodeModel(nn.Module, ABC):
@@ -31,6 +35,11 @@ class AbstractCodeModel(nn.Module, ABC):
     tokenizer: PreTrainedTokenizerBase
     max_source_length: int | None
     vocab_size: int
+
+    @property
+    @abstractmethod
+    def architecture(self) -> Mapping[str, Dimension]:
+        """All dimensions by which `weights="random", architecture=…` builds this very network again."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> ModelOutput:
@@ -86,7 +95,10 @@ class AbstractCodeModel(nn.Module, ABC):
             folder: Made if it isn't there.
             dtype: Of the stored weights; None keeps the model's.
         """
-        network = self.network if dtype is None else copy.deepcopy(self.network).to(dtype)
+        network = self.network
+        if dtype is not None:
+            network = copy.deepcopy(network)
+            nn.Module.to(network, dtype=dtype)  # in place; transformers' own `to` has lost its types
         network.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
 

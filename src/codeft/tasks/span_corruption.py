@@ -79,11 +79,11 @@ class SpanCorruptionTask(AbstractGenerationTask):
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Tokenise; offsets are left out, for nothing asks for them here."""
-        sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
-        if sentinel is None or sentinel == tokenizer.unk_token_id:
+        sentinel, second = (tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(2))
+        if not isinstance(sentinel, int) or not isinstance(second, int) or sentinel == tokenizer.unk_token_id:
             raise CodeftError("span corruption needs a tokenizer with sentinels <extra_id_0>, <extra_id_1>, …")
-        self._first_sentinel, self._eos_id = sentinel, tokenizer.eos_token_id
-        self._sentinel_step = tokenizer.convert_tokens_to_ids("<extra_id_1>") - sentinel
+        self._first_sentinel, self._sentinel_step = sentinel, second - sentinel
+        self._eos_id = tokenizer.eos_token_id
         ids = tokenizer(
             [example.source for example in examples],
             truncation=True, max_length=self.max_source_length, return_attention_mask=False, split_special_tokens=True,
@@ -143,7 +143,7 @@ def random_spans(
     Returns:
         bool [length]; at least one is masked and one kept, where there are two.
 
-    >>> random_spans(12, density=0.25, mean_length=3, rng=np.random.default_rng(0)).sum()
+    >>> int(random_spans(12, density=0.25, mean_length=3, rng=np.random.default_rng(0)).sum())
     3
     """
     if length < 2:
