@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
-
 from transformers import PreTrainedTokenizerBase
 
 from codeft.callbacks.random_state import RandomStateCallback
@@ -86,7 +85,9 @@ def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
         )
 
 
-def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: list[pl.Callback], **values: Any) -> pl.Trainer:
+def build_trainer(
+    cfg: DictConfig, folder: RunFolder, callbacks: list[pl.Callback], **values: Any
+) -> pl.Trainer:
     """Build the trainer, its loggers writing into the run's folder.
 
     Args:
@@ -144,7 +145,14 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
-    callbacks = [RandomStateCallback(), TimingCallback(), RichProgressBar(leave=True), best, every_epoch, in_between]
+    callbacks = [
+        RandomStateCallback(),
+        TimingCallback(),
+        RichProgressBar(leave=True),
+        best,
+        every_epoch,
+        in_between,
+    ]
     if cfg.patience is not None:
         callbacks.append(EarlyStopping(f"val/{task.monitor}", mode=task.mode, patience=cfg.patience))
     return callbacks

@@ -27,7 +27,9 @@ def check_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CodeftError(f"expected a checkpoint at {path}, but there is none") from None
     except Exception as error:  # torch raises many types on a damaged file
-        raise CodeftError(f"{path} is damaged or no checkpoint ({type(error).__name__}); use another one") from error
+        raise CodeftError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}); use another one"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CodeftError(f"{path} is no checkpoint of codeft's: it has no state_dict")
     return checkpoint

@@ -20,8 +20,18 @@ if TYPE_CHECKING:
 VERBS = ("train", "evaluate", "predict", "prepare", "pretrain")
 GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
 LITERAL_KEYS = (
-    "run", "resume", "input", "output", "predictions", "references", "sources", "to",
-    "data.dir", "data.source", "data.train", "data.valid",
+    "run",
+    "resume",
+    "input",
+    "output",
+    "predictions",
+    "references",
+    "sources",
+    "to",
+    "data.dir",
+    "data.source",
+    "data.train",
+    "data.valid",
 )
 """Keys whose values are paths that people type: taken literally, whatever characters they hold."""
 
@@ -46,7 +56,9 @@ def main() -> None:
     if verb not in VERBS:
         wanted = nearest(verb, VERBS)
         if verb in ("", "-h", "--help"):
-            print(f"codeft VERB key=value …\n\nverbs: {', '.join(VERBS)}\n\ncodeft VERB --help says more of each.")
+            print(
+                f"codeft VERB key=value …\n\nverbs: {', '.join(VERBS)}\n\ncodeft VERB --help says more of each."
+            )
             return
         sys.exit(f"codeft: unknown verb {verb!r}{wanted}; there are {', '.join(VERBS)}")
     sys.argv = [f"{sys.argv[0]}", *sys.argv[2:]]
@@ -66,7 +78,9 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
     try:
         if RANK_CONFIG in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
             _run_rank(function)
-        elif name in ("train", "pretrain") and any(argument.startswith("resume=") for argument in sys.argv[1:]):
+        elif name in ("train", "pretrain") and any(
+            argument.startswith("resume=") for argument in sys.argv[1:]
+        ):
             _resume(function)
         else:
             sys.argv[1:] = [quote_literal(argument) for argument in sys.argv[1:]]
@@ -184,7 +198,9 @@ def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:
         known = sorted({path.stem for folder in folders for path in folder.glob(f"{group}/*.yaml")})
         for name in re.split(r"[,\s]+", value.strip("[]'\"")):
             if re.fullmatch(r"[\w.+-]+", name) and name not in known and name != "null":
-                raise CodeftError(f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}")
+                raise CodeftError(
+                    f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}"
+                )
 
 
 def _extra_folders(arguments: Sequence[str]) -> list[Path]:

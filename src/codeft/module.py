@@ -66,7 +66,7 @@ class FineTuneModule(pl.LightningModule):
         self._optimizer = optimizer
         self._scheduler = scheduler
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the task's loss plus each term's, weighted."""
         output = self.model(batch)
         loss = task_loss = self.task.loss(output, batch)
@@ -91,11 +91,11 @@ class FineTuneModule(pl.LightningModule):
             f"{task_loss}); last good checkpoint: {good}. Try a lower optimizer.lr, or trainer.precision=32-true"
         )
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict and update the metrics."""
         self._evaluate(batch, self._examples(self.trainer.val_dataloaders))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict and update the metrics."""
         self._evaluate(batch, self._examples(self.trainer.test_dataloaders))
 

@@ -63,7 +63,9 @@ def make_tokenizer(cfg: DictConfig, folder: RunFolder) -> Path:
     reader = instantiate(cfg.data.reader)
 
     def texts() -> Iterator[str]:
-        for row in itertools.islice(reader.rows("train", task="span_corruption", lang=None), cfg.tokenizer_rows):
+        for row in itertools.islice(
+            reader.rows("train", task="span_corruption", lang=None), cfg.tokenizer_rows
+        ):
             yield row.fields["text"]
 
     log.info("training a tokenizer on at most %d rows", cfg.tokenizer_rows)
@@ -77,7 +79,9 @@ def loss_curve(folder: RunFolder, name: str) -> list[tuple[int, float]]:
     points: dict[int, float] = {}
     for path in sorted(folder.path.glob("csv/version_*/metrics.csv"), key=lambda p: p.stat().st_mtime):
         with path.open(encoding="utf-8", newline="") as file:
-            points.update({int(row["step"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)})
+            points.update(
+                {int(row["step"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
+            )
     return sorted(points.items())
 
 
@@ -96,5 +100,3 @@ def write_loss_curve(folder: RunFolder, to: Path) -> None:
     axes.legend()
     figure.savefig(to / "loss.png", dpi=120)
     plt.close(figure)
-
-

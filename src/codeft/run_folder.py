@@ -74,7 +74,9 @@ class RunFolder:
             probe.write_bytes(b"x")
             probe.unlink()
         except OSError as error:
-            raise CodeftError(f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir=") from None
+            raise CodeftError(
+                f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir="
+            ) from None
         needed = num_parameters * _BYTES_A_PARAMETER * _CHECKPOINTS_AT_ONCE
         free = shutil.disk_usage(self.path).free
         if free < needed:

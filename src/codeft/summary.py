@@ -49,7 +49,9 @@ def describe_run(
         "lang": parts.task.lang,
         "params": {"total": params[0], "trainable": params[1]},
         "test": dict(scores),
-        "signatures": {name: metric.signature for name, metric in parts.task.metrics().items() if name in scores},
+        "signatures": {
+            name: metric.signature for name, metric in parts.task.metrics().items() if name in scores
+        },
         "baselines": parts.task.baselines(parts.data.datasets["test"].examples) if scores else {},
         "time": dict(times),
         "rows": parts.data.num_rows(),
@@ -145,11 +147,17 @@ def _head(text: str, lines: int) -> str:
 def print_dry_run(metrics: Mapping[str, Any], folder: RunFolder) -> None:
     """Print what a run would need."""
     params, needs = metrics["params"], metrics["dry_run"]
-    table = Table(title=f"dry run: {metrics['task']} {metrics['model']} {metrics['method']}", show_header=False)
+    table = Table(
+        title=f"dry run: {metrics['task']} {metrics['model']} {metrics['method']}", show_header=False
+    )
     table.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
-    table.add_row("longest batch", f"{needs['longest_batch_tokens']:,} sub-tokens, {needs['longest_batch_s']:.2f} s")
+    table.add_row(
+        "longest batch", f"{needs['longest_batch_tokens']:,} sub-tokens, {needs['longest_batch_s']:.2f} s"
+    )
     table.add_row("peak memory", f"{needs['longest_batch_memory_bytes'] / 2**30:.2f} GiB")
-    table.add_row("estimate", f"{needs['estimated_epoch_s']:.0f} s an epoch, {needs['estimated_fit_s']:.0f} s at most")
+    table.add_row(
+        "estimate", f"{needs['estimated_epoch_s']:.0f} s an epoch, {needs['estimated_fit_s']:.0f} s at most"
+    )
     table.add_row("", "training only: validation comes on top")
     table.add_row("outputs", str(folder.path))
     Console().print(table)

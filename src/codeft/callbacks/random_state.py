@@ -26,7 +26,9 @@ class RandomStateCallback(pl.Callback):
         version, internal, gauss = random.getstate()
         return {
             "torch": torch.get_rng_state().tolist(),
-            "cuda": [state.tolist() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+            "cuda": [state.tolist() for state in torch.cuda.get_rng_state_all()]
+            if torch.cuda.is_available()
+            else [],
             "numpy": [str(name), np.asarray(keys).tolist(), int(position), int(has_gauss), float(cached)],
             "python": [version, list(internal), gauss],
         }
@@ -35,7 +37,7 @@ class RandomStateCallback(pl.Callback):
         """Keep the states until training starts."""
         self._restored = state_dict
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the restored states, if there are any."""
         if self._restored is None:
             return

@@ -25,21 +25,21 @@ class TimingCallback(pl.Callback):
         self._validation_start: float | None = None
         self._validation_in_epoch = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of the fit, and of an epoch that goes on in its middle."""
         self._fit_start = self._epoch_start = time.perf_counter()
         self._validation_in_epoch = 0.0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of an epoch."""
         self._epoch_start = time.perf_counter()
         self._epoch_before = self._validation_in_epoch = 0.0
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of a validation."""
         self._validation_start = time.perf_counter()
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock of a validation."""
         if self._validation_start is None or trainer.sanity_checking:
             return
@@ -48,7 +48,7 @@ class TimingCallback(pl.Callback):
         self._validation_in_epoch += seconds
         self._validation_start = None
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the epoch's training seconds."""
         self.epochs.append(self._epoch_seconds())
         self._epoch_before, self._epoch_start = 0.0, time.perf_counter()
@@ -61,7 +61,7 @@ class TimingCallback(pl.Callback):
     def _fit_seconds(self) -> float:
         return self._fit_before + (0.0 if self._fit_start is None else time.perf_counter() - self._fit_start)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock of the fit."""
         self._fit_before, self._fit_start = self._fit_seconds(), None
 

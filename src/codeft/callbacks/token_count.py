@@ -18,11 +18,11 @@ class TokenCountCallback(pl.Callback):
 
     def on_train_batch_end(
         self,
-        trainer: pl.Trainer,  # noqa: ARG002
-        pl_module: pl.LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
         batch: Batch,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Count a batch."""
         self.source_tokens += int(batch["attention_mask"].sum())

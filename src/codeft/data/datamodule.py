@@ -70,7 +70,8 @@ class EncodedDataset(Dataset[Item]):
     def lengths(self) -> np.ndarray:
         """Return each example's sub-tokens, source and target together: int64 [N]."""
         return np.array(
-            [len(e.input_ids) + (0 if e.labels is None else len(e.labels)) for e in self.encodings], dtype=np.int64
+            [len(e.input_ids) + (0 if e.labels is None else len(e.labels)) for e in self.encodings],
+            dtype=np.int64,
         )
 
 
@@ -123,7 +124,9 @@ class CodeDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         if (batch_size is None) == (batch_tokens is None):
-            raise CodeftError("give one of data.batch_size (examples) and data.batch_tokens, not both or none")
+            raise CodeftError(
+                "give one of data.batch_size (examples) and data.batch_tokens, not both or none"
+            )
         if not 0 < train_fraction <= 1:
             raise CodeftError(f"data.train_fraction must be above 0 and at most 1, not {train_fraction}")
         if on_bad_row not in ("error", "skip"):
@@ -205,7 +208,10 @@ class CodeDataModule(pl.LightningDataModule):
         langs = Counter(example.lang or "text" for example in examples)
         log.info(
             "%s: %d rows (%s), %d cut to the maximum length",
-            name or "input", len(examples), ", ".join(f"{n} {lang}" for lang, n in langs.most_common()), truncated,
+            name or "input",
+            len(examples),
+            ", ".join(f"{n} {lang}" for lang, n in langs.most_common()),
+            truncated,
         )
         return EncodedDataset(
             examples, encodings=encodings, features=features, task=self.task, seed=self.seed, fresh=fresh
@@ -230,7 +236,9 @@ class CodeDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(self.seed),  # else every epoch draws from the global state
+            generator=torch.Generator().manual_seed(
+                self.seed
+            ),  # else every epoch draws from the global state
         )
 
     def _pad_to(self) -> tuple[int, int] | None:

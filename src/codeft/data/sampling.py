@@ -51,7 +51,9 @@ class LengthBucketSampler(Sampler[list[Key]]):
         world_size: int = 1,
     ) -> None:
         if (batch_size is None) == (batch_tokens is None):
-            raise CodeftError("give one of data.batch_size (examples) and data.batch_tokens, not both or none")
+            raise CodeftError(
+                "give one of data.batch_size (examples) and data.batch_tokens, not both or none"
+            )
         if batch_size is not None and batch_size < 1:
             raise CodeftError(f"data.batch_size must be at least 1, not {batch_size}")
         longest = int(lengths.max(initial=0))

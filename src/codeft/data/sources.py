@@ -59,7 +59,7 @@ class AbstractReader(ABC):
 class SampleReader(AbstractReader):
     """The small real data set that comes with codeft; see its THIRD_PARTY.md for origins and licences."""
 
-    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:  # noqa: ARG002
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the embedded rows of a task's split."""
         folder = Path(str(resources.files("codeft") / "assets" / "sample"))
         path = folder / task / f"{split}.jsonl.gz"
@@ -82,7 +82,7 @@ class CorpusReader(AbstractReader):
         super().__init__(on_bad_row=on_bad_row)
         self.files = {"train": Path(train), "valid": Path(valid)}
 
-    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:  # noqa: ARG002
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield a split's rows."""
         if split not in self.files:
             raise CodeftError("a pre-training corpus has no test split")
@@ -99,7 +99,10 @@ class LocalReader(AbstractReader):
     """
 
     def __init__(
-        self, *, dir: str | os.PathLike[str] | None = None, source: str | os.PathLike[str] | None = None,
+        self,
+        *,
+        dir: str | os.PathLike[str] | None = None,
+        source: str | os.PathLike[str] | None = None,
         on_bad_row: str = "error",
     ) -> None:
         super().__init__(on_bad_row=on_bad_row)
@@ -111,7 +114,7 @@ class LocalReader(AbstractReader):
         self.dir = None if dir is None else Path(dir)
         self.source = None if source is None else Path(source)
 
-    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:  # noqa: ARG002
+    def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield a split's rows of the folder, or of the mined tree."""
         if self.dir is not None:
             yield from self._read([split_file(existing_folder(self.dir), split)])
@@ -131,7 +134,10 @@ class CodeXGLUEReader(AbstractReader):
         on_bad_row: See `AbstractReader`.
     """
 
-    HUB = {"summarization": "google/code_x_glue_ct_code_to_text", "translation": "google/code_x_glue_cc_code_to_code_trans"}
+    HUB = {
+        "summarization": "google/code_x_glue_ct_code_to_text",
+        "translation": "google/code_x_glue_cc_code_to_code_trans",
+    }
 
     def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
         super().__init__(on_bad_row=on_bad_row)
@@ -149,7 +155,9 @@ class CodeXGLUEReader(AbstractReader):
             folder = existing_folder(self.dir)
             yield from parallel_rows(folder / f"{split}.java-cs.txt.java", folder / f"{split}.java-cs.txt.cs")
         else:
-            yield from self._read(_language_files(existing_folder(self.dir), split, lang, "{lang}/{split}.jsonl"))
+            yield from self._read(
+                _language_files(existing_folder(self.dir), split, lang, "{lang}/{split}.jsonl")
+            )
 
 
 class CodeSearchNetReader(AbstractReader):
@@ -169,7 +177,9 @@ class CodeSearchNetReader(AbstractReader):
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a split."""
         if task == "translation":
-            raise CodeftError("data=codesearchnet has no parallel code; take data=codexglue for task=translation")
+            raise CodeftError(
+                "data=codesearchnet has no parallel code; take data=codexglue for task=translation"
+            )
         if self.dir is None:
             for name in _languages(lang, CODESEARCHNET_LANGUAGES):
                 for row in hub_rows(self.HUB, name, split):
@@ -186,7 +196,9 @@ def existing_folder(path: Path) -> Path:
         CodeftError: It isn't.
     """
     if not path.is_dir():
-        raise CodeftError(f"expected a folder, but {str(path)!r} " + ("is a file" if path.exists() else "doesn't exist"))
+        raise CodeftError(
+            f"expected a folder, but {str(path)!r} " + ("is a file" if path.exists() else "doesn't exist")
+        )
     return path
 
 
@@ -241,7 +253,9 @@ def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
     try:
         import datasets  # an optional and slow import
     except ImportError:
-        raise CodeftError(f"reading {name} from the hub needs: pip install 'codeft[hub]'; or {advice}") from None
+        raise CodeftError(
+            f"reading {name} from the hub needs: pip install 'codeft[hub]'; or {advice}"
+        ) from None
     split = "validation" if split == "valid" else split
     try:
         rows = datasets.load_dataset(name, config, split=split)

@@ -44,14 +44,16 @@ class LayerFreezeCallback(pl.Callback):
         self.reference = reference
         self._frozen: list[nn.Module] = []
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Untie at every stage, for the checkpoint's sake; freeze for fit only."""
         assert isinstance(pl_module, FineTuneModule)
         model = pl_module.model
         k = check_k(self.k, num_layers=len(model.blocks()))
         decoder_layers = len(model.decoder_blocks())
         if not (isinstance(self.decoder_k, int) and 0 <= self.decoder_k <= decoder_layers):
-            raise CodeftError(f"decoder_k must be from 0 to {decoder_layers} for this model, not {self.decoder_k!r}")
+            raise CodeftError(
+                f"decoder_k must be from 0 to {decoder_layers} for this model, not {self.decoder_k!r}"
+            )
         if self.untie_output:
             model.untie_output()
         if stage != "fit":

@@ -60,7 +60,7 @@ class AbstractTask(ABC):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
 
-    def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:  # noqa: ARG002
+    def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:
         """Return what training sees of an example this time; by default the encoding itself.
 
         Args:
@@ -81,7 +81,7 @@ class AbstractTask(ABC):
     def metrics(self) -> dict[str, Metric]:
         """Return new metrics by name; each takes `update(predictions, references)`."""
 
-    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:  # noqa: ARG002
+    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
         """Return scores that need no model and stand beside the model's, by name."""
         return {}
 
@@ -187,9 +187,13 @@ def text_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
     name = next((name for name in names if name in fields), None)
     if name is None:
         wanted = " or ".join(f'"{name}"' for name in names)
-        raise CodeftError(f"{where}: expected a field {wanted}, but the row has {', '.join(fields) or 'none'}")
+        raise CodeftError(
+            f"{where}: expected a field {wanted}, but the row has {', '.join(fields) or 'none'}"
+        )
     if not isinstance(fields[name], str):
-        raise CodeftError(f'{where}: expected "{name}" to be text, but it holds {type(fields[name]).__name__}')
+        raise CodeftError(
+            f'{where}: expected "{name}" to be text, but it holds {type(fields[name]).__name__}'
+        )
     return fields[name]
 
 

@@ -67,13 +67,16 @@ class SpanCorruptionTask(AbstractGenerationTask):
         self._first_sentinel: int | None = None
         self._eos_id = 0
 
-    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:  # noqa: ARG002
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row; which documented functions lose their docstring depends on the row alone."""
         lang = canonical_language(text_field(fields, "language", where=where))
         if self.lang is not None and lang != self.lang:
             return None
         docstring = fields.get("docstring") or ""
-        if docstring and zlib.crc32(fields["code"].encode("utf-8", "replace")) % 1000 < 1000 * self.docstring_share:
+        if (
+            docstring
+            and zlib.crc32(fields["code"].encode("utf-8", "replace")) % 1000 < 1000 * self.docstring_share
+        ):
             return Example(where, fields["code"], docstring, lang)
         return Example(where, text_field(fields, "text", "code", where=where), None, lang)
 
@@ -81,12 +84,17 @@ class SpanCorruptionTask(AbstractGenerationTask):
         """Tokenise; offsets are left out, for nothing asks for them here."""
         sentinel, second = (tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(2))
         if not isinstance(sentinel, int) or not isinstance(second, int) or sentinel == tokenizer.unk_token_id:
-            raise CodeftError("span corruption needs a tokenizer with sentinels <extra_id_0>, <extra_id_1>, …")
+            raise CodeftError(
+                "span corruption needs a tokenizer with sentinels <extra_id_0>, <extra_id_1>, …"
+            )
         self._first_sentinel, self._sentinel_step = sentinel, second - sentinel
         self._eos_id = tokenizer.eos_token_id
         ids = tokenizer(
             [example.source for example in examples],
-            truncation=True, max_length=self.max_source_length, return_attention_mask=False, split_special_tokens=True,
+            truncation=True,
+            max_length=self.max_source_length,
+            return_attention_mask=False,
+            split_special_tokens=True,
         )["input_ids"]
         labels = iter(self._encode_targets([e for e in examples if e.target is not None], tokenizer))
         none = np.zeros((0, 2), dtype=np.int32)

@@ -89,4 +89,3 @@ class SummarizationTask(AbstractGenerationTask):
             "sacrebleu": SacreBLEU(),
             "exact_match": ExactMatch(),
         }
-

@@ -58,7 +58,7 @@ class TranslationTask(AbstractGenerationTask):
             )
         self.source_lang, self.target_lang = map(canonical_language, sides)
 
-    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:  # noqa: ARG002
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
         source = text_field(fields, *_names(self.source_lang), "source", "code", where=where)
         target = text_field(fields, *_names(self.target_lang), "target", where=where) if labelled else None
