@@ -56,9 +56,8 @@ def main() -> None:
     if verb not in VERBS:
         wanted = nearest(verb, VERBS)
         if verb in ("", "-h", "--help"):
-            print(
-                f"codeft VERB key=value …\n\nverbs: {', '.join(VERBS)}\n\ncodeft VERB --help says more of each."
-            )
+            print(f"codeft VERB key=value …\n\nverbs: {', '.join(VERBS)}\n")
+            print("codeft VERB --help says more of each.")
             return
         sys.exit(f"codeft: unknown verb {verb!r}{wanted}; there are {', '.join(VERBS)}")
     sys.argv = [f"{sys.argv[0]}", *sys.argv[2:]]

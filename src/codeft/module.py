@@ -88,7 +88,8 @@ class FineTuneModule(pl.LightningModule):
         good = checkpoints[-1].best_model_path if checkpoints else "none yet"  # type: ignore[attr-defined]
         return (
             f"the loss at step {self.global_step} of epoch {self.current_epoch} isn't finite (the task's is "
-            f"{task_loss}); last good checkpoint: {good}. Try a lower optimizer.lr, or trainer.precision=32-true"
+            f"{task_loss}); last good checkpoint: {good}. Try a lower optimizer.lr, or "
+            "trainer.precision=32-true"
         )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -81,8 +81,8 @@ class RunFolder:
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise CodeftError(
-                f"the checkpoints need {needed / 1e9:.1f} GB, but {str(self.path)!r} has {free / 1e9:.1f} GB free; "
-                "make room, or set hydra.run.dir="
+                f"the checkpoints need {needed / 1e9:.1f} GB, but {str(self.path)!r} has {free / 1e9:.1f} GB "
+                "free; make room, or set hydra.run.dir="
             )
 
     def write_config(self, cfg: DictConfig) -> None:

@@ -51,8 +51,8 @@ def check_targets(config: Any, *, trusted: frozenset[str] = frozenset()) -> None
     for target in _targets(config):
         if not isinstance(target, str) or target not in ALLOWED_TARGETS | trusted:
             raise CodeftError(
-                f"the stored config names {target!r}, which codeft doesn't run from a file. If it is your own "
-                f"class and you trust the file, say so: trust_targets=[{target}]"
+                f"the stored config names {target!r}, which codeft doesn't run from a file. If it is your "
+                f"own class and you trust the file, say so: trust_targets=[{target}]"
             )
         if target not in trusted:
             _check_resolved(target)

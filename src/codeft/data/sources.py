@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from codeft.data.jsonl import Row, SkippedRows, read_rows
 from codeft.data.mining import mine_functions
@@ -134,7 +134,7 @@ class CodeXGLUEReader(AbstractReader):
         on_bad_row: See `AbstractReader`.
     """
 
-    HUB = {
+    HUB: ClassVar[dict[str, str]] = {
         "summarization": "google/code_x_glue_ct_code_to_text",
         "translation": "google/code_x_glue_cc_code_to_code_trans",
     }

@@ -68,7 +68,7 @@ class SpanCorruptionTask(AbstractGenerationTask):
         self._eos_id = 0
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
-        """Make an example of one row; which documented functions lose their docstring depends on the row alone."""
+        """Make an example of one row; whether it loses its docstring depends on the row alone."""
         lang = canonical_language(text_field(fields, "language", where=where))
         if self.lang is not None and lang != self.lang:
             return None
