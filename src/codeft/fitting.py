@@ -13,7 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import RichProgressBar
 
 from codeft.allocator import keep_freed_memory
@@ -72,6 +72,8 @@ def fit(cfg: DictConfig, folder: RunFolder, parts: Parts, *, further: Sequence[p
     callbacks = [*parts.callbacks, *further, *run_callbacks(cfg, folder, parts.task)]
     trainer = build_trainer(cfg, folder, callbacks)
     if trainer.is_global_zero:
+        with open_dict(cfg):  # so that the checkpoint can be used without the original weights
+            cfg.model.architecture = dict(parts.model.architecture)
         folder.write_config(cfg)
         parts.model.tokenizer.save_pretrained(str(folder.tokenizer))
         os.environ[RANK_CONFIG] = str(folder.config)

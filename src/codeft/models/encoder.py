@@ -14,13 +14,16 @@ from transformers import RobertaForCausalLM, RobertaModel
 
 from codeft.models import loading
 from codeft.models.attention import AttentionRecorder
-from codeft.models.base import AbstractCodeModel
+from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.generation import search_beams, shift_right
-from codeft.models.networks import Dimension, build_network, load_network, warn_of_random
+from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
 from codeft.types import Batch, CodeftError, ModelOutput
 
 IMPOSSIBLE = -1e4
 """A logit that leaves no probability, and is finite in half precision too."""
+
+POOLER = "pooler"
+"""Key of `architecture` beside `RobertaConfig`'s: whether the encoder has its pre-trained pooler."""
 
 
 class EncoderModel(AbstractCodeModel):
@@ -55,7 +58,8 @@ class EncoderModel(AbstractCodeModel):
 
         Args:
             weights: Hub id, local folder, or `random` for a new encoder.
-            architecture: Dimensions (`RobertaConfig`'s names) of random weights; a checkpoint brings its own.
+            architecture: Dimensions (`RobertaConfig`'s names, and `pooler`, whether there is one; none by
+                default) of random weights; a checkpoint brings its own.
             num_decoder_layers: Layers of the new decoder, at least 1.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
@@ -73,8 +77,10 @@ class EncoderModel(AbstractCodeModel):
         if weights == loading.RANDOM:
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer or loading.MINI))
             overrides["pad_token_id"] = self.tokenizer.pad_token_id
-            encoder = build_network(RobertaModel, {**(architecture or {}), **overrides})
-            encoder.pooler = None
+            dimensions = {**(architecture or {}), **overrides}
+            has_pooler = dimensions.pop(POOLER, False)
+            encoder = build_network(RobertaModel, dimensions)
+            _settle_pooler(encoder, keep=bool(has_pooler))
         else:
             folder = loading.find_folder(weights, revision=revision)
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
@@ -98,6 +104,12 @@ class EncoderModel(AbstractCodeModel):
             [block.attention.self for block in self.network.encoder.encoder.layer]
         )
         self.train()
+
+    @property
+    def architecture(self) -> Mapping[str, Dimension]:
+        """Return the encoder's dimensions. See `AbstractCodeModel.architecture`."""
+        encoder = self.network.encoder
+        return {**describe_architecture(encoder.config), POOLER: encoder.pooler is not None}
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
@@ -173,12 +185,16 @@ class EncoderModel(AbstractCodeModel):
 def _load_encoder(folder: Path, *, source: str, overrides: Mapping[str, Dimension]) -> RobertaModel:
     encoder, missing = load_network(RobertaModel, folder, overrides=overrides, essential="encoder.layer.")
     warn_of_random((name for name in missing if not name.startswith("pooler.")), source=source)
-    if any(name.startswith("pooler.") for name in missing):
+    _settle_pooler(encoder, keep=not any(name.startswith("pooler.") for name in missing))
+    return encoder
+
+
+def _settle_pooler(encoder: RobertaModel, *, keep: bool) -> None:
+    """Drop the pooler, or keep it without gradients: nothing that decodes reads it, and DDP wants them used."""
+    if not keep:
         encoder.pooler = None
     elif encoder.pooler is not None:
-        # Nothing that decodes reads the pooler, and DDP wants a gradient for all that trains.
         encoder.pooler.requires_grad_(False)
-    return encoder
 
 
 def _add_decoder(encoder: RobertaModel, *, num_layers: int) -> transformers.EncoderDecoderModel:

@@ -10,9 +10,9 @@ from transformers import T5ForConditionalGeneration
 
 from codeft.models import loading
 from codeft.models.attention import AttentionRecorder
-from codeft.models.base import AbstractCodeModel
+from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.generation import search_beams, shift_right
-from codeft.models.networks import Dimension, build_network, load_network, warn_of_random
+from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
 from codeft.types import Batch, ModelOutput
 
 
@@ -73,6 +73,11 @@ class EncoderDecoderModel(AbstractCodeModel):
             [block.layer[0].SelfAttention for block in self.network.encoder.block]
         )
         self.train()
+
+    @property
+    def architecture(self) -> Mapping[str, Dimension]:
+        """Return `T5Config`'s dimensions. See `AbstractCodeModel.architecture`."""
+        return describe_architecture(self.network.config)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""

@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from codeft.models.base import Dimension
 from codeft.types import CodeftError
 
 Network = TypeVar("Network", bound=PreTrainedModel)
-Dimension = int | float | str | bool
 
 INVALID_CONFIG = (StrictDataclassError, TypeError, ValueError, ZeroDivisionError)
 UNREADABLE = (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError)
@@ -49,6 +49,19 @@ def build_network(network_class: type[Network], architecture: Mapping[str, Dimen
         return network_class(config_class(**architecture))
     except INVALID_CONFIG as error:
         raise CodeftError(f"model.architecture describes no {config_class.model_type}: {error}") from error
+
+
+def describe_architecture(config: PretrainedConfig) -> dict[str, Dimension]:
+    """Return the dimensions in a network's config, as `build_network` takes them.
+
+    What every config of transformers has (names, versions, what to return) isn't among them.
+    """
+    own = type(config)().to_dict().keys() - PretrainedConfig().to_dict().keys()
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if name in own and isinstance(value, int | float | str | bool)
+    }
 
 
 def load_network(
