@@ -155,3 +155,26 @@ def test_weights_are_handed_over_once():
         module()
         assert module.config._attn_implementation == "sdpa"
     assert recorder.take() is None
+
+
+@torch.no_grad()
+def test_equals_a_fully_eager_model_without_padding(model, batch):
+    alone = {"input_ids": batch["input_ids"][1:2], "attention_mask": batch["attention_mask"][1:2]}
+    assert alone["attention_mask"].all()
+    alone["labels"] = alone["input_ids"][:, :4]
+    logits, attentions = eager_reference(model, alone)
+    model.record_attention(1)
+    output = model(alone)
+    torch.testing.assert_close(output.attention, attentions[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(output.logits, logits, atol=1e-5, rtol=0)
+
+
+def test_trains_in_bfloat16(model, batch):
+    model.train()
+    model.record_attention(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(batch)
+    assert output.attention.dtype == torch.float32
+    torch.testing.assert_close(output.attention.sum(-1), torch.ones(output.attention.shape[:-1]))
+    (output.logits.float().square().mean() + output.attention.square().mean()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
