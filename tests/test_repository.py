@@ -77,10 +77,8 @@ def test_texts_end_with_one_line_end(texts):
 
 
 def test_every_dependency_is_pinned(project, pins):
-    wanted = [
-        *project["project"]["dependencies"],
-        *sum(project["project"]["optional-dependencies"].values(), []),
-    ]
+    groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    wanted = [requirement for group in groups for requirement in group]
     assert {plain_name(requirement) for requirement in wanted} - set(pins) == set()
 
 
