@@ -190,7 +190,7 @@ def _load_encoder(folder: Path, *, source: str, overrides: Mapping[str, Dimensio
 
 
 def _settle_pooler(encoder: RobertaModel, *, keep: bool) -> None:
-    """Drop the pooler, or keep it without gradients: nothing that decodes reads it, and DDP wants them used."""
+    """Drop the pooler or freeze it: nothing that decodes reads it, and DDP wants gradients for the rest."""
     if not keep:
         encoder.pooler = None
     elif encoder.pooler is not None:
