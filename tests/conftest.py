@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+NOUNS = ("apple", "bridge", "cloud", "door", "engine", "field", "glass", "house")
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +23,115 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no evaluation data at {path}; set CODEFT_SHARED_DATA to its folder")
     return path
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    """Write rows as they are, one a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def function_rows(start: int, count: int) -> list[dict]:
+    """Functions of different lengths, each with its documentation."""
+    rows = []
+    for i in range(start, start + count):
+        noun, lines = NOUNS[i % len(NOUNS)], 1 + i % 5
+        body = "".join(f"    {noun}_{j} = {noun}.get({i + j})\n" for j in range(lines))
+        code = f"def find_{noun}_{i}({noun}):\n{body}    return {noun}_0\n"
+        rows.append({"code": code, "docstring": f"Find the {noun} number {i}.", "language": "python"})
+    return rows
+
+
+def pair_rows(start: int, count: int) -> list[dict]:
+    """The same method in two languages."""
+    return [
+        {"java": f"public int get{i}() {{ return {'a' * (i % 5 + 1)}; }}", "cs": f"public int Get{i} => {i % 5};"}
+        for i in range(start, start + count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of summarization rows for `data=local`: 22 to train, 6 to validate, 7 to test."""
+    folder = tmp_path_factory.mktemp("functions")
+    for split, start, count in (("train", 0, 22), ("valid", 100, 6), ("test", 200, 7)):
+        write_jsonl(folder / f"{split}.jsonl", function_rows(start, count))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of translation rows for `data=local`."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for split, start, count in (("train", 0, 12), ("valid", 100, 5), ("test", 200, 5)):
+        write_jsonl(folder / f"{split}.jsonl", pair_rows(start, count))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a byte-level tokenizer of 400 ids."""
+    from codeft.models.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    texts = (row["code"] + row["docstring"] for row in function_rows(0, 40))
+    train_tokenizer(texts, vocab_size=400).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_tokenizer: Path) -> list[str]:
+    """Overrides for a T5 of 2 + 1 layers of width 32 with random weights, and tasks short enough for it."""
+    sizes = "vocab_size=400 d_model=32 d_kv=8 num_heads=4 d_ff=64 num_layers=2 num_decoder_layers=1".split()
+    return [
+        "model.weights=random",
+        f"model.tokenizer={tiny_tokenizer}",
+        *(f"model.architecture.{size}" for size in sizes),
+        "task.max_source_length=48",
+        "task.max_target_length=8",
+        "task.num_beams=2",
+        "trainer=cpu",
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model: list[str], tiny_data: Path) -> list[str]:
+    """Overrides for a whole run of seconds: 2 epochs of 6 batches."""
+    return [
+        *tiny_model,
+        "data=local",
+        f"data.dir={tiny_data}",
+        "data.batch_size=4",
+        "trainer.max_epochs=2",
+        "logger=none",
+    ]
+
+
+@pytest.fixture(scope="session")
+def _one_thread():
+    """Networks this small are slower on many threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, _one_thread) -> Callable[..., None]:
+    """Run a verb in this process as the command line would: `command("train", "k=6", …)`."""
+    import importlib
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def run(verb: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [f"codeft {verb}", *arguments])
+        try:
+            importlib.import_module(f"codeft.{verb}").main()
+        finally:
+            root.handlers[:], root.level = handlers, level
+
+    return run

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from transformers import PreTrainedTokenizerBase
 
+from codeft.callbacks.early_stopping import ResumableEarlyStopping
+from codeft.callbacks.last_checkpoint import LastCheckpointCallback
+from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.random_state import RandomStateCallback
 from codeft.callbacks.timing import TimingCallback
+from codeft.checkpoints import AtomicCheckpointIO
 from codeft.config import instantiate
 from codeft.data.datamodule import CodeDataModule
 from codeft.models.base import AbstractCodeModel
@@ -102,6 +105,7 @@ def build_trainer(
         "logger": loggers,
         "default_root_dir": str(folder.path),
         "precision": precision(cfg.trainer),
+        "plugins": [AtomicCheckpointIO()],
         **values,
     }
     return instantiate(cfg.trainer, **settings)
@@ -118,41 +122,22 @@ def precision(trainer: DictConfig) -> str:
 def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:
     """Return what every training run needs beside its method: checkpoints, random states, times, bars.
 
-    `best.ckpt` follows the task's metric. `last.ckpt` is written at each epoch's end and in between, by
-    steps or minutes: a monitored checkpoint's `save_last` isn't the latest epoch.
+    `best.ckpt` follows the task's metric, `last.ckpt` is the latest: a monitored checkpoint's `save_last`
+    isn't that.
     """
-    settings = cfg.checkpoint
+    monitor = f"val/{task.monitor}"
     best = ModelCheckpoint(
         dirpath=folder.checkpoints,
         filename=folder.best.stem,
-        monitor=f"val/{task.monitor}",
+        monitor=monitor,
         mode=task.mode,
         save_weights_only=True,
         enable_version_counter=False,
     )
-    every_epoch = ModelCheckpoint(
-        dirpath=folder.checkpoints,
-        filename=folder.last.stem,
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
+    last = LastCheckpointCallback(
+        folder.last, every_n_steps=cfg.checkpoint.every_n_steps, every_minutes=cfg.checkpoint.every_minutes
     )
-    in_between = ModelCheckpoint(
-        dirpath=folder.checkpoints,
-        filename=folder.last.stem,
-        every_n_train_steps=settings.every_n_steps,
-        train_time_interval=None if settings.every_n_steps else timedelta(minutes=settings.every_minutes),
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-    callbacks = [
-        RandomStateCallback(),
-        TimingCallback(),
-        RichProgressBar(leave=True),
-        best,
-        every_epoch,
-        in_between,
-    ]
+    callbacks = [RandomStateCallback(), TimingCallback(), RunProgressBar(leave=True), best, last]
     if cfg.patience is not None:
-        callbacks.append(EarlyStopping(f"val/{task.monitor}", mode=task.mode, patience=cfg.patience))
+        callbacks.append(ResumableEarlyStopping(monitor, mode=task.mode, patience=cfg.patience))
     return callbacks

@@ -1,13 +1,36 @@
-"""Reading checkpoints that may be damaged or of another model."""
+"""Writing checkpoints whole, and reading ones that may be damaged or of another model."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 
 from codeft.types import CodeftError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and then moves it there, so that a kill leaves the older one.
+
+    Lightning's own writing is atomic only where the system's folder for temporary files lies on the same
+    disk as the run's.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write `checkpoint` to `path`, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")  # a fixed name: a killed write leaves one file at most
+        with temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
 
 
 def check_checkpoint(path: Path) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import MissingMandatoryValue
 
+from codeft.overrides import nearest
 from codeft.targets import check_targets
 from codeft.types import CodeftError
 
@@ -36,6 +38,23 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
         if key in cfg and cfg[key] is not None and not _is_read(cfg, key):
             log.warning("%s=%s has no effect: method=%s doesn't read it", key, cfg[key], cfg.choices.method)
             cfg[key] = None
+
+
+def explain(error: Exception) -> str:
+    """Say what was wrong with a config in one line, as far as Hydra and OmegaConf know.
+
+    Args:
+        error: What Hydra or OmegaConf raised; a mistyped key is answered with the nearest one.
+    """
+    cause: Any = error.__cause__
+    unknown = re.match(r"Could not override '([^']+)'", str(error))
+    parent = getattr(cause, "parent_node", None)
+    if unknown and isinstance(parent, DictConfig):
+        key, known = str(cause.key), sorted(map(str, parent.keys()))
+        return f"unknown key {unknown[1]}{nearest(key, known)} Known here: {', '.join(known)}; +{unknown[1]}=… adds it"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given: {error.full_key}=…"
+    return str(error).splitlines()[0]
 
 
 def chosen(group: str, hydra_config: HydraConf) -> str | None:
@@ -88,6 +107,11 @@ def load_config(path: Path, *, trusted: bool = False, trust_targets: Sequence[st
         raise CodeftError(f"{path} is no config: expected keys and values, found {type(plain).__name__}")
     if not trusted:
         check_targets(plain, trusted=frozenset(trust_targets))
+    return literal_config(plain)
+
+
+def literal_config(plain: dict[str, Any]) -> DictConfig:
+    """Return a config of plain values in which nothing is interpolated."""
     return OmegaConf.create(_escape(plain))
 
 

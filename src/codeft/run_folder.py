@@ -85,6 +85,20 @@ class RunFolder:
                 "free; make room, or set hydra.run.dir="
             )
 
+    def check_writable(self) -> None:
+        """Check that files can be made in the folder, and make it where it isn't there.
+
+        Raises:
+            CodeftError: They can't.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".probe"
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise CodeftError(f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir=") from None
+
     def write_config(self, cfg: DictConfig) -> None:
         """Store the resolved config."""
         from omegaconf import OmegaConf

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -33,6 +34,20 @@ class CodeftError(ValueError):
 
     The command line prints it without a stack trace.
     """
+
+
+class RunStopped(Exception):  # noqa: N818 - nothing went wrong
+    """A signal stopped a run; it can go on.
+
+    Attributes:
+        signal: The signal's number.
+        folder: The run's folder.
+    """
+
+    def __init__(self, signal: int, *, folder: Path) -> None:
+        super().__init__(signal)
+        self.signal = signal
+        self.folder = folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,20 @@
+"""What the progress bar says."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import RichProgressBar
+
+
+class RunProgressBar(RichProgressBar):
+    """Lightning's Rich bar with the loss of the last step and the last validation's score."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float]:  # type: ignore[override]
+        """Return what stands at the bar's end."""
+        shown = {}
+        for name, value in super().get_metrics(trainer, pl_module).items():
+            if name in ("train/loss_step", "train/loss"):
+                shown["loss"] = value
+            elif name.startswith("val/"):
+                shown[name] = value
+        return shown

@@ -1,0 +1,92 @@
+"""The words that users type: which are taken literally, which are mistyped."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from codeft.types import CodeftError
+
+GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
+LITERAL_KEYS = (
+    "run", "resume", "input", "output", "predictions", "references", "sources", "to",
+    "data.dir", "data.source", "data.train", "data.valid",
+)  # fmt: skip
+"""Keys whose values are paths that people type: taken literally, whatever characters they hold."""
+
+
+def quote_literal(argument: str) -> str:
+    r"""Quote the value of a literal key for Hydra's grammar; other arguments pass unchanged.
+
+    `null` still means none, and so does nothing at all.
+
+    >>> print(quote_literal("data.dir=my, data/${x}"))
+    data.dir='my, data/\${x}'
+    >>> quote_literal("k=6")
+    'k=6'
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or key.lstrip("+") not in LITERAL_KEYS or value in ("", "null"):
+        return argument
+    if key in ("predictions", "sources") and value.startswith("[") and value.endswith("]"):
+        return argument
+    if value == "???":  # which would mean "not given yet"
+        value = "./???"
+    value = re.sub(r"(\\*)\$\{", lambda m: m.group(1) * 2 + r"\${", value)  # no interpolation
+    value = re.sub(r"(\\*)('|$)", lambda m: m.group(1) * 2 + ("\\'" if m.group(2) else ""), value)
+    return f"{key}='{value}'"
+
+
+def folder_name(overrides: str) -> str:
+    """Return a folder's name made of overrides, without characters that shells or globs read.
+
+    >>> folder_name("k=6,method=[sat,telly]")
+    'k-6-method-sat-telly'
+    """
+    return re.sub(r"[^\w.+]+", "-", overrides, flags=re.ASCII).strip("-.")[:80] or "default"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean …?" where a known word is near, else nothing.
+
+    >>> nearest("tely", ["telly", "sat"])
+    "; did you mean 'telly'?"
+    """
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:
+    """Check the names that were chosen for config groups before Hydra does, for a clearer error.
+
+    Args:
+        arguments: The command line.
+        folders: Where configs may lie.
+
+    Raises:
+        CodeftError: A name isn't there; the message lists what is, the nearest first.
+    """
+    for argument in arguments:
+        group, equals, value = argument.partition("=")
+        if not equals or group not in GROUPS:
+            continue
+        known = sorted({path.stem for folder in folders for path in folder.glob(f"{group}/*.yaml")})
+        for name in re.split(r"[,\s]+", value.strip("[]'\"")):
+            if re.fullmatch(r"[\w.+-]+", name) and name not in known and name != "null":
+                raise CodeftError(f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}")
+
+
+def config_folders(arguments: Sequence[str]) -> list[Path]:
+    """Return the config folders that the user named.
+
+    >>> config_folders(["--config-dir", "mine", "k=6"])
+    [PosixPath('mine')]
+    """
+    found = []
+    for i, argument in enumerate(arguments):
+        option, _, value = argument.partition("=")
+        if option in ("--config-dir", "-cd"):
+            found.append(Path(value or (arguments[i + 1] if i + 1 < len(arguments) else ".")))
+    return found
