@@ -67,7 +67,7 @@ def evaluation_repositories(data: Path) -> set[str]:
 
 
 def is_evaluated(upstream: str, *, repositories: set[str]) -> bool:
-    """Whether an upstream repository is one of the evaluation sets', by its full name or a known project's."""
+    """Whether an evaluation set holds an upstream repository, by its full name or a known project's."""
     return upstream.lower() in repositories or upstream.lower().rpartition("/")[2] in NAMED_PROJECTS
 
 

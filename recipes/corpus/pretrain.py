@@ -31,8 +31,9 @@ from evaluation import (
 from fetch import read_sources
 from trees import ALLOWED_LICENCES, permissive_functions, tree_bytes
 
-from codeft.data.mining import MiningReport
+from codeft.data.mining import MAX_DOCSTRING_TOKENS, MIN_DOCSTRING_TOKENS, MiningReport
 from codeft.data.near_duplicates import NearDuplicateIndex, shingles
+from codeft.syntax.prose import docstring_tokens, first_paragraph
 
 MIN_CHARACTERS, MAX_CHARACTERS = 80, 6_000
 MIN_LINES = 3
@@ -48,6 +49,8 @@ class Candidate:
     """A function that may enter the corpus."""
 
     text: str
+    code: str
+    docstring: str
     compared: str
     language: str
     repo: str
@@ -80,9 +83,7 @@ def candidates(
     report = MiningReport()
     kept: dict[str, Candidate] = {}
     left_out: Counter[str] = Counter()
-    for found in permissive_functions(
-        root, source=source, languages=source["languages"].split(), report=report
-    ):
+    for found in permissive_functions(root, source=source, report=report, max_bytes=max_bytes):
         text = found.text.strip()
         if len(text) < MIN_CHARACTERS or text.count("\n") + 1 < MIN_LINES:
             left_out["functions: too short"] += 1
@@ -92,12 +93,27 @@ def candidates(
             left_out["functions: mostly not ASCII"] += 1
         else:
             compared = comparable(found.function.code, found.language)
-            item = Candidate(text, compared, found.language, source["upstream"], source["licence"])
+            item = Candidate(
+                text=text,
+                code=found.function.code,
+                docstring=summary(found.function.docstring),
+                compared=compared,
+                language=found.language,
+                repo=source["upstream"],
+                licence=source["licence"],
+            )
             if kept.setdefault(" ".join(compared.split()), item) is not item:
                 left_out["functions: exact duplicate"] += 1
     for reason, count in report.skipped_files.items():
         left_out[f"files: {reason}"] += count
     return list(kept.values()), dict(left_out)
+
+
+def summary(docstring: str) -> str:
+    """Return a docstring's first paragraph; "" where that is too short or long to be worth generating."""
+    paragraph = first_paragraph(docstring)
+    num_tokens = len(docstring_tokens(paragraph))
+    return paragraph if MIN_DOCSTRING_TOKENS <= num_tokens <= MAX_DOCSTRING_TOKENS else ""
 
 
 def balanced(items: list[Candidate], *, budget: int, seed: int) -> list[Candidate]:
@@ -168,7 +184,7 @@ def select(
     decontamination = Decontamination(data, language=language, held_out=held_out)
     index = NearDuplicateIndex(threshold=NEAR_DUPLICATE)
     left_out: Counter[str] = Counter()
-    kept = []
+    kept: list[Candidate] = []
     size = 0
     chosen = balanced(items, budget=2 * MAX_BYTES_PER_LANGUAGE, seed=0)
     for item in chosen:
@@ -194,6 +210,8 @@ def write(path: Path, items: list[Candidate]) -> None:
     ):
         for item in items:
             row = {"text": item.text, "language": item.language, "repo": item.repo, "licence": item.licence}
+            if item.docstring:
+                row |= {"code": item.code, "docstring": item.docstring}
             file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
 
 
@@ -263,20 +281,20 @@ def main() -> None:
             print(f"{language}: {len(kept)} functions kept, {reasons}", flush=True)
             corpus += kept
             left_out.update(reasons)
-            compared.update(num_rows)
+            compared |= num_rows  # the larger count, where two languages compare with the same rows
     random.Random(0).shuffle(corpus)
     num_valid = int(VALID_SHARE * len(corpus))
     options.out.mkdir(parents=True, exist_ok=True)
     write(options.out / "pretrain_valid.jsonl.gz", corpus[:num_valid])
     write(options.out / "pretrain.jsonl.gz", corpus[num_valid:])
-    summary = {
+    report = {
         "train": statistics(corpus[num_valid:]),
         "valid": statistics(corpus[:num_valid]),
         "left out": dict(sorted(left_out.items())),
         "evaluation rows compared": compared,
     }
     Path(__file__).with_name("statistics.json").write_text(
-        json.dumps(summary, indent=1) + "\n", encoding="utf-8"
+        json.dumps(report, indent=1) + "\n", encoding="utf-8"
     )
 
 

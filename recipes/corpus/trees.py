@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fetch import package_folder
@@ -77,7 +77,7 @@ def permissive_functions(
     report: MiningReport,
     max_bytes: int = 2**62,
 ) -> Iterator[FoundFunction]:
-    """Yield the functions of a package's row, but for files whose head names a licence that isn't permissive.
+    """Yield the functions of a package's row, but for files under another than a permissive licence.
 
     Args:
         root: What fetch.py wrote.
@@ -88,17 +88,23 @@ def permissive_functions(
     """
     share = min(1.0, max_bytes / max(1, tree_bytes(root, source=source)))
     for folder in tree_roots(root, source):
-
-        def accept(path: Path, *, folder: Path = folder) -> bool:
-            name = path.relative_to(folder).as_posix().encode("utf-8", "replace")
-            if zlib.crc32(name) >= share * 2**32:
-                return False
-            if has_permissive_head(path):
-                return True
-            report.skipped_files["head names another licence"] += 1
-            return False
-
+        accept = permission(folder, share=share, report=report)
         yield from find_functions(folder, languages=source["languages"].split(), accept=accept, report=report)
+
+
+def permission(folder: Path, *, share: float, report: MiningReport) -> Callable[[Path], bool]:
+    """Return a test for a tree's files: in the share that is read, and under a permissive licence."""
+
+    def accept(path: Path) -> bool:
+        name = path.relative_to(folder).as_posix().encode("utf-8", "replace")
+        if zlib.crc32(name) >= share * 2**32:
+            return False
+        if has_permissive_head(path):
+            return True
+        report.skipped_files["head names another licence"] += 1
+        return False
+
+    return accept
 
 
 def has_permissive_head(path: Path) -> bool:
