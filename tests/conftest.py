@@ -46,7 +46,10 @@ def function_rows(start: int, count: int) -> list[dict]:
 def pair_rows(start: int, count: int) -> list[dict]:
     """The same method in two languages."""
     return [
-        {"java": f"public int get{i}() {{ return {'a' * (i % 5 + 1)}; }}", "cs": f"public int Get{i} => {i % 5};"}
+        {
+            "java": f"public int get{i}() {{ return {'a' * (i % 5 + 1)}; }}",
+            "cs": f"public int Get{i} => {i % 5};",
+        }
         for i in range(start, start + count)
     ]
 
@@ -135,3 +138,27 @@ def command(monkeypatch: pytest.MonkeyPatch, _one_thread) -> Callable[..., None]
             root.handlers[:], root.level = handlers, level
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory, _one_thread) -> Path:
+    """The folder, moved since, of a run of `sat+telly` with an untied output layer: methods that change the model."""
+    from codeft.cli import run_verb
+    from codeft.train import train
+
+    folder = tmp_path_factory.mktemp("runs")
+    method = ["method=[sat,telly]", "k=1", "alpha=0.1", "callbacks.layer_freeze.untie_output=true"]
+    learn = [
+        "trainer.max_epochs=12",
+        "patience=null",
+        "optimizer.lr=1e-2",
+    ]  # scores above 0 are worth comparing
+    root, argv = logging.getLogger(), sys.argv
+    handlers, level = root.handlers[:], root.level
+    sys.argv = ["codeft train", *tiny, *method, *learn, f"hydra.run.dir={folder}/run"]
+    try:
+        run_verb("train", train)
+    finally:
+        sys.argv = argv
+        root.handlers[:], root.level = handlers, level
+    return (folder / "run").rename(folder / "a run, k=1 ${x}")

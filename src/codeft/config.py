@@ -156,10 +156,12 @@ def instantiate(config: Any, **values: Any) -> Any:
     import hydra.utils
     from hydra.errors import InstantiationException
 
+    # Hydra resolves and then reads, so a text that looks like an interpolation needs two layers of escapes.
+    literal = literal_config(_escape(OmegaConf.to_container(config, resolve=True)))
     try:
         if values:
-            return hydra.utils.instantiate(config, _convert_="all", _partial_=True)(**values)
-        return hydra.utils.instantiate(config, _convert_="all")
+            return hydra.utils.instantiate(literal, _convert_="all", _partial_=True)(**values)
+        return hydra.utils.instantiate(literal, _convert_="all")
     except (InstantiationException, TypeError) as error:
         cause = error.__cause__
         if isinstance(cause, CodeftError):

@@ -30,6 +30,7 @@ def describe_run(
     params: tuple[int, int],
     times: Mapping[str, float | None],
     scores: Mapping[str, float],
+    split: str = "test",
 ) -> dict[str, Any]:
     """Return what `metrics.json` holds.
 
@@ -38,8 +39,10 @@ def describe_run(
         parts: The run's parts.
         params: (total, trainable).
         times: As `TimingCallback.summary` gives them.
-        scores: Of the test split; none where nothing was tested.
+        scores: The module's, its loss among them; none where nothing was tested.
+        split: What was tested.
     """
+    scorers = parts.task.metrics()
     names = {key: cfg.choices[key] for key in ("task", "model", "method", "data")}
     described = {
         **names,
@@ -48,16 +51,17 @@ def describe_run(
         "seed": cfg.seed,
         "lang": parts.task.lang,
         "params": {"total": params[0], "trainable": params[1]},
-        "test": dict(scores),
-        "signatures": {
-            name: metric.signature for name, metric in parts.task.metrics().items() if name in scores
-        },
-        "baselines": parts.task.baselines(parts.data.datasets["test"].examples) if scores else {},
+        split: {name: value for name, value in scores.items() if name in scorers},
+        "signatures": {name: scorer.signature for name, scorer in scorers.items() if name in scores},
+        "baselines": parts.task.baselines(parts.data.datasets[split].examples) if scores else {},
         "time": dict(times),
         "rows": parts.data.num_rows(),
         "versions": versions(),
         "commit": commit(),
     }
+    if scores:
+        described[f"{split}_loss"] = scores["loss"]  # cross-entropy a sub-token, nats: no score
+        described["empty_predictions"] = sum(not prediction.text for prediction in parts.module.predictions)
     return described
 
 
@@ -85,9 +89,9 @@ def commit() -> str | None:
         return None
 
 
-def test_rows(parts: Parts) -> list[dict[str, Any]]:
-    """Return the rows of `predictions.jsonl`, in the order of the test split."""
-    examples = parts.data.datasets["test"].examples
+def test_rows(parts: Parts, *, split: str = "test") -> list[dict[str, Any]]:
+    """Return the rows of `predictions.jsonl`, in the order of the split that was tested."""
+    examples = parts.data.datasets[split].examples
     return [
         {
             "id": examples[p.index].id,
@@ -114,15 +118,15 @@ def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
     console.print(predictions_table(rows[:: max(1, len(rows) // _SHOWN_PREDICTIONS)][:_SHOWN_PREDICTIONS]))
 
 
-def scores_table(metrics: Mapping[str, Any]) -> Table:
-    """Return a table of scores, each with its signature."""
+def scores_table(metrics: Mapping[str, Any], *, split: str = "test") -> Table:
+    """Return a table of a split's scores, each with its signature."""
     title = " ".join(str(metrics[key]) for key in ("task", "model", "method") if metrics.get(key))
     table = Table(title=title, title_justify="left")
     table.add_column("score")
-    table.add_column("test", justify="right")
+    table.add_column(split, justify="right")
     table.add_column("signature", overflow="fold")
-    for name, value in metrics["test"].items():
-        table.add_row(name, f"{value:.2f}", metrics["signatures"].get(name, ""))
+    for name, value in metrics[split].items():
+        table.add_row(name, f"{value:.2f}", metrics["signatures"][name])
     for name, value in metrics.get("baselines", {}).items():
         table.add_row(name, f"{value:.2f}", "no model: a baseline", style="dim")
     return table

@@ -1,0 +1,119 @@
+"""What `evaluate run=…` does: test a finished run's checkpoint and compare with what the run says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from codeft.finished_run import reopen, stored_config
+from codeft.run_folder import RunFolder
+from codeft.summary import describe_run, scores_table, test_rows
+from codeft.types import CodeftError
+
+SPLITS = ("test", "valid")
+SAME = 1e-6
+"""Scores that differ by less are the same; sums in another order differ in their last digits."""
+
+
+def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """Test a finished run again, without its original weights or the hub.
+
+    Args:
+        cfg: The verb's config: `run`, `split`, `checkpoint`, `trust_targets` and what may differ.
+        run_dir: Where `metrics.json` and `predictions.jsonl` go; the run's own folder stays as it is.
+
+    Returns:
+        What `metrics.json` holds: a run's metrics, `run`, `checkpoint`, the `stored` scores and whether they
+        are `reproduced` (None where there are none to compare with).
+
+    Raises:
+        CodeftError: The folder isn't a run's, its data isn't there, or its checkpoint is damaged.
+    """
+    folder, split = RunFolder(Path(cfg.run)), cfg.split
+    _check(cfg, folder, run_dir)
+    run_cfg = stored_config(folder, cfg)
+    run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=run_dir)
+    data, module = run.parts.data, run.parts.module
+    try:
+        examples = data.read(split)
+    except CodeftError as error:
+        moved = "; where the data has moved, give data.dir=" if run_cfg.data.get("dir") else ""
+        raise CodeftError(f"{error}{moved}") from None
+    data.datasets[split] = data.encode(examples, name=split)
+    run.trainer.test(module, dataloaders=data.loader(data.datasets[split], train=False), verbose=False)
+
+    earlier = stored_metrics(folder)
+    total = run.parts.model.num_parameters()[0]
+    trainable = earlier.get("params", {}).get("trainable")  # nothing is frozen now
+    metrics = describe_run(
+        run_cfg, run.parts, params=(total, trainable), times={}, scores=module.scores, split=split
+    )
+    stored = earlier.get(split, {})
+    metrics |= {"run": str(folder.path), "checkpoint": cfg.checkpoint, "stored": stored}
+    metrics["reproduced"] = compare(metrics[split], stored)
+    rows = test_rows(run.parts, split=split)
+    own = RunFolder(run_dir)
+    own.write_predictions(rows)
+    own.write_metrics(metrics)
+    _print(metrics, split=split, run_dir=run_dir)
+    return metrics
+
+
+def _check(cfg: DictConfig, folder: RunFolder, run_dir: Path) -> None:
+    if cfg.split not in SPLITS:
+        raise CodeftError(f"split must be one of {', '.join(SPLITS)}, not {cfg.split!r}")
+    if cfg.choices.task:
+        raise CodeftError(f"a run knows its task: leave task={cfg.choices.task} away")
+    for key in ("references", "sources"):
+        if cfg[key]:
+            raise CodeftError(f"{key}= goes with predictions=, not with run=")
+    if folder.path.is_dir() and folder.path.samefile(run_dir):
+        raise CodeftError(
+            f"this would overwrite the scores of {str(folder.path)!r}: set another hydra.run.dir="
+        )
+
+
+def stored_metrics(folder: RunFolder) -> dict[str, Any]:
+    """Return what a run's `metrics.json` holds; nothing where the run didn't come so far."""
+    try:
+        metrics = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CodeftError(f"expected a run's scores in {folder.metrics}: {error}") from None
+    if not isinstance(metrics, dict):
+        raise CodeftError(f"expected a run's scores in {folder.metrics}, found {type(metrics).__name__}")
+    return metrics
+
+
+def compare(scores: Mapping[str, float], stored: Mapping[str, float]) -> bool | None:
+    """Return whether the scores are those that were stored; None where there is nothing to compare with.
+
+    >>> compare({"exact_match": 50.0}, {"exact_match": 50.0}), compare({"exact_match": 50.0}, {})
+    (True, None)
+    """
+    if not stored:
+        return None
+    return scores.keys() == stored.keys() and all(abs(scores[name] - stored[name]) < SAME for name in scores)
+
+
+def _print(metrics: Mapping[str, Any], *, split: str, run_dir: Path) -> None:
+    console = Console()
+    console.print(scores_table(metrics, split=split))
+    if metrics["reproduced"]:
+        console.print("the same scores as in the run's metrics.json")
+    elif metrics["reproduced"] is False:
+        table = Table(title="not the scores in the run's metrics.json", title_justify="left")
+        for column in ("score", "now", "stored"):
+            table.add_column(column, justify="left" if column == "score" else "right")
+        for name, value in metrics["stored"].items():
+            now = metrics[split].get(name)
+            table.add_row(name, "" if now is None else f"{now:.4f}", f"{value:.4f}")
+        console.print(table)
+    console.print(f"outputs  {run_dir}", markup=False, soft_wrap=True)

@@ -1,0 +1,119 @@
+"""A finished run as objects again: its config, its parts and its checkpoint's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from codeft.build import Parts, build_parts, build_trainer
+from codeft.callbacks.progress_bar import RunProgressBar
+from codeft.checkpoints import load_weights
+from codeft.config import literal_config
+from codeft.models.loading import RANDOM
+from codeft.run_folder import RunFolder
+from codeft.types import CodeftError
+
+CHANGEABLE = {
+    "task": ("num_beams",),
+    "data": ("dir", "source", "on_bad_row", "eval_batch_size", "val_limit", "test_limit"),
+    "trainer": ("accelerator", "precision"),
+}
+"""What may differ in a run's config when the run is used again."""
+
+
+class LoadWeightsCallback(pl.Callback):
+    """Loads a checkpoint's weights once the callbacks before it have changed the model.
+
+    Args:
+        path: The checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Load every weight; a checkpoint of another model is an error."""
+        load_weights(pl_module, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """What a finished run is made of, ready to be tested or used.
+
+    Attributes:
+        parts: Task, model, data, module and the method's callbacks.
+        trainer: One device, no loggers.
+        callbacks: What changes the model, in this order: the method's, then the loading of the weights.
+    """
+
+    parts: Parts
+    trainer: pl.Trainer
+    callbacks: Sequence[pl.Callback]
+
+
+def stored_config(folder: RunFolder, changes: DictConfig) -> DictConfig:
+    """Return a run's config, changed so that it needs nothing but the run's folder and its data.
+
+    The model is built from its stored architecture and the run's own tokenizer, on one device.
+
+    Args:
+        folder: The run's folder.
+        changes: The verb's config: `trust_targets`, and what of `CHANGEABLE` isn't null.
+
+    Raises:
+        CodeftError: The folder isn't a run's, its config isn't to be trusted, or it lacks a key to change.
+    """
+    cfg: Any = OmegaConf.to_container(folder.load_config(trust_targets=changes.trust_targets), resolve=True)
+    if not {*CHANGEABLE, "model", "choices", "callbacks"} <= cfg.keys():
+        raise CodeftError(f"{folder.config} isn't what codeft.train writes: give a training run's folder")
+    cfg["model"].update(weights=RANDOM, tokenizer=str(folder.tokenizer.absolute()))
+    cfg["trainer"].update(devices=1, strategy="auto", num_nodes=1)
+    cfg["logger"] = {}
+    for section, keys in CHANGEABLE.items():
+        for key in keys:
+            if changes[section].get(key) is not None:
+                _change(cfg, section, key, changes[section][key])
+    return literal_config(cfg)
+
+
+def _change(cfg: dict[str, Any], section: str, key: str, value: Any) -> None:
+    if key not in cfg[section]:
+        choice = cfg["choices"].get(section) or "this one"
+        raise CodeftError(f"{section}.{key} can't be changed: the run's {section}={choice} has no such key")
+    cfg[section][key] = value
+    if section == "data" and key in cfg["data"].get(
+        "reader", {}
+    ):  # stored configs are resolved: both hold the value
+        cfg["data"]["reader"][key] = value
+
+
+def reopen(cfg: DictConfig, folder: RunFolder, *, checkpoint: str, work_dir: Path) -> FinishedRun:
+    """Build a finished run's parts.
+
+    Args:
+        cfg: As `stored_config` returns it.
+        folder: The run's folder.
+        checkpoint: "best" or "last".
+        work_dir: Where the trainer writes, should it write.
+
+    Raises:
+        CodeftError: There is no such checkpoint, or a part refused its values.
+    """
+    if checkpoint not in ("best", "last"):
+        raise CodeftError(f"checkpoint must be best or last, not {checkpoint!r}")
+    path = folder.best if checkpoint == "best" else folder.last
+    if not path.is_file():
+        raise CodeftError(
+            f"the run in {str(folder.path)!r} has no {path.name}: it never reached a validation"
+        )
+    parts = build_parts(cfg)
+    callbacks = [*parts.callbacks, LoadWeightsCallback(path)]
+    trainer = build_trainer(
+        cfg, RunFolder(work_dir), [*callbacks, RunProgressBar()], logger=False, enable_checkpointing=False
+    )
+    return FinishedRun(parts, trainer, callbacks)

@@ -1,0 +1,162 @@
+"""What `predict` does: functions or rows in, a JSON Lines file of predictions out, in the same order."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from codeft.allocator import keep_freed_memory
+from codeft.data.inputs import InputReport, InputRow, is_rows, read_inputs
+from codeft.data.jsonl import SkippedRow, write_rows
+from codeft.finished_run import FinishedRun, reopen, stored_config
+from codeft.progress import track
+from codeft.run_folder import RunFolder
+from codeft.types import CodeftError, Example
+
+_SHOWN_ROWS = 5
+
+
+def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """Predict for each function of a source file or folder, or each row of a JSON Lines file.
+
+    Rows of other languages than the run was trained for are left out and counted.
+
+    Args:
+        cfg: The verb's config: `run`, `input`, `output`, `checkpoint` and what may differ.
+        run_dir: The verb's own folder.
+
+    Returns:
+        `rows` written, `files` read, `skipped` files and rows by reason.
+
+    Raises:
+        CodeftError: Something is missing or can't be read or written, `output` would overwrite the input, or
+            there is nothing to predict for.
+    """
+    for key in ("run", "input", "output"):
+        if not cfg[key]:
+            raise CodeftError(
+                f"predict needs run=<a run's folder>, input=<files> and output=<file>; no {key}="
+            )
+    folder, source, output = RunFolder(Path(cfg.run)), Path(cfg.input), Path(cfg.output)
+    run_cfg = stored_config(folder, cfg)
+    report = InputReport()
+    rows = list(read_inputs(source, on_bad_row=run_cfg.data.on_bad_row, report=report))
+    if not rows:
+        what, left_out = "rows" if is_rows(source) else "functions", _counts(report.skipped_files)
+        raise CodeftError(f"found no {what} in {str(source)!r} ({left_out or 'nothing was left out'})")
+    check_output(output, source=source, rows=rows)
+    keep_freed_memory()
+    run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=run_dir)
+    kept, examples, other = _read(run, rows, report)
+    if not examples:
+        raise CodeftError(
+            f"none of the {len(rows)} rows of {str(source)!r} is for lang={run.parts.task.lang}"
+        )
+    texts = predict_texts(run, examples)
+    write_rows(output, (_output_row(*found) for found in zip(kept, examples, texts, strict=True)))
+    skipped = report.skipped_files + Counter({"another language": other, "bad row": len(report.skipped_rows)})
+    told = {"rows": len(texts), "files": report.num_files, "skipped": {k: n for k, n in skipped.items() if n}}
+    _print(told, report, output)
+    return told
+
+
+def check_output(output: Path, *, source: Path, rows: Sequence[InputRow]) -> None:
+    """Check, before anything is computed, that the predictions can be written and overwrite no input.
+
+    Args:
+        output: Where they shall go.
+        source: The input.
+        rows: What was read from it.
+
+    Raises:
+        CodeftError: `output` is a folder, the input or a file that was read from it, or can't be written.
+    """
+    if output.is_dir():
+        raise CodeftError(f"expected output= to be a file, but {str(output)!r} is a folder")
+    read = {source} if source.is_file() else {source / row.path for row in rows if row.path}
+    if output.exists() and any(path.exists() and output.samefile(path) for path in read):
+        raise CodeftError(f"output={str(output)!r} would overwrite the input; name another file")
+    probe = output.with_name(f".{output.name}.{os.getpid()}.probe")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CodeftError(f"can't write output={str(output)!r}: {error.strerror}") from None
+
+
+def predict_texts(run: FinishedRun, examples: Sequence[Example]) -> list[str]:
+    """Return a finished run's prediction for each example, in their order.
+
+    Lightning's own prediction loop would rebuild the batch sampler, so the loop is here.
+    """
+    parts, trainer = run.parts, run.trainer
+    for callback in run.callbacks:
+        callback.setup(trainer, parts.module, "predict")
+    parts.module.eval().to(trainer.strategy.root_device)
+    loader = parts.data.loader(parts.data.encode(examples, name="input"), train=False)
+    texts: dict[int, str] = {}
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        for _, batch in zip(track(range(len(loader)), description="predicting"), loader, strict=True):
+            batch = trainer.strategy.batch_to_device(batch)
+            predicted = parts.task.predict(parts.model, batch)
+            texts.update(zip(batch["index"].tolist(), predicted, strict=True))
+    return [texts[index] for index in range(len(examples))]
+
+
+def _read(
+    run: FinishedRun, rows: Sequence[InputRow], report: InputReport
+) -> tuple[list[InputRow], list[Example], int]:
+    """Return the rows that the task takes, their examples, and how many are of another language."""
+    task, data = run.parts.task, run.parts.data
+    kept: list[InputRow] = []
+    examples: list[Example] = []
+    other = 0
+    for row in rows:
+        try:
+            example = task.read(row.fields, where=row.where, input=data.input, labelled=False)
+        except CodeftError as error:
+            if data.on_bad_row == "error":
+                raise CodeftError(f"{error} (data.on_bad_row=skip leaves such rows out)") from None
+            report.skipped_rows.append(SkippedRow(row.where, str(error)))
+            continue
+        if example is None or (row.language and example.lang and example.lang != row.language):
+            other += 1
+            continue
+        kept.append(row)
+        examples.append(example)
+    return kept, examples, other
+
+
+def _output_row(row: InputRow, example: Example, text: str) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "path": row.path,
+        "name": row.name,
+        "start_line": row.start_line,
+        "language": example.lang or row.language,
+        "source": example.source,
+        "prediction": text,
+    }
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{reason}: {count:,}" for reason, count in counter.most_common() if count)
+
+
+def _print(told: dict[str, Any], report: InputReport, output: Path) -> None:
+    console = Console()
+    files = "file" if told["files"] == 1 else "files"
+    console.print(f"{told['rows']:,} predictions for {told['files']:,} {files}")
+    if told["skipped"]:
+        console.print(f"left out: {_counts(Counter(told['skipped']))}")
+    for row in report.skipped_rows[:_SHOWN_ROWS]:
+        console.print(f"  {row.where}: {row.reason}", markup=False, highlight=False)
+    console.print(f"outputs  {output}", markup=False, soft_wrap=True)
