@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -171,5 +172,20 @@ class FineTuneModule(pl.LightningModule):
         optimizer = self._optimizer([group for group in groups if group["params"]])
         if self._scheduler is None:
             return optimizer
-        schedule = self._scheduler(optimizer, num_training_steps=int(self.trainer.estimated_stepping_batches))
+        schedule = self._scheduler(optimizer, num_training_steps=count_training_steps(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def count_training_steps(trainer: pl.Trainer) -> int:
+    """Return the optimizer steps of the whole run.
+
+    `trainer.estimated_stepping_batches` isn't asked: it sets up the training loader before a checkpoint is
+    loaded, and then a resumed run begins its epoch again.
+    """
+    limit = trainer.max_steps if trainer.max_steps >= 0 else math.inf
+    if trainer.max_epochs is None or trainer.max_epochs < 0:
+        return int(limit)
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    share = trainer.limit_train_batches
+    batches = min(batches, share) if isinstance(share, int) else int(batches * share)
+    return int(min(limit, math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs))
