@@ -25,7 +25,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write `checkpoint` to `path`, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")  # a fixed name: a killed write leaves one file at most
+        temporary = path.with_name(
+            f".{path.name}.tmp"
+        )  # a fixed name: a killed write leaves one file at most
         with temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()

@@ -41,7 +41,9 @@ def main() -> None:
     """Run `codeft VERB key=value …`."""
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in ("", "-h", "--help"):
-        print(f"codeft VERB key=value …\n\nverbs: {', '.join(VERBS)}\n\ncodeft VERB --help says more of each.")
+        print(
+            f"codeft VERB key=value …\n\nverbs: {', '.join(VERBS)}\n\ncodeft VERB --help says more of each."
+        )
         return
     if verb not in VERBS:
         sys.exit(f"codeft: unknown verb {verb!r}{nearest(verb, VERBS)} There are: {', '.join(VERBS)}")
@@ -63,7 +65,9 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
     try:
         if RANK_CONFIG in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
             _run_rank(function)
-        elif name in ("train", "pretrain") and any(argument.startswith("resume=") for argument in sys.argv[1:]):
+        elif name in ("train", "pretrain") and any(
+            argument.startswith("resume=") for argument in sys.argv[1:]
+        ):
             _resume(name, function)
         else:
             sys.argv[1:] = [quote_literal(argument) for argument in sys.argv[1:]]
@@ -73,7 +77,10 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
         sys.exit(f"codeft: {error}")
     except RunStopped as stop:
         code, told = 128 + stop.signal, signal.Signals(stop.signal).name
-        print(f"stopped by {told}; go on with: codeft {name} resume={shlex.quote(str(stop.folder))}", file=sys.stderr)
+        print(
+            f"stopped by {told}; go on with: codeft {name} resume={shlex.quote(str(stop.folder))}",
+            file=sys.stderr,
+        )
         sys.exit(code)
 
 
@@ -95,7 +102,9 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], object]) -> Non
             finish_config(cfg, hydra_config)
             function(cfg, Path(hydra_config.runtime.output_dir))
         except (CodeftError, OmegaConfBaseException) as error:
-            if hydra_config.mode == RunMode.MULTIRUN:  # the other jobs run, and then Hydra shows only the first error
+            if (
+                hydra_config.mode == RunMode.MULTIRUN
+            ):  # the other jobs run, and then Hydra shows only the first error
                 log.error("job %s failed: %s", hydra_config.job.num, error)
             raise
 

@@ -51,7 +51,8 @@ def explain(error: Exception) -> str:
     parent = getattr(cause, "parent_node", None)
     if unknown and isinstance(parent, DictConfig):
         key, known = str(cause.key), sorted(map(str, parent.keys()))
-        return f"unknown key {unknown[1]}{nearest(key, known)} Known here: {', '.join(known)}; +{unknown[1]}=… adds it"
+        there_are = f"Known here: {', '.join(known)}; +{unknown[1]}=… adds it"
+        return f"unknown key {unknown[1]}{nearest(key, known)} {there_are}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=…"
     return str(error).splitlines()[0]

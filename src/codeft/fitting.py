@@ -42,7 +42,9 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     parts = build_parts(cfg)
     trainer = fit(cfg, folder, parts)
     params = parts.model.num_parameters()
-    trainer.test(parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False)
+    trainer.test(
+        parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False
+    )
     times = timing_of(trainer).summary()
     metrics = describe_run(cfg, parts, params=params, times=times, scores=parts.module.scores)
     if trainer.is_global_zero:
@@ -53,7 +55,9 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     return metrics
 
 
-def fit(cfg: DictConfig, folder: RunFolder, parts: Parts, *, further: Sequence[pl.Callback] = ()) -> pl.Trainer:
+def fit(
+    cfg: DictConfig, folder: RunFolder, parts: Parts, *, further: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
     """Train until the end, or from a checkpoint to the end.
 
     Args:
@@ -82,7 +86,9 @@ def fit(cfg: DictConfig, folder: RunFolder, parts: Parts, *, further: Sequence[p
     finally:
         os.environ.pop(RANK_CONFIG, None)
     if not folder.best.is_file():
-        raise CodeftError(f"no checkpoint was written to {folder.checkpoints}: training didn't reach a validation")
+        raise CodeftError(
+            f"no checkpoint was written to {folder.checkpoints}: training didn't reach a validation"
+        )
     return trainer
 
 
@@ -108,7 +114,9 @@ class _StepTimer(pl.Callback):
     ) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.steps.append((time.perf_counter() - self._start, batch["input_ids"].numel() + batch["labels"].numel()))
+        self.steps.append(
+            (time.perf_counter() - self._start, batch["input_ids"].numel() + batch["labels"].numel())
+        )
 
 
 def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:

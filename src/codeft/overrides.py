@@ -75,7 +75,9 @@ def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:
         known = sorted({path.stem for folder in folders for path in folder.glob(f"{group}/*.yaml")})
         for name in re.split(r"[,\s]+", value.strip("[]'\"")):
             if re.fullmatch(r"[\w.+-]+", name) and name not in known and name != "null":
-                raise CodeftError(f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}")
+                raise CodeftError(
+                    f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}"
+                )
 
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:

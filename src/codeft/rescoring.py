@@ -40,10 +40,11 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     references = Path(files["references"]) if files["references"] else None
     # CodeXGLUE's code-to-text files number their lines.
     texts, reference_texts = read_pairs(predictions, references, numbered=task == "summarization")
+    sources: list[str] | None = None
     if files["sources"]:
         sources = read_texts(Path(files["sources"]), field="source")
-    else:
-        sources = _own_sources(predictions) if references is None and task == "translation" else None
+    elif references is None and task == "translation":
+        sources = _own_sources(predictions)
     result = score_texts(texts, reference_texts, names=list(TEXT_SCORERS), sources=sources)
     metrics = {
         "task": task,

@@ -97,7 +97,9 @@ class RunFolder:
             probe.write_bytes(b"x")
             probe.unlink()
         except OSError as error:
-            raise CodeftError(f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir=") from None
+            raise CodeftError(
+                f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir="
+            ) from None
 
     def write_config(self, cfg: DictConfig) -> None:
         """Store the resolved config."""

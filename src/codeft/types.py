@@ -36,7 +36,7 @@ class CodeftError(ValueError):
     """
 
 
-class RunStopped(Exception):  # noqa: N818 - nothing went wrong
+class RunStopped(Exception):
     """A signal stopped a run; it can go on.
 
     Attributes:

@@ -99,19 +99,25 @@ class LastCheckpointCallback(Checkpoint):
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         bad = [name for name, p in pl_module.named_parameters() if p.requires_grad and not _is_finite(p)]
         if bad:
-            raise NonFiniteWeightsError(f"after step {trainer.global_step} the weights {bad[0]} … aren't finite")
+            raise NonFiniteWeightsError(
+                f"after step {trainer.global_step} the weights {bad[0]} … aren't finite"
+            )
         trainer.save_checkpoint(self.path)
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
 
     def _stop(self) -> None:
-        number = signal.SIGTERM if self._signal is None else signal.Signals(self._signal)  # None: another rank's
+        number = (
+            signal.SIGTERM if self._signal is None else signal.Signals(self._signal)
+        )  # None: another rank's
         raise RunStopped(number, folder=self.path.parent.parent)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop listening."""
         self._restore_handlers()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         """Stop listening; nothing is saved, for the step under way is half done."""
         self._restore_handlers()
 
@@ -120,7 +126,9 @@ def _validates_next(trainer: pl.Trainer, batch_idx: int) -> bool:
     """Return whether a validation may follow the batch, or the epoch's end does."""
     if trainer.is_last_batch:
         return True
-    if isinstance(trainer.val_check_batch, float) or trainer.val_check_batch is None:  # infinite, or by the clock
+    if (
+        isinstance(trainer.val_check_batch, float) or trainer.val_check_batch is None
+    ):  # infinite, or by the clock
         return False
     in_epoch = trainer.check_val_every_n_epoch is not None
     done = batch_idx + 1 if in_epoch else trainer.fit_loop.total_batch_idx + 1

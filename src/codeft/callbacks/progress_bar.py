@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
@@ -11,7 +13,7 @@ class RunProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float]:  # type: ignore[override]
         """Return what stands at the bar's end."""
-        shown = {}
+        shown: dict[str, Any] = {}
         for name, value in super().get_metrics(trainer, pl_module).items():
             if name in ("train/loss_step", "train/loss"):
                 shown["loss"] = value
