@@ -36,6 +36,7 @@ MIN_SUMMARY_TOKENS, MAX_SUMMARY_TOKENS = 5, 40
 NEAR_DUPLICATE = 0.7
 MAX_SAME_SUMMARY = 2
 _PROSE = re.compile(r"[A-Z][a-z]*[ ,'-].*[a-z]", re.DOTALL)
+_INSIDE = re.compile(r"^external/[^/]+/")
 _INSTALLED = re.compile(
     r"usr/(share|lib)/(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/all|ruby)/gems/[^/]+)/"
 )
@@ -79,7 +80,7 @@ def documented_rows(root: Path, *, source: dict[str, str], split: str) -> Iterat
 def upstream_path(path: str, *, source: dict[str, str]) -> str:
     """Return a file's path in its project: without the folder that an archive puts around it."""
     if source["folder"]:
-        return f"{source['folder']}/{path}"
+        return f"{_INSIDE.sub('', source['folder'] + '/')}{path}"
     if source["registry"] == "debian-binary":
         return _INSTALLED.sub("", path, count=1)
     return path.partition("/")[2] if source["registry"] in ("debian", "npm") else path
@@ -157,12 +158,10 @@ def write(path: Path, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_bytes(gzip.compress(lines.encode(), compresslevel=9, mtime=0))
-    lengths = sorted(
-        len(code_tokens(row.get("code") or row["java"], row.get("language", "java"))) for row in rows
-    )
-    print(
-        f"{path.name}: {len(rows)} rows, {path.stat().st_size} bytes, median {lengths[len(lengths) // 2]} tokens"
-    )
+    codes = ((row["code"], row["language"]) if "code" in row else (row["java"], "java") for row in rows)
+    lengths = sorted(len(code_tokens(code, language)) for code, language in codes)
+    median = lengths[len(lengths) // 2]
+    print(f"{path.name}: {len(rows)} rows, {path.stat().st_size} bytes, median {median} tokens", flush=True)
 
 
 def main() -> None:

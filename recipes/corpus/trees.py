@@ -31,6 +31,11 @@ ALLOWED_LICENCES = frozenset(
 )
 """SPDX identifiers of the licences that a row may have: permissive ones only."""
 
+_BUNDLED = re.compile(
+    r"(^|/)(contrib|externals?|extern|extlib|extras?|third[_-]?party\w*|bundled|backport\w*)/", re.IGNORECASE
+)
+"""Folders of other projects' code, whose licence and repository aren't the package's."""
+
 _OTHER_LICENCE = re.compile(
     r"General Public Licen[cs]e|\b[AL]?GPL|Mozilla Public|\bMPL\b|Common Development and Distribution"
     r"|Eclipse Public|Microsoft Public License|\bMs-PL\b|Creative Commons|CC-BY",
@@ -93,11 +98,11 @@ def permissive_functions(
 
 
 def permission(folder: Path, *, share: float, report: MiningReport) -> Callable[[Path], bool]:
-    """Return a test for a tree's files: in the share that is read, and under a permissive licence."""
+    """Return a test for a tree's files: the project's own, in the share to read, permissively licensed."""
 
     def accept(path: Path) -> bool:
-        name = path.relative_to(folder).as_posix().encode("utf-8", "replace")
-        if zlib.crc32(name) >= share * 2**32:
+        name = path.relative_to(folder).as_posix()
+        if _BUNDLED.search(name) or zlib.crc32(name.encode("utf-8", "replace")) >= share * 2**32:
             return False
         if has_permissive_head(path):
             return True

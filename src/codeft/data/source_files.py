@@ -16,7 +16,7 @@ MAX_FILE_BYTES = 1_000_000
 MAX_LINE_LENGTH = 2_000
 
 _VENDORED_FOLDER = re.compile(
-    r"\..*|vendor(ed)?|third[_-]?party|node_modules|bower_components|site-packages|dist|deps|__pycache__",
+    r"\..*|vendor(ed)?|third[_-]?party\w*|node_modules|bower_components|site-packages|dist|deps|__pycache__",
     re.IGNORECASE,
 )
 _TEST_FOLDER = re.compile(r"tests?|testing|test[_-]?data|__tests__|specs?|fixtures?|mocks?", re.IGNORECASE)
