@@ -15,14 +15,128 @@ def read_metrics(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
+def copy_run(run: Path, to: Path) -> Path:
+    """A copy of a run to be damaged; its other checkpoint stays behind."""
+    return Path(shutil.copytree(run, to, ignore=shutil.ignore_patterns("last.ckpt")))
+
+
 def test_a_run_gives_its_scores_again(command, finished_run, tmp_path, capsys):
+    before = {path.name: path.stat().st_mtime_ns for path in finished_run.iterdir()}
     command("evaluate", f"run={finished_run}", f"hydra.run.dir={tmp_path}/again")
     again, stored = read_metrics(tmp_path / "again"), read_metrics(finished_run)
+    assert stored["test"]["smoothed_bleu"] > 1
     assert again["test"] == pytest.approx(stored["test"], abs=1e-9)
     assert again["reproduced"] is True
-    assert again["stored"] == stored["test"]
     for key in ("task", "method", "k", "alpha", "seed", "lang", "params", "signatures", "empty_predictions"):
         assert again[key] == stored[key], key
     name = "predictions.jsonl"
     assert (tmp_path / "again" / name).read_bytes() == (finished_run / name).read_bytes()
     assert "the same scores" in capsys.readouterr().out
+    assert before == {path.name: path.stat().st_mtime_ns for path in finished_run.iterdir()}
+
+
+def test_changes_are_told(command, finished_run, tiny_data, tmp_path, capsys):
+    """Data that has moved, fewer beams, the other split, and scores that differ."""
+    moved = tmp_path / "moved, to=${there}"
+    shutil.copytree(tiny_data, moved)
+    run = copy_run(finished_run, tmp_path / "run")
+    stored = read_metrics(run)
+    stored["test"]["exact_match"] += 1
+    (run / "metrics.json").write_text(json.dumps(stored))
+    shared = (f"run={run}", f"data.dir={moved}", "task.num_beams=1", "data.eval_batch_size=2")
+    command("evaluate", *shared, f"hydra.run.dir={tmp_path}/test")
+    assert read_metrics(tmp_path / "test")["reproduced"] is False
+    assert "not the scores" in capsys.readouterr().out
+    command("evaluate", *shared, "split=valid", f"hydra.run.dir={tmp_path}/valid")
+    valid = read_metrics(tmp_path / "valid")
+    assert valid["rows"]["valid"] == 6
+    assert valid["reproduced"] is None
+    assert "test" not in valid
+
+
+def fails(command, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        command("evaluate", *arguments)
+    return str(stopped.value)
+
+
+def test_what_the_data_doesn_t_have_can_t_be_changed(command, finished_run, tmp_path):
+    run = copy_run(finished_run, tmp_path / "run")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("  source: null\n", ""))
+    message = fails(command, f"run={run}", "data.source=x", f"hydra.run.dir={tmp_path}/out")
+    assert "data.source can't be changed" in message
+
+
+def test_errors_of_a_run(command, finished_run, tmp_path):
+    out = f"hydra.run.dir={tmp_path}/out"
+    assert "one of run=" in fails(command, out)
+    assert "isn't one" in fails(command, f"run={tmp_path}/nowhere", out)
+    assert "knows its task" in fails(command, f"run={finished_run}", "task=translation", out)
+    assert "test, valid" in fails(command, f"run={finished_run}", "split=train", out)
+    run = copy_run(finished_run, tmp_path / "run")
+    assert "overwrite" in fails(command, f"run={run}", f"hydra.run.dir={run}")
+    assert "last.ckpt" in fails(command, f"run={run}", "checkpoint=last", out)
+    best = run / "checkpoints" / "best.ckpt"
+    best.write_bytes(best.read_bytes()[:1000])
+    assert "damaged" in fails(command, f"run={run}", out)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("SummarizationTask", "SummarizationTusk"))
+    assert "trust_targets" in fails(command, f"run={run}", out)
+
+
+def test_a_checkpoint_of_another_model(command, finished_run, tmp_path):
+    run = copy_run(finished_run, tmp_path / "run")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("d_ff: 64", "d_ff: 32"))
+    assert "another model" in fails(command, f"run={run}", f"hydra.run.dir={tmp_path}/out")
+
+
+def test_line_files(command, tmp_path, capsys):
+    (tmp_path / "out=1, a").write_text("int a ;\nint b ;\n")
+    (tmp_path / "gold").write_text("int a ;\nint c ;\n")
+    (tmp_path / "java").write_text("int a ;\nlong d ;\n")
+    files = (f"predictions={tmp_path}/out=1, a", f"references={tmp_path}/gold", f"sources={tmp_path}/java")
+    command("evaluate", *files, "task=translation", f"hydra.run.dir={tmp_path}/run")
+    metrics = read_metrics(tmp_path / "run")
+    assert metrics["test"]["exact_match"] == 50
+    assert metrics["baselines"]["naive_copy_exact_match"] == 50
+    assert metrics["test"].keys() == metrics["signatures"].keys()
+    assert {"smoothed_bleu", "corpus_bleu", "sacrebleu", "chrf", "exact_match", "exact_match_split"} == set(
+        metrics["test"]
+    )
+    assert "corpus_bleu|level:corpus" in capsys.readouterr().out
+
+
+def test_a_run_s_own_predictions(command, finished_run, tmp_path):
+    predictions = finished_run / "predictions.jsonl"
+    command("evaluate", f"predictions={predictions}", "task=summarization", f"hydra.run.dir={tmp_path}/run")
+    metrics, stored = read_metrics(tmp_path / "run"), read_metrics(finished_run)
+    for name, value in stored["test"].items():
+        assert metrics["test"][name] == pytest.approx(value, abs=1e-6), name
+    command("evaluate", f"predictions={predictions}", "task=translation", f"hydra.run.dir={tmp_path}/copy")
+    assert "naive_copy_corpus_bleu" in read_metrics(tmp_path / "copy")["baselines"]
+
+
+def test_errors_of_files(command, tmp_path):
+    (tmp_path / "two").write_text("a\nb\n")
+    (tmp_path / "three").write_text("a\nb\nc\n")
+    out = f"hydra.run.dir={tmp_path}/out"
+    assert "2" in fails(command, f"predictions={tmp_path}/two", f"references={tmp_path}/three", out)
+    assert "references" in fails(command, f"predictions={tmp_path}/two", out)
+    assert "nothing" in fails(command, f"predictions={tmp_path}/nothing", f"references={tmp_path}/two", out)
+    files = (f"predictions={tmp_path}/two", f"references={tmp_path}/two")
+    assert "summarization" in fails(command, *files, "task=span_corruption", out)
+
+
+def loaded(modules: tuple[str, ...], after: str) -> str:
+    """Which of the modules a new interpreter holds after an import."""
+    code = f"import sys, {after}; print([name for name in {modules} if name in sys.modules])"
+    return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+
+
+def test_imports_are_light():
+    """Scoring texts needs no model code, and a verb's help next to nothing."""
+    assert loaded(("codeft.build", "codeft.models.base", "pytorch_lightning"), "codeft.rescoring") == "[]"
+    verbs = "codeft.evaluate, codeft.predict, codeft.prepare"
+    assert loaded(("torch", "transformers", "hydra", "numpy"), verbs) == "[]"

@@ -35,8 +35,8 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     task = cfg.choices.task
     if task is not None and task not in TASKS:
         raise CodeftError(f"stored predictions are scored for task={' or task='.join(TASKS)}, not {task}")
-    files = {key: cfg[key] and str(cfg[key]) for key in ("predictions", "references", "sources")}
-    predictions = Path(files["predictions"])
+    files = {key: str(cfg[key]) if cfg[key] else None for key in ("predictions", "references", "sources")}
+    predictions = Path(str(files["predictions"]))
     references = Path(files["references"]) if files["references"] else None
     # CodeXGLUE's code-to-text files number their lines.
     texts, reference_texts = read_pairs(predictions, references, numbered=task == "summarization")

@@ -1,4 +1,8 @@
-"""What a trained model is asked about: the functions of source files, or the rows of a JSON Lines file."""
+"""What a trained model is asked about: the functions of source files, or the rows of a JSON Lines file.
+
+Unlike mining, which looks for examples worth learning from, this leaves out no tests, vendored or generated
+code and nothing that is large: who names a file wants an answer.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,134 @@
+"""What a data set is like: languages, lengths in sub-tokens, parse failures, what stands in two splits."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codeft.data.near_duplicates import NearDuplicateIndex
+from codeft.progress import track
+from codeft.syntax import parse
+from codeft.tasks.base import AbstractTask
+from codeft.types import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_CHUNK = 512
+_UNLIMITED = 10**9
+
+
+def describe_split(
+    examples: Sequence[Example], *, task: AbstractTask, tokenizer: PreTrainedTokenizerBase, name: str
+) -> dict[str, Any]:
+    """Return what a split's examples are like.
+
+    Args:
+        examples: The split.
+        task: Encodes the examples; its maximum lengths say what is cut.
+        tokenizer: The model's.
+        name: The split's, for the progress bar.
+
+    Returns:
+        `rows`; `languages`, rows by language; `parse_failures`, sources in which the parser met what it
+        couldn't place; `empty_sources` and `empty_targets`; `source_tokens` and `target_tokens` as
+        `describe_lengths` returns them.
+    """
+    sources, targets = token_lengths(examples, task=task, tokenizer=tokenizer, name=name)
+    return {
+        "rows": len(examples),
+        "languages": dict(Counter(example.lang or "text" for example in examples).most_common()),
+        "parse_failures": sum(
+            parse(example.source, example.lang).has_errors
+            for example in track(examples, description=f"parsing {name}", quiet_below=1000)
+            if example.lang
+        ),
+        "empty_sources": sum(not example.source.strip() for example in examples),
+        "empty_targets": sum(not (example.target or "").strip() for example in examples),
+        "source_tokens": describe_lengths(sources, limit=task.max_source_length),
+        "target_tokens": describe_lengths(targets, limit=task.max_target_length),
+    }
+
+
+def token_lengths(
+    examples: Sequence[Example], *, task: AbstractTask, tokenizer: PreTrainedTokenizerBase, name: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how long sources and targets would be if nothing were cut.
+
+    Args:
+        examples: What to encode, as `task` does it.
+        task: The task; it isn't changed.
+        tokenizer: The model's.
+        name: What the examples are called, for the progress bar.
+
+    Returns:
+        int64 [N] sub-tokens of each source and of each target, special tokens included.
+    """
+    uncut = copy.copy(task)
+    uncut.max_source_length = uncut.max_target_length = _UNLIMITED
+    lengths = []
+    for start in track(range(0, len(examples), _CHUNK), description=f"counting {name}", quiet_below=8):
+        for encoding in uncut.encode(examples[start : start + _CHUNK], tokenizer):
+            lengths.append((len(encoding.input_ids), 0 if encoding.labels is None else len(encoding.labels)))
+    table = np.array(lengths, dtype=np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def describe_lengths(lengths: np.ndarray, *, limit: int) -> dict[str, int]:
+    """Return the median, the 90th percentile and the maximum of lengths, and how many are cut at a limit.
+
+    >>> describe_lengths(np.array([1, 2, 3, 4, 100]), limit=50)
+    {'median': 3, 'p90': 100, 'max': 100, 'limit': 50, 'truncated': 1}
+    """
+    if not len(lengths):
+        return {"median": 0, "p90": 0, "max": 0, "limit": limit, "truncated": 0}
+    median, p90 = np.quantile(lengths, [0.5, 0.9], method="inverted_cdf").tolist()
+    return {
+        "median": int(median),
+        "p90": int(p90),
+        "max": int(lengths.max()),
+        "limit": limit,
+        "truncated": int((lengths > limit).sum()),
+    }
+
+
+def duplicates_across(splits: Mapping[str, Sequence[Example]]) -> dict[str, dict[str, Any]]:
+    """Find rows whose source stands in an earlier split too.
+
+    Args:
+        splits: Examples by split, the training split first.
+
+    Returns:
+        For each "later in earlier" pair of splits: `exact` and `near` (a Jaccard similarity of at least 0.75,
+        exact ones included), rows of the later split that have such a duplicate in the earlier one, and
+        `pairs`, the near ones as (id, id in the earlier split, similarity).
+    """
+    order = {name: place for place, name in enumerate(splits)}
+    index = NearDuplicateIndex()
+    for name in list(splits)[1:]:
+        for row, example in enumerate(splits[name]):
+            index.add((name, row), example.source)
+    nearest: dict[tuple[str, str], dict[int, tuple[float, str]]] = {
+        (later, earlier): {} for later in splits for earlier in splits if order[earlier] < order[later]
+    }
+    for earlier in list(splits)[:-1]:
+        for example in track(splits[earlier], description=f"comparing {earlier}", quiet_below=1000):
+            for match in index.query(example.source):
+                assert isinstance(match.key, tuple)
+                later, row = match.key
+                if order[earlier] < order[later]:
+                    found = nearest[later, earlier]
+                    found[row] = max(found.get(row, (0.0, "")), (match.similarity, example.id))
+    result = {}
+    for (later, earlier), found in nearest.items():
+        known = {example.source for example in splits[earlier]}
+        result[f"{later} in {earlier}"] = {
+            "exact": sum(example.source in known for example in splits[later]),
+            "near": len(found),
+            "pairs": [[splits[later][row].id, id_, round(s, 3)] for row, (s, id_) in sorted(found.items())],
+        }
+    return result
