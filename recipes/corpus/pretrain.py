@@ -149,7 +149,7 @@ class Decontamination:
         for name, row_language, code in evaluation_functions(data):
             if row_language in close:
                 self.functions.add(name, comparable(code, row_language))
-                self.num_rows[name] += 1
+                self.num_rows[f"{name} ({row_language})"] += 1
         for item in held_out:
             if item.language in close:
                 self.functions.add("the sample's valid and test packages", item.compared)
@@ -157,7 +157,7 @@ class Decontamination:
         for name, row_language, text in evaluation_files(data):
             if row_language in close:
                 pieces.append(shingles(comparable(text, row_language)))
-                self.num_rows[name] += 1
+                self.num_rows[f"{name} ({row_language})"] += 1
         self.file_shingles = np.unique(np.concatenate(pieces))
 
     def reason(self, item: Candidate) -> str:
@@ -281,7 +281,7 @@ def main() -> None:
             print(f"{language}: {len(kept)} functions kept, {reasons}", flush=True)
             corpus += kept
             left_out.update(reasons)
-            compared |= num_rows  # the larger count, where two languages compare with the same rows
+            compared |= num_rows  # C and C++ compare with the same rows
     random.Random(0).shuffle(corpus)
     num_valid = int(VALID_SHARE * len(corpus))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -291,7 +291,8 @@ def main() -> None:
         "train": statistics(corpus[num_valid:]),
         "valid": statistics(corpus[:num_valid]),
         "left out": dict(sorted(left_out.items())),
-        "evaluation rows compared": compared,
+        "evaluation rows compared": dict(sorted(compared.items())),
+        "evaluation repositories": len(evaluation_repositories(options.evaluation)),
     }
     Path(__file__).with_name("statistics.json").write_text(
         json.dumps(report, indent=1) + "\n", encoding="utf-8"
