@@ -9,9 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint
 from transformers import PreTrainedTokenizerBase
 
+from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.early_stopping import ResumableEarlyStopping
 from codeft.callbacks.last_checkpoint import LastCheckpointCallback
 from codeft.callbacks.progress_bar import RunProgressBar
@@ -126,14 +126,7 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
     isn't that.
     """
     monitor = f"val/{task.monitor}"
-    best = ModelCheckpoint(
-        dirpath=folder.checkpoints,
-        filename=folder.best.stem,
-        monitor=monitor,
-        mode=task.mode,
-        save_weights_only=True,
-        enable_version_counter=False,
-    )
+    best = BestCheckpointCallback(folder.best, monitor=monitor, mode=task.mode)
     last = LastCheckpointCallback(
         folder.last, every_n_steps=cfg.checkpoint.every_n_steps, every_minutes=cfg.checkpoint.every_minutes
     )

@@ -70,7 +70,10 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
         ):
             _resume(name, function)
         else:
-            sys.argv[1:] = [quote_literal(argument) for argument in sys.argv[1:]]
+            # Hydra takes options only in front of all overrides or behind them.
+            sys.argv[1:] = sorted(
+                map(quote_literal, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun")
+            )
             check_choices(sys.argv[1:], folders=[conf_dir(), *config_folders(sys.argv[1:])])
             _run_hydra(name, function)
     except CodeftError as error:
@@ -96,23 +99,35 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], object]) -> Non
 
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
+    started: list[int] = []
+    errors: list[Exception] = []
+
     def job(cfg: DictConfig) -> None:
         hydra_config = HydraConfig.get()
+        started.append(1)
         try:
             finish_config(cfg, hydra_config)
             function(cfg, Path(hydra_config.runtime.output_dir))
-        except (CodeftError, OmegaConfBaseException) as error:
-            if (
-                hydra_config.mode == RunMode.MULTIRUN
-            ):  # the other jobs run, and then Hydra shows only the first error
-                log.error("job %s failed: %s", hydra_config.job.num, error)
-            raise
+        except (CodeftError, OmegaConfBaseException) as error:  # Hydra would print its own words around it
+            errors.append(error)
+            if hydra_config.mode == RunMode.MULTIRUN:
+                log.error("job %s failed: %s", hydra_config.job.num, explain(error))
 
     try:
         with _full_errors():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise CodeftError(explain(error)) from error
+    except OSError as error:
+        if started:
+            raise
+        raise CodeftError(
+            f"can't write into {error.filename!r}: {error.strerror}; set hydra.run.dir="
+        ) from error
+    if len(started) > 1 and errors:
+        raise CodeftError(f"{len(errors)} of {len(started)} jobs failed; the first: {explain(errors[0])}")
+    if errors:
+        raise CodeftError(explain(errors[0])) from errors[0]
 
 
 @contextmanager

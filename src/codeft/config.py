@@ -55,7 +55,7 @@ def explain(error: Exception) -> str:
         return f"unknown key {unknown[1]}{nearest(key, known)} {there_are}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=…"
-    return str(error).splitlines()[0]
+    return str(error) if isinstance(error, CodeftError) else str(error).splitlines()[0]
 
 
 def chosen(group: str, hydra_config: HydraConf) -> str | None:

@@ -18,9 +18,11 @@ from pytorch_lightning.callbacks import RichProgressBar
 
 from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks
+from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint
 from codeft.cli import RANK_CONFIG
+from codeft.module import NonFiniteLossError
 from codeft.run_folder import RunFolder
 from codeft.summary import describe_run, print_dry_run, print_summary, test_rows
 from codeft.types import Batch, CodeftError
@@ -83,6 +85,10 @@ def fit(
         os.environ[RANK_CONFIG] = str(folder.config)
     try:
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=cfg.resume, weights_only=True)
+    except (NonFiniteLossError, NonFiniteWeightsError) as error:
+        good = next((str(path) for path in (folder.last, folder.best) if path.is_file()), "none yet")
+        advice = "try a lower optimizer.lr, or trainer.precision=32-true"
+        raise CodeftError(f"{error}; {advice}; last good checkpoint: {good}") from error
     finally:
         os.environ.pop(RANK_CONFIG, None)
     if not folder.best.is_file():

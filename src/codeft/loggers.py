@@ -21,5 +21,8 @@ def wandb_logger(*, save_dir: str, project: str, offline: bool | None = None) ->
     from pytorch_lightning.loggers import WandbLogger
 
     if offline is None:
-        offline = os.environ.get("WANDB_MODE") == "offline" or not wandb.api.api_key
-    return WandbLogger(save_dir=save_dir, project=project, offline=offline, log_model=False)
+        offline = os.environ.get("WANDB_MODE") == "offline" or not wandb.login(prompt=False)
+    # Lightning's own `offline` asks for a mode that wandb no longer takes without an account.
+    return WandbLogger(
+        save_dir=save_dir, project=project, mode="offline" if offline else "online", log_model=False
+    )

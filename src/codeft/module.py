@@ -78,20 +78,14 @@ class FineTuneModule(pl.LightningModule):
             loss = loss + term.weight * value
             self.log(f"train/{name}_loss", value.detach(), on_step=True, on_epoch=True, batch_size=size)
         if not torch.isfinite(loss.detach()):
-            raise NonFiniteLossError(self._explain_non_finite(float(task_loss)))
+            raise NonFiniteLossError(
+                f"the loss at step {self.global_step} of epoch {self.current_epoch} isn't finite "
+                f"(the task's is {task_loss.item()})"
+            )
         if self.loss_terms:
             self.log("train/task_loss", task_loss.detach(), on_step=True, on_epoch=True, batch_size=size)
         self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
         return loss
-
-    def _explain_non_finite(self, task_loss: float) -> str:
-        checkpoints = [c for c in self.trainer.checkpoint_callbacks if getattr(c, "best_model_path", "")]
-        good = checkpoints[-1].best_model_path if checkpoints else "none yet"  # type: ignore[attr-defined]
-        return (
-            f"the loss at step {self.global_step} of epoch {self.current_epoch} isn't finite (the task's is "
-            f"{task_loss}); last good checkpoint: {good}. Try a lower optimizer.lr, or "
-            "trainer.precision=32-true"
-        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict and update the metrics."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -234,6 +235,7 @@ class CodeDataModule(pl.LightningDataModule):
             batch_sampler=sampler,
             collate_fn=Collator(self.tokenizer.pad_token_id, self.features, self._pad_to()),
             num_workers=self.num_workers,
+            worker_init_fn=_leave_signals_to_the_main_process,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(
@@ -261,3 +263,9 @@ class CodeDataModule(pl.LightningDataModule):
     def num_rows(self) -> dict[str, int]:
         """Return the rows of each split read so far, and the rows left out."""
         return {name: len(data) for name, data in self.datasets.items()} | {"skipped": len(self.skipped)}
+
+
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    """Keep a worker alive on Ctrl-C, which a terminal sends it too, and let it end on SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

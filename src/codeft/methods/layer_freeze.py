@@ -42,7 +42,7 @@ class LayerFreezeCallback(pl.Callback):
         self.decoder_k = decoder_k
         self.untie_output = untie_output
         self.reference = reference
-        self._frozen: list[nn.Module] = []
+        self._untied = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Untie at every stage, for the checkpoint's sake; freeze for fit only."""
@@ -52,16 +52,17 @@ class LayerFreezeCallback(pl.Callback):
         decoder_layers = len(model.decoder_blocks())
         if not (isinstance(self.decoder_k, int) and 0 <= self.decoder_k <= decoder_layers):
             raise CodeftError(
-                f"decoder_k must be from 0 to {decoder_layers} for this model, not {self.decoder_k!r}"
+                f"decoder_k must be a whole number from 0 to {decoder_layers} (this model's decoder layers), "
+                f"not {self.decoder_k!r}"
             )
-        if self.untie_output:
+        if self.untie_output and not self._untied:  # the copies that fit trained are also the test's
             model.untie_output()
+            self._untied = True
         if stage != "fit":
             return
         frozen = list(model.decoder_blocks()[: self.decoder_k])
         if k is not None:
             frozen += [*model.embeddings(), *model.blocks()[:k]]
-        self._frozen = frozen
         for parameter in _parameters(frozen):
             parameter.requires_grad_(False)
         if not self.reference:

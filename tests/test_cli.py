@@ -1,0 +1,167 @@
+"""From typed words to a checked config."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+import codeft.train
+from codeft.cli import conf_dir
+from codeft.config import load_config
+from codeft.overrides import LITERAL_KEYS, check_choices, folder_name, quote_literal
+from codeft.types import CodeftError
+
+LITERALS = st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]), min_size=1)
+
+
+@settings(deadline=None, max_examples=300)
+@given(key=st.sampled_from(LITERAL_KEYS), value=LITERALS)
+@example(key="run", value="it's ${HOME}\\")
+@example(key="data.dir", value="\\${x}")
+@example(key="data.dir", value="a\\\\'b\\${c},d=[e] ")
+@example(key="input", value=" leading, trailing ")
+@example(key="output", value="???")
+@example(key="output", value="'quoted'")
+@example(key="output", value='"${oc.env:HOME}"')
+@example(key="output", value="données/文件.py")
+def test_literal_values_come_through_hydra_and_omegaconf_unchanged(tmp_path_factory, key, value):
+    if value == "null":  # still none
+        return
+    if (
+        key in ("predictions", "sources") and value.startswith("[") and value.endswith("]")
+    ):  # a list, as typed
+        return
+    override = OverridesParser.create().parse_override(quote_literal(f"{key}={value}"))
+    assert not override.is_sweep_override()
+    cfg = OmegaConf.create({})
+    OmegaConf.update(cfg, key, override.value(), force_add=True)
+    literal = "./???" if value == "???" else value  # the same path, which doesn't mean "not given yet"
+    assert OmegaConf.select(cfg, key) == literal
+    path = tmp_path_factory.getbasetemp() / "config.yaml"
+    path.write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+    assert OmegaConf.select(load_config(path), key) == literal
+
+
+@given(st.text())
+def test_folder_names_are_plain(overrides):
+    name = folder_name(overrides)
+    assert name and not set(name) & set("=,'\"[]{}$*? /\\") and not name.startswith((".", "-"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        (
+            "task=sumarization",
+            r"unknown task 'sumarization'; did you mean 'summarization'\? There are: .*translation",
+        ),
+        ("model=minni", r"unknown model 'minni'; did you mean 'mini'\?"),
+        ("method=[sat,tely]", r"unknown method 'tely'; did you mean 'telly'\?"),
+        ("method=telly,stat", r"unknown method 'stat'; did you mean 'sat'\?"),
+        ("data=sampel", r"unknown data 'sampel'; did you mean 'sample'\?"),
+        ("trainer=dpp", r"unknown trainer 'dpp'; did you mean 'ddp'\?"),
+        ("logger=qqq", r"unknown logger 'qqq' There are: csv"),
+        ("alhpa=0.1", r"unknown key alhpa; did you mean 'alpha'\? .*\+alhpa=… adds it"),
+        ("trainer.max_epoch=3", r"unknown key trainer\.max_epoch; did you mean 'max_epochs'\?"),
+        ("k=[", r"codeft: "),
+    ],
+)
+def test_mistyped_words_are_answered_with_the_nearest(command, tmp_path, capfd, argument, said):
+    with pytest.raises(SystemExit, match=said) as ended:
+        command("train", argument, f"hydra.run.dir={tmp_path}")
+    assert "\n" not in str(ended.value)
+    assert "Traceback" not in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_choices_of_a_users_own_folder_are_known(tmp_path):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("# @package _global_\n")
+    check_choices(["method=mine"], folders=[conf_dir(), tmp_path])
+    with pytest.raises(CodeftError):
+        check_choices(["method=mine"], folders=[conf_dir()])
+
+
+def test_the_console_command(monkeypatch, capsys):
+    from codeft import cli
+
+    monkeypatch.setattr("sys.argv", ["codeft"])
+    cli.main()
+    assert "train, evaluate" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["codeft", "trian"])
+    with pytest.raises(SystemExit, match=r"unknown verb 'trian'; did you mean 'train'\?"):
+        cli.main()
+
+
+@pytest.fixture
+def composed(command, tmp_path, monkeypatch):
+    """Return the configs that jobs of a command line would train with, and their folders."""
+
+    def run(*arguments: str) -> list:
+        seen = []
+        monkeypatch.setattr(codeft.train, "train", lambda cfg, folder: seen.append((cfg, folder)))
+        command(
+            "train", *arguments, f"hydra.run.dir={tmp_path / 'run'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"
+        )
+        return seen
+
+    return run
+
+
+def test_a_method_is_named_by_what_was_typed(composed):
+    for typed, name in (("method=telly", "telly"), ("method=[telly,sat]", "sat+telly"), ("k=null", "full")):
+        [(cfg, _)] = composed(typed)
+        assert cfg.choices.method == name
+
+
+def test_keys_that_no_method_reads_are_warned_about_and_forgotten(composed, capfd):
+    [(cfg, _)] = composed("k=3", "alpha=0.5")
+    assert cfg.k is None and cfg.alpha is None
+    said = capfd.readouterr().err
+    assert "k=3 has no effect: method=full doesn't read it" in said
+    assert "alpha=0.5 has no effect" in said
+    [(cfg, _)] = composed("method=[sat,telly]", "k=3", "alpha=0.5")
+    assert (cfg.k, cfg.alpha) == (3, 0.5)
+    assert (cfg.callbacks.layer_freeze.k, cfg.callbacks.structure_loss.alpha) == (3, 0.5)
+    assert "no effect" not in capfd.readouterr().err
+
+
+def test_paths_are_taken_literally_by_the_whole_command_line(composed, tmp_path):
+    odd = str(tmp_path / "a=b, it's ${HOME} (données)")
+    [(cfg, _)] = composed("data=local", f"data.dir={odd}")
+    assert cfg.data.reader.dir == odd
+
+
+def test_jobs_of_a_multirun_have_plain_folders(composed):
+    jobs = composed("-m", "method=telly", "k=0,1", "data=local", "data.dir=with, comma")
+    assert [cfg.k for cfg, _ in jobs] == [0, 1]
+    for cfg, folder in jobs:
+        assert cfg.data.dir == "with, comma"
+        assert not set(folder.name) & set("=,"), folder
+    assert len({folder for _, folder in jobs}) == 2
+
+
+def test_a_multirun_leaves_complete_folders_and_one_bad_job_takes_no_other_down(
+    command, tiny, tmp_path, capfd
+):
+    with pytest.raises(SystemExit, match=r"1 of 3 jobs failed; the first: k must be .* 0 to 2"):
+        command(
+            "train",
+            *tiny,
+            "-m",
+            "method=telly",
+            "k=0,9,1",
+            "trainer.max_epochs=1",
+            f"hydra.sweep.dir={tmp_path}",
+        )
+    folders = sorted(path.parent for path in tmp_path.glob("*/metrics.json"))
+    assert [json.loads((folder / "metrics.json").read_text())["k"] for folder in folders] == [0, 1]
+    for folder in folders:
+        names = ("config.yaml", "predictions.jsonl", "train.log", "checkpoints/best.ckpt")
+        assert all((folder / name).is_file() for name in names)
+    assert "job 1 failed: k must be" in capfd.readouterr().err

@@ -1,0 +1,225 @@
+"""Whole runs on a tiny model: what they leave behind, and what stops them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+import codeft.fitting
+from codeft.metrics import corpus_bleu, exact_match, smoothed_bleu
+
+KEYS = {
+    "task", "model", "method", "data", "k", "alpha", "seed", "lang",
+    "params", "test", "signatures", "baselines", "time", "rows", "versions", "commit",
+}  # fmt: skip
+TIMES = {"epoch_s", "first_epoch_s", "val_s", "cache_s", "fit_s"}
+
+
+def metrics_of(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return [
+        json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+
+
+@pytest.fixture(scope="module")
+def done() -> dict[str, Path]:
+    """The folders of runs that several tests look at."""
+    return {}
+
+
+@pytest.fixture
+def summarization(command, tiny, done, tmp_path_factory) -> Path:
+    if "summarization" not in done:
+        done["summarization"] = tmp_path_factory.mktemp("summarization")
+        command("train", *tiny, "logger=csv", f"hydra.run.dir={done['summarization']}")
+    return done["summarization"]
+
+
+def test_a_run_folder_holds_everything(summarization, tiny_data):
+    folder = summarization
+    files = ("config.yaml", "metrics.json", "predictions.jsonl", "train.log", "tokenizer/tokenizer.json",
+             "checkpoints/best.ckpt", "checkpoints/last.ckpt", "csv/version_0/metrics.csv")  # fmt: skip
+    for name in files:
+        assert (folder / name).is_file(), name
+    metrics = metrics_of(folder)
+    assert metrics.keys() >= KEYS
+    assert metrics["time"].keys() >= TIMES
+    assert all(metrics["time"][name] > 0 for name in TIMES - {"cache_s"})
+    assert (metrics["task"], metrics["model"], metrics["method"]) == ("summarization", "mini", "full")
+    assert metrics["k"] is None and metrics["alpha"] is None and metrics["seed"] == 1234
+    assert metrics["rows"] == {"train": 22, "valid": 6, "test": 7, "skipped": 0}
+    assert metrics["params"]["total"] == metrics["params"]["trainable"] > 0
+    assert metrics["versions"]["torch"] == torch.__version__.partition("+")[0] or metrics["versions"]["torch"]
+    assert all(math.isfinite(score) for score in metrics["test"].values())
+    assert "train: 22 rows (22 python)" in (folder / "train.log").read_text()
+
+
+def test_scores_are_those_of_the_written_predictions(summarization, tiny_data):
+    rows, metrics = rows_of(summarization), metrics_of(summarization)
+    inputs = [json.loads(line) for line in (tiny_data / "test.jsonl").read_text().splitlines()]
+    assert [row["source"] for row in rows] == [row["code"] for row in inputs]
+    predictions, references = [row["prediction"] for row in rows], [row["reference"] for row in rows]
+    for name, score in (
+        ("smoothed_bleu", smoothed_bleu),
+        ("corpus_bleu", corpus_bleu),
+        ("exact_match", exact_match),
+    ):
+        assert metrics["test"][name] == pytest.approx(score(predictions, references), abs=1e-4)
+        assert metrics["signatures"][name].startswith(name)
+
+
+def test_translation_runs_in_both_directions(command, tiny_model, tiny_pairs, tmp_path):
+    arguments = [*tiny_model, "task=translation", "data=local", f"data.dir={tiny_pairs}", "logger=none"]
+    for lang in ("java-cs", "cs-java"):
+        folder = tmp_path / lang
+        command("train", *arguments, f"lang={lang}", "trainer.max_epochs=1", f"hydra.run.dir={folder}")
+        metrics, rows = metrics_of(folder), rows_of(folder)
+        assert metrics["lang"] == lang
+        assert metrics["test"].keys() == {"corpus_bleu", "exact_match", "sacrebleu"}
+        sources, references = [row["source"] for row in rows], [row["reference"] for row in rows]
+        assert sources[0].startswith("public int get200()" if lang == "java-cs" else "public int Get200 =>")
+        assert metrics["baselines"]["naive_copy_corpus_bleu"] == pytest.approx(
+            corpus_bleu(sources, references)
+        )
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(command, tiny, summarization, tmp_path):
+    for seed, same in ((1234, True), (1, False)):
+        folder = tmp_path / str(seed)
+        command("train", *tiny, f"seed={seed}", f"hydra.run.dir={folder}")
+        ours, theirs = (
+            torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in (folder, summarization)
+        )
+        equal = [torch.equal(ours["state_dict"][k], v) for k, v in theirs["state_dict"].items()]
+        assert all(equal) if same else not any(equal)
+
+
+def test_the_best_checkpoint_is_tested_not_the_last(command, tiny, tmp_path, monkeypatch):
+    """Weights are ruined after the first validation; the test must not see it."""
+    sizes: list[float] = []
+
+    class Ruin(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                with torch.no_grad():
+                    pl_module.model.network.shared.weight.zero_()
+
+    def score_by_size(module: codeft.module.FineTuneModule, split: str) -> None:
+        sizes.append(module.model.network.shared.weight.norm().item())
+        module.scores = {"loss": 0.0, module.task.monitor: sizes[-1]}
+        module.log(f"{split}/{module.task.monitor}", sizes[-1])
+
+    monkeypatch.setattr(codeft.module.FineTuneModule, "_finish", score_by_size)
+    real = codeft.fitting.run_callbacks
+    monkeypatch.setattr(codeft.fitting, "run_callbacks", lambda *arguments: [*real(*arguments), Ruin()])
+    command("train", *tiny, f"hydra.run.dir={tmp_path}")
+    first, second, tested = sizes
+    assert tested == first > 2 * second
+    assert metrics_of(tmp_path)["test"] == {"smoothed_bleu": tested}
+
+
+def test_batch_tokens_instead_of_batch_size(command, tiny, tmp_path):
+    command("train", *tiny, "data.batch_size=null", "data.batch_tokens=200", f"hydra.run.dir={tmp_path}")
+    assert metrics_of(tmp_path)["test"]
+
+
+def test_dry_run_trains_nothing_and_says_what_a_run_needs(command, tiny, tmp_path, capfd):
+    command("train", *tiny, "dry_run=true", "method=telly", "k=1", f"hydra.run.dir={tmp_path}")
+    metrics = metrics_of(tmp_path)
+    assert metrics["test"] == {} and metrics["k"] == 1
+    assert 0 < metrics["params"]["trainable"] < metrics["params"]["total"]
+    assert {"longest_batch_memory_bytes", "estimated_epoch_s", "estimated_fit_s"} <= metrics["dry_run"].keys()
+    assert all(value > 0 for value in metrics["dry_run"].values())
+    assert not list(tmp_path.glob("checkpoints/*.ckpt"))
+    assert "longest batch" in capfd.readouterr().out
+
+
+def test_a_nan_loss_stops_the_run_and_names_the_last_good_checkpoint(command, tiny, tmp_path, monkeypatch):
+    class Poison(pl.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            if trainer.global_step == 8:
+                next(pl_module.parameters()).grad.fill_(math.nan)
+
+    real = codeft.fitting.run_callbacks
+    monkeypatch.setattr(codeft.fitting, "run_callbacks", lambda *arguments: [*real(*arguments), Poison()])
+    for steps in (1, 1000):  # found when a checkpoint would be written, or at the next loss
+        folder = tmp_path / str(steps)
+        with pytest.raises(SystemExit, match=r"finite.*last good checkpoint: .*last\.ckpt"):
+            command("train", *tiny, f"checkpoint.every_n_steps={steps}", f"hydra.run.dir={folder}")
+        last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+        assert all(torch.isfinite(value).all() for value in last["state_dict"].values())
+        assert not (folder / "metrics.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told_before_training(command, tiny, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(SystemExit, match="can't write into"):
+        command("train", *tiny, f"hydra.run.dir={tmp_path / 'closed' / 'run'}")
+
+
+def test_a_file_in_the_folders_place_is_told(command, tiny, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(SystemExit, match="can't write into"):
+        command("train", *tiny, f"hydra.run.dir={tmp_path / 'run'}")
+
+
+def test_a_full_disk_is_told_before_training(command, tiny, tmp_path, monkeypatch):
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(SystemExit, match=r"the checkpoints need .* GB"):
+        command("train", *tiny, f"hydra.run.dir={tmp_path}")
+    assert not (tmp_path / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("logger", "found"), [("tensorboard", "tensorboard/*/events*"), ("wandb", "wandb/offline-run*")]
+)
+def test_loggers_write_into_the_run_folder(command, tiny, tmp_path, monkeypatch, logger, found):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no account there
+    command("train", *tiny, f"logger={logger}", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}")
+    assert list((tmp_path / "run").glob(found))
+
+
+@pytest.mark.slow
+def test_two_processes_test_every_row_once_and_agree_with_one(tiny, tmp_path):
+    """Under a multirun, whose command line the second rank gets too."""
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1"]
+    arguments = [*tiny, *ddp, "data.eval_batch_size=2", "-m", "seed=1,2", f"hydra.sweep.dir={tmp_path}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "codeft.train", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    folders = sorted(path.parent for path in tmp_path.glob("*/metrics.json"))
+    assert len(folders) == 2
+    for folder in folders:
+        rows, metrics = rows_of(folder), metrics_of(folder)
+        assert [row["source"].split("(")[0].rsplit("_")[-1] for row in rows] == [
+            str(i) for i in range(200, 207)
+        ]
+        predictions, references = [row["prediction"] for row in rows], [row["reference"] for row in rows]
+        assert metrics["test"]["smoothed_bleu"] == pytest.approx(
+            smoothed_bleu(predictions, references), abs=1e-4
+        )
+        assert metrics["test"]["corpus_bleu"] == pytest.approx(corpus_bleu(predictions, references), abs=1e-4)
