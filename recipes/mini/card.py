@@ -1,0 +1,103 @@
+"""Copies pre-trained weights to where codeft looks for them and writes their model card.
+
+Usage: python recipes/mini/card.py RUN
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ASSET = ROOT / "src/codeft/assets/mini"
+STATISTICS = ROOT / "recipes/corpus/statistics.json"
+
+
+def main() -> None:
+    """Copy the folder and write README.md beside the weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a finished pre-training run")
+    run = parser.parse_args().run
+    ASSET.mkdir(parents=True, exist_ok=True)
+    for path in sorted((run / "model").iterdir()):
+        shutil.copyfile(path, ASSET / path.name)
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    statistics = json.loads(STATISTICS.read_text(encoding="utf-8"))
+    (ASSET / "README.md").write_text(card(metrics, config=config, statistics=statistics), encoding="utf-8")
+
+
+def card(metrics: dict[str, Any], *, config: dict[str, Any], statistics: dict[str, Any]) -> str:
+    """Return the model card as Markdown."""
+    train, pretraining = statistics["train"], metrics["pretraining"]
+    languages = "\n".join(
+        f"| {language} | {counts['rows']:,} | {counts['bytes'] / 1e6:.1f} |"
+        for language, counts in sorted(train["by language"].items())
+    )
+    licences = ", ".join(
+        f"{name} ({counts['rows']:,})" for name, counts in sorted(train["by licence"].items())
+    )
+    left_out = "\n".join(f"| {reason} | {rows:,} |" for reason, rows in left_out_rows(statistics))
+    task, optimizer, trainer, data = (config[key] for key in ("task", "optimizer", "trainer", "data"))
+    return f"""# mini
+
+codeft's own small model: a T5-style encoder-decoder with {metrics["params"]["total"]:,} parameters (12 encoder
+layers, 2 decoder layers, width 128) and a byte-level BPE tokenizer of 8,192 ids. It exists so that every
+method can be tried, tested and compared on a laptop. It is no rival of the published models.
+
+Weights: float16, safetensors. Licence: Apache-2.0, as codeft's. What it was trained on is listed, package by
+package with version and licence, in codeft's `THIRD_PARTY.md`.
+
+## Training
+
+Made by `python -m codeft.pretrain` from random weights: T5's span corruption ({task["noise_density"]:.0%} of the
+sub-tokens, spans of {task["mean_span_length"]:g} on average), and for {task["docstring_share"]:.0%} of the
+documented functions the first paragraph of the docstring out of the code without it.
+
+| | |
+|---|---|
+| steps | {pretraining["steps"]:,} of at most {data["batch_tokens"]:,} sub-tokens |
+| sub-tokens read | {pretraining["source_tokens"]:,} in sources, {pretraining["target_tokens"]:,} in targets |
+| validation loss | {pretraining["best_val_loss"]:.3f} nats a target sub-token |
+| optimizer | AdamW, learning rate {optimizer["lr"]:g}, linear warm-up and decay, no dropout |
+| precision, seed | {trainer["precision"]}, {config["seed"]} |
+| time | {metrics["time"]["fit_s"] / 60:.0f} minutes on one core of a shared server CPU |
+
+The steps from packages to weights, with their commands, stand in codeft's `recipes/README.md`. The losses
+step by step are in `loss.csv`.
+
+![losses over steps](loss.png)
+
+## Data
+
+{train["rows"]:,} functions, {train["bytes"] / 1e6:.0f} MB:
+
+| language | functions | MB |
+|---|---|---|
+{languages}
+
+By licence: {licences}.
+
+Left out, so that the evaluation sets stay unseen, so that nothing counts twice, or for size:
+
+| reason | functions or files |
+|---|---|
+{left_out}
+
+Repositories that an evaluation set names were left out whole. Near duplicates are judged by shingles of code
+tokens, so a function that was rewritten may have stayed.
+"""
+
+
+def left_out_rows(statistics: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return what was left out by reason, the most frequent first."""
+    return sorted(statistics["left out"].items(), key=lambda item: -item[1])
+
+
+if __name__ == "__main__":
+    main()
