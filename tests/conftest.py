@@ -142,7 +142,7 @@ def command(monkeypatch: pytest.MonkeyPatch, _one_thread) -> Callable[..., None]
 
 @pytest.fixture(scope="session")
 def finished_run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory, _one_thread) -> Path:
-    """The folder, moved since, of a run of `sat+telly` with an untied output layer: methods that change the model."""
+    """The folder, moved since, of a run of `sat+telly` with an untied output layer."""
     from codeft.cli import run_verb
     from codeft.train import train
 

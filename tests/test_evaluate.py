@@ -63,7 +63,8 @@ def fails(command, *arguments: str) -> str:
 def test_what_the_data_doesn_t_have_can_t_be_changed(command, finished_run, tmp_path):
     run = copy_run(finished_run, tmp_path / "run")
     config = run / "config.yaml"
-    config.write_text(config.read_text().replace("  source: null\n", ""))
+    lines = config.read_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if line.strip() != "source: null"))
     message = fails(command, f"run={run}", "data.source=x", f"hydra.run.dir={tmp_path}/out")
     assert "data.source can't be changed" in message
 
@@ -139,4 +140,4 @@ def test_imports_are_light():
     """Scoring texts needs no model code, and a verb's help next to nothing."""
     assert loaded(("codeft.build", "codeft.models.base", "pytorch_lightning"), "codeft.rescoring") == "[]"
     verbs = "codeft.evaluate, codeft.predict, codeft.prepare"
-    assert loaded(("torch", "transformers", "hydra", "numpy"), verbs) == "[]"
+    assert loaded(("torch", "transformers", "hydra", "omegaconf"), verbs) == "[]"

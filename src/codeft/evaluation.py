@@ -13,7 +13,7 @@ from rich.table import Table
 
 from codeft.finished_run import reopen, stored_config
 from codeft.run_folder import RunFolder
-from codeft.summary import describe_run, scores_table, test_rows
+from codeft.summary import describe_run, prediction_rows, scores_table
 from codeft.types import CodeftError
 
 SPLITS = ("test", "valid")
@@ -57,7 +57,7 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     stored = earlier.get(split, {})
     metrics |= {"run": str(folder.path), "checkpoint": cfg.checkpoint, "stored": stored}
     metrics["reproduced"] = compare(metrics[split], stored)
-    rows = test_rows(run.parts, split=split)
+    rows = prediction_rows(run.parts, split=split)
     own = RunFolder(run_dir)
     own.write_predictions(rows)
     own.write_metrics(metrics)

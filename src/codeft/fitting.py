@@ -24,7 +24,7 @@ from codeft.checkpoints import check_checkpoint
 from codeft.cli import RANK_CONFIG
 from codeft.module import NonFiniteLossError
 from codeft.run_folder import RunFolder
-from codeft.summary import describe_run, print_dry_run, print_summary, test_rows
+from codeft.summary import describe_run, prediction_rows, print_dry_run, print_summary
 from codeft.types import Batch, CodeftError
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     times = timing_of(trainer).summary()
     metrics = describe_run(cfg, parts, params=params, times=times, scores=parts.module.scores)
     if trainer.is_global_zero:
-        rows = test_rows(parts)
+        rows = prediction_rows(parts)
         folder.write_predictions(rows)
         folder.write_metrics(metrics)
         print_summary(metrics, rows, folder)

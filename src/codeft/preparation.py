@@ -207,8 +207,10 @@ def statistics_table(statistics: Mapping[str, Any]) -> Table:
             f"{side}s cut at {limit:,}",
             {split: f"{found['truncated']:,}" for split, found in lengths.items()},
         )
-    for pair, found in statistics["duplicates"].items():
-        later, _, earlier = pair.partition(" in ")
-        add(f"also in {earlier}, exactly", {later: f"{found['exact']:,}"})
-        add(f"also in {earlier}, nearly", {later: f"{found['near']:,}"})
+    for earlier in splits:
+        found = {split: statistics["duplicates"].get(f"{split} in {earlier}") for split in splits}
+        for key, label in (("exact", "exactly"), ("near", "nearly")):
+            cells = {split: f"{pairs[key]:,}" for split, pairs in found.items() if pairs}
+            if cells:
+                add(f"also in {earlier}, {label}", cells)
     return table

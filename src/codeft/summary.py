@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from codeft.run_folder import RunFolder
 
@@ -89,7 +90,7 @@ def commit() -> str | None:
         return None
 
 
-def test_rows(parts: Parts, *, split: str = "test") -> list[dict[str, Any]]:
+def prediction_rows(parts: Parts, *, split: str = "test") -> list[dict[str, Any]]:
     """Return the rows of `predictions.jsonl`, in the order of the split that was tested."""
     examples = parts.data.datasets[split].examples
     return [
@@ -113,6 +114,8 @@ def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
     facts.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
     if times.get("epoch_s") is not None:
         facts.add_row("time", f"{times['epoch_s']:.1f} s an epoch, {times['fit_s']:.0f} s in all")
+    if metrics["empty_predictions"]:
+        facts.add_row("empty", f"{metrics['empty_predictions']:,} predictions")
     facts.add_row("outputs", str(folder.path))
     console.print(facts)
     console.print(predictions_table(rows[:: max(1, len(rows) // _SHOWN_PREDICTIONS)][:_SHOWN_PREDICTIONS]))
@@ -139,7 +142,7 @@ def predictions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(column, overflow="fold", ratio=1)
     for row in rows:
         texts = (_head(row["source"], 5), _head(row["reference"] or "", 5), _head(row["prediction"], 5))
-        table.add_row(*(text.replace("[", r"\[") for text in texts))
+        table.add_row(*map(Text, texts))  # code is full of what Rich would read as markup
     return table
 
 
