@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,16 @@ def test_errors(command, finished_run, tree, tmp_path):
     assert (tree / "b.py").read_text() == content
     assert "folder" in fails(command, run, f"input={tree}", f"output={tmp_path}", out[1])
     assert "can't write" in fails(command, run, f"input={tree}", f"output={tree}/b.py/out.jsonl", out[1])
+
+
+def test_other_languages_are_left_out(command, finished_run, tree, tmp_path, capsys):
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    config = run / "config.yaml"
+    stored = config.read_text()
+    config.write_text(stored.replace("lang: null", "lang: javascript"))
+    shared = (f"run={run}", f"input={tree}", f"output={tmp_path}/out.jsonl", f"hydra.run.dir={tmp_path}/p")
+    command("predict", *shared)
+    assert [row["name"] for row in read_rows(tmp_path / "out.jsonl")] == ["add"]
+    assert "another language: 4" in capsys.readouterr().out
+    config.write_text(stored.replace("lang: null", "lang: go"))
+    assert "lang=go" in fails(command, *shared)
