@@ -124,6 +124,89 @@ class AbstractGenerationTask(AbstractTask):
             return_attention_mask=False,
             split_special_tokens=True,
         )
+        targets, cut_targets = self._encode_targets(examples, tokenizer)
+        encodings = []
+        for i, labels in enumerate(targets):
+            input_ids = np.asarray(sources["input_ids"][i], dtype=np.int32)
+            offsets = np.asarray(sources["offset_mapping"][i], dtype=np.int32).reshape(-1, 2)
+            offsets = np.maximum(offsets - len(self.prefix), 0)
+            outside = np.asarray(sources["special_tokens_mask"][i], dtype=bool) | (offsets[:, 1] <= 0)
+            offsets[outside] = -1
+            truncated = bool(sources.encodings[i].overflowing) or cut_targets[i]
+            encodings.append(Encoding(input_ids, offsets, labels, truncated))
+        return encodings
+
+    def _encode_targets(
+        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[list[np.ndarray | None], list[bool]]:
+        """Return each example's labels, and whether they were cut."""
+        texts = [example.target for example in examples]
+        if not texts or any(text is None for text in texts):
+            return [None] * len(texts), [False] * len(texts)
+        batch = tokenizer(
+            texts,
+            truncation=True,
+            max_length=self.max_target_length,
+            return_attention_mask=False,
+            split_special_tokens=True,
+        )
+        labels: list[np.ndarray | None] = [np.asarray(row, dtype=np.int32) for row in batch["input_ids"]]
+        return labels, [bool(encoding.overflowing) for encoding in batch.encodings]
+
+    def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Return the scalar that training minimises."""
+
+    @abstractmethod
+    def predict(self, model: AbstractCodeModel, batch: Batch) -> list[str]:
+        """Return one prediction an example."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """Return new metrics by name; each takes `update(predictions, references)`."""
+
+    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Return scores that need no model and stand beside the model's, by name."""
+        return {}
+
+
+class AbstractGenerationTask(AbstractTask):
+    """A task whose answer is text: teacher forcing in training, beam search for predictions.
+
+    Args:
+        max_source_length: Sub-tokens of the source at most, special tokens included.
+        max_target_length: Sub-tokens of the target at most, special tokens included.
+        num_beams: Beams in validation, test and prediction; 1 is greedy.
+        prefix: Text set before each source ("Summarize Python: "); no offset points into it.
+    """
+
+    def __init__(
+        self, *, max_source_length: int, max_target_length: int, num_beams: int, prefix: str = ""
+    ) -> None:
+        for key, value in (
+            ("max_source_length", max_source_length),
+            ("max_target_length", max_target_length),
+            ("num_beams", num_beams),
+        ):
+            if value < 1:
+                raise CodeftError(f"task.{key} must be at least 1, not {value}")
+        self.max_source_length = max_source_length
+        self.max_target_length = max_target_length
+        self.num_beams = num_beams
+        self.prefix = prefix
+
+    def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
+        """Turn examples into sub-tokens, cut to the task's maximum lengths."""
+        if not examples:
+            return []
+        sources = tokenizer(
+            [self.prefix + example.source for example in examples],
+            truncation=True,
+            max_length=self.max_source_length,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            return_attention_mask=False,
+            split_special_tokens=True,
+        )
         targets = self._encode_targets(examples, tokenizer)
         encodings = []
         for i, labels in enumerate(targets):

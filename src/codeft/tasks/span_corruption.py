@@ -96,7 +96,7 @@ class SpanCorruptionTask(AbstractGenerationTask):
             return_attention_mask=False,
             split_special_tokens=True,
         )["input_ids"]
-        labels = iter(self._encode_targets([e for e in examples if e.target is not None], tokenizer))
+        labels = iter(self._encode_targets([e for e in examples if e.target is not None], tokenizer)[0])
         none = np.zeros((0, 2), dtype=np.int32)
         return [
             Encoding(

@@ -57,7 +57,9 @@ class SummarizationTask(AbstractGenerationTask):
         if self.lang is not None and lang != self.lang:
             return None
         if input == "code":
-            source = remove_docstring(text_field(fields, "code", "source", where=where), lang)
+            source = text_field(fields, "code", "source", where=where)
+            if lang or "code" in fields:  # a bare source and target are taken as they are
+                source = remove_docstring(source, lang or self._language(fields, where, needed=True))
         elif input == "code_tokens":
             source = token_field(fields, "code_tokens", where=where)
         else:
@@ -66,13 +68,14 @@ class SummarizationTask(AbstractGenerationTask):
         target = self._reference(fields, where) if labelled else None
         return Example(str(fields.get("id") or fields.get("url") or where), source, target, lang, meta)
 
-    def _language(self, fields: Mapping[str, Any], where: str) -> str:
-        if "language" not in fields:
+    def _language(self, fields: Mapping[str, Any], where: str, *, needed: bool = False) -> str:
+        if "language" not in fields and not needed:
             return self.lang or ""
         try:
             return canonical_language(text_field(fields, "language", where=where))
         except CodeftError as error:
-            raise CodeftError(f"{where}: {error}") from None
+            told = str(error) if "language" in fields else f"{error}; or say which it is by lang="
+            raise CodeftError(told if told.startswith(where) else f"{where}: {told}") from None
 
     def _reference(self, fields: Mapping[str, Any], where: str) -> str:
         if "docstring_tokens" in fields:
