@@ -86,7 +86,15 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tiny_tokenizer: Path) -> list[str]:
     """Overrides for a T5 of 2 + 1 layers of width 32 with random weights, and tasks short enough for it."""
-    sizes = "vocab_size=400 d_model=32 d_kv=8 num_heads=4 d_ff=64 num_layers=2 num_decoder_layers=1".split()
+    sizes = [
+        "vocab_size=400",
+        "d_model=32",
+        "d_kv=8",
+        "num_heads=4",
+        "d_ff=64",
+        "num_layers=2",
+        "num_decoder_layers=1",
+    ]
     return [
         "model.weights=random",
         f"model.tokenizer={tiny_tokenizer}",

@@ -126,7 +126,7 @@ def test_a_stranger_is_run_by_no_verb(command, tmp_path, monkeypatch):
     (tmp_path / "config.yaml").write_text(STRANGERS["a shell"])
     for verb, key in (("train", "resume"), ("evaluate", "run"), ("predict", "run")):
         with pytest.raises(SystemExit, match="codeft doesn't run from a file"):
-            command(verb, f"{key}={tmp_path}", *(["input=x"] if verb == "predict" else []))
+            command(verb, f"{key}={tmp_path}", *(["input=x", "output=y"] if verb == "predict" else []))
     assert not (tmp_path / "PWNED").exists()
 
 

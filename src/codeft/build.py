@@ -20,6 +20,7 @@ from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import AtomicCheckpointIO
 from codeft.config import instantiate
 from codeft.data.datamodule import CodeDataModule
+from codeft.logs import quiet_libraries
 from codeft.models.base import AbstractCodeModel
 from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
@@ -99,6 +100,7 @@ def build_trainer(
         callbacks: All of them.
         values: Named settings of the trainer that replace the config's.
     """
+    quiet_libraries()  # once more: Lightning sets its log's level when it is imported
     loggers = [instantiate(logger, save_dir=str(folder.path)) for logger in cfg.logger.values() if logger]
     settings = {
         "callbacks": callbacks,

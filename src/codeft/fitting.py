@@ -7,7 +7,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,25 @@ from codeft.types import Batch, CodeftError
 log = logging.getLogger(__name__)
 
 
+_LAUNCH_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@contextmanager
+def own_process_group() -> Iterator[None]:
+    """Leave no trace of a run's ranks, else the next job of a multirun would wait for ranks that are gone."""
+    before = {name: os.environ.get(name) for name in _LAUNCH_VARIABLES}
+    try:
+        yield
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@own_process_group()
 def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Fit, restore the best checkpoint by the task's own metric, test, and write everything.
 
@@ -125,6 +145,7 @@ class _StepTimer(pl.Callback):
         )
 
 
+@own_process_group()
 def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Build everything, run the longest batches, and say what the run would need; nothing is trained.
 

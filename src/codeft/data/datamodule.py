@@ -69,11 +69,9 @@ class EncodedDataset(Dataset[Item]):
         return Item(index, encoding, self.features[index])
 
     def lengths(self) -> np.ndarray:
-        """Return each example's sub-tokens, source and target together: int64 [N]."""
-        return np.array(
-            [len(e.input_ids) + (0 if e.labels is None else len(e.labels)) for e in self.encodings],
-            dtype=np.int64,
-        )
+        """Return each example's sub-tokens, of source and target: int64 [N, 2]."""
+        pairs = [(len(e.input_ids), 0 if e.labels is None else len(e.labels)) for e in self.encodings]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 class CodeDataModule(pl.LightningDataModule):

@@ -26,8 +26,12 @@ class LengthBucketSampler(Sampler[list[Key]]):
     both cases the batches are then shuffled. Without `shuffle` the longest batches come first, so that
     memory runs out at once or never.
 
+    In training each rank gets as many batches, some of them twice where the number doesn't divide, for
+    ranks wait for one another. Without `shuffle` each example comes exactly once, and each rank gets at
+    least one batch.
+
     Args:
-        lengths: int [N], sub-tokens of each example.
+        lengths: int [N, 2], sub-tokens of each example's source and target; they are padded apart.
         batch_size: Examples a batch.
         batch_tokens: Sub-tokens a batch at most, padding included; one of the two must be given.
         shuffle: Whether the order is random.
@@ -36,7 +40,8 @@ class LengthBucketSampler(Sampler[list[Key]]):
         world_size: Number of processes.
 
     Raises:
-        CodeftError: Not exactly one of `batch_size` and `batch_tokens`, or one that's too small.
+        CodeftError: Not exactly one of `batch_size` and `batch_tokens`, or one that's too small; or fewer
+            examples than processes.
     """
 
     def __init__(
@@ -56,12 +61,20 @@ class LengthBucketSampler(Sampler[list[Key]]):
             )
         if batch_size is not None and batch_size < 1:
             raise CodeftError(f"data.batch_size must be at least 1, not {batch_size}")
-        longest = int(lengths.max(initial=0))
+        totals = lengths.sum(axis=1)
+        longest = int(totals.max(initial=0))
         if batch_tokens is not None and batch_tokens < longest:
             raise CodeftError(
                 f"data.batch_tokens={batch_tokens} doesn't hold the longest example of {longest} sub-tokens"
             )
+        if len(lengths) < world_size:
+            raise CodeftError(
+                f"{len(lengths)} rows can't be shared by {world_size} devices; lower trainer.devices"
+            )
+        if batch_size is not None and not shuffle:
+            batch_size = min(batch_size, max(1, len(lengths) // world_size))
         self.lengths = lengths
+        self.totals = totals
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
         self.shuffle = shuffle
@@ -85,7 +98,7 @@ class LengthBucketSampler(Sampler[list[Key]]):
         elif self.shuffle:
             batches = self._cut_pools(rng)
         else:
-            order = np.argsort(-self.lengths, kind="stable")
+            order = np.argsort(-self.totals, kind="stable")
             batches = _chunks(order, self.batch_size or 1)
         if self.shuffle:
             batches = [batches[i] for i in rng.permutation(len(batches))]
@@ -96,20 +109,23 @@ class LengthBucketSampler(Sampler[list[Key]]):
         order = rng.permutation(len(self.lengths))
         batches = []
         for pool in _chunks(order, self.batch_size * POOL_BATCHES):
-            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            pool = pool[np.argsort(self.totals[pool], kind="stable")]
             batches += _chunks(pool, self.batch_size)
         return batches
 
     def _cut_by_tokens(self, rng: np.random.Generator) -> list[np.ndarray]:
         assert self.batch_tokens is not None
         ties = rng.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
-        order = np.lexsort((ties, -self.lengths))
+        order = np.lexsort((ties, -self.lengths[:, 0], -self.totals))  # ties: equal sources and targets
         batches, start = [], 0
-        while start < len(order):  # sorted downwards, so a batch's first example is its longest
-            size = max(1, self.batch_tokens // max(1, int(self.lengths[order[start]])))
-            batches.append(order[start : start + size])
-            start += size
-        return batches
+        longest = np.zeros(2, dtype=np.int64)
+        for end, both in enumerate(self.lengths[order]):
+            wider = np.maximum(longest, both)
+            if end > start and (end - start + 1) * wider.sum() > self.batch_tokens:
+                batches.append(order[start:end])
+                start, wider = end, both
+            longest = wider
+        return [*batches, order[start:]] if start < len(order) else batches
 
     def _rank_batches(self, epoch: int) -> list[np.ndarray]:
         batches = self.batches(epoch)

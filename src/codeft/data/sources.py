@@ -19,6 +19,9 @@ from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
 CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
+_HUB_TIMEOUT = 10.0
+"""Seconds to wait for the hub's first answer."""
+
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
 
@@ -257,6 +260,7 @@ def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
             f"reading {name} from the hub needs: pip install 'codeft[hub]'; or {advice}"
         ) from None
     split = "validation" if split == "valid" else split
+    _go_offline_where_the_hub_is_silent()
     try:
         rows = datasets.load_dataset(name, config, split=split)
     except Exception as error:  # the hub client raises many unrelated types
@@ -266,11 +270,28 @@ def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
         yield Row(f"{name}/{config or ''}/{split}:{i + 1}", dict(fields))
 
 
+def _go_offline_where_the_hub_is_silent() -> None:
+    """Ask the hub once and quickly; where it doesn't answer, `datasets` looks into its cache alone.
+
+    Its client would try again for half a minute before that.
+    """
+    import datasets
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT)
+    except Exception:  # the client's library, and with it the error's type, changes between versions
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+
+
 def _languages(lang: str | None, known: Sequence[str]) -> list[str]:
     if lang is None:
         return list(known)
     if canonical_language(lang) not in known:
-        raise CodeftError(f"this data set has {', '.join(known)}, not lang={lang}")
+        raise CodeftError(f"this data set has {', '.join(known)}, not lang={canonical_language(lang)}")
     return [canonical_language(lang)]
 
 

@@ -1,0 +1,180 @@
+"""From a folder of rows to batches, and what is said of rows that aren't right."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from codeft.data.datamodule import CodeDataModule
+from codeft.data.sources import LocalReader
+from codeft.models.loading import load_tokenizer
+from codeft.tasks.summarization import SummarizationTask
+from codeft.types import CodeftError, Encoding
+from conftest import function_rows, write_jsonl
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_tokenizer):
+    return load_tokenizer(tiny_tokenizer)
+
+
+@pytest.fixture
+def build(tokenizer, tiny_data):
+    def make(folder=tiny_data, *, lang=None, task=None, **settings):
+        task = task or SummarizationTask(lang=lang, max_source_length=48, max_target_length=16)
+        reader = LocalReader(dir=folder, on_bad_row=settings.get("on_bad_row", "error"))
+        settings = {"batch_size": 4} | settings
+        return CodeDataModule(task=task, tokenizer=tokenizer, reader=reader, **settings)
+
+    return make
+
+
+def indices(loader) -> list[int]:
+    return [i for batch in loader for i in batch["index"].tolist()]
+
+
+def test_each_split_is_served_whole(build):
+    data = build()
+    data.setup("fit")
+    assert set(data.datasets) == {"train", "valid"}
+    data.setup("test")
+    assert data.num_rows() == {"train": 22, "valid": 6, "test": 7, "skipped": 0}
+    assert sorted(indices(data.train_dataloader())) == list(range(22))
+    assert sorted(indices(data.val_dataloader())) == list(range(6))
+    assert sorted(indices(data.test_dataloader())) == list(range(7))
+    batch = next(iter(data.test_dataloader()))
+    assert batch["input_ids"].shape[1] == max(len(e.input_ids) for e in data.datasets["test"].encodings)
+
+
+def test_a_split_is_read_once(build, monkeypatch):
+    data = build()
+    data.setup("fit")
+    train = data.datasets["train"]
+    data.setup("fit")
+    assert data.datasets["train"] is train
+
+
+def test_shares_and_limits_of_rows(build):
+    data = build(train_fraction=0.5, val_limit=2, test_limit=3)
+    data.setup("fit")
+    data.setup("test")
+    assert data.num_rows() == {"train": 11, "valid": 2, "test": 3, "skipped": 0}
+    chosen = [e.id for e in data.datasets["train"].examples]
+    other = build(train_fraction=0.5, seed=9)
+    other.setup("fit")
+    assert chosen != [e.id for e in other.datasets["train"].examples]
+    assert [e.id for e in build(train_limit=11).read("train")] == chosen
+
+
+BAD = {
+    "not JSON": (b"{", r"train\.jsonl:3: "),
+    "not an object": (b"[1]", r"train\.jsonl:3: "),
+    "no code": (
+        b'{"docstring": "x", "language": "python"}',
+        r'train\.jsonl:3: expected a field "code" or "source"',
+    ),
+    "code is a number": (
+        b'{"code": 1, "docstring": "x", "language": "go"}',
+        r'train\.jsonl:3: expected "code" to be text',
+    ),
+    "no docstring": (b'{"code": "x", "language": "go"}', r'train\.jsonl:3: expected a field "target"'),
+    "no language": (b'{"code": "x", "docstring": "y"}', r'train\.jsonl:3: expected a field "language"'),
+    "unknown language": (b'{"code": "x", "docstring": "y", "language": "cobol"}', r"train\.jsonl:3: .*cobol"),
+    "not UTF-8": (b'{"code": "\xff", "docstring": "x"}', r"train\.jsonl:3: .*UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("line", "said"), BAD.values(), ids=BAD)
+def test_bad_rows_are_errors_with_file_and_line_or_are_left_out(build, tmp_path, caplog, line, said):
+    good = [json.dumps(row).encode() for row in function_rows(0, 4)]
+    (tmp_path / "train.jsonl").write_bytes(b"\n".join([*good[:2], line, *good[2:]]) + b"\n")
+    with pytest.raises(CodeftError, match=said) as caught:
+        build(tmp_path).read("train")
+    assert "on_bad_row=skip" in str(caught.value)
+    data = build(tmp_path, on_bad_row="skip")
+    with caplog.at_level("WARNING"):
+        assert len(data.read("train")) == 4
+    assert data.num_rows()["skipped"] == 1
+    assert "train.jsonl:3" in caplog.text
+
+
+def test_empty_splits_are_errors(build, tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [])
+    with pytest.raises(CodeftError, match="the train split is empty: 0 rows were read"):
+        build(tmp_path).read("train")
+    write_jsonl(tmp_path / "train.jsonl", function_rows(0, 3))
+    with pytest.raises(
+        CodeftError, match="the train split is empty for lang=java: 3 rows were read, none is left"
+    ):
+        build(tmp_path, lang="java").read("train")
+
+
+def test_a_language_filters_rows(build, tmp_path):
+    rows = function_rows(0, 3)
+    rows[1]["language"] = "Java"
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    assert [example.lang for example in build(tmp_path, lang="java").read("train")] == ["java"]
+    assert len(build(tmp_path).read("train")) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch_size": None}, "not both or none"),
+        ({"batch_tokens": 100}, "not both or none"),
+        ({"train_fraction": 0}, "above 0 and at most 1, not 0"),
+        ({"on_bad_row": "ignore"}, "error or skip, not 'ignore'"),
+    ],
+)
+def test_impossible_settings_are_errors(build, settings, said):
+    with pytest.raises(CodeftError, match=said):
+        build(**settings)
+
+
+def test_bare_sources_and_targets_are_taken_as_they_are(build, tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [{"source": "let x", "target": "Declare x."}])
+    [example] = build(tmp_path).read("train")
+    assert (example.source, example.target, example.lang) == ("let x", "Declare x.", "")
+
+
+def test_source_that_does_not_parse_or_is_very_long_is_used(build, tmp_path):
+    rows = [
+        {"code": "def (((", "docstring": "A", "language": "python"},
+        {"code": "x = " + "(" * 20000 + ")" * 20000, "docstring": "B", "language": "python"},
+        {"code": "", "docstring": "C", "language": "python"},
+    ]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    data = build(tmp_path)
+    encoded = data.encode(data.read("train"))
+    assert [encoding.truncated for encoding in encoded.encodings] == [False, True, False]
+    assert len(encoded.encodings[1].input_ids) == 48
+
+
+def test_randomness_is_a_function_of_seed_epoch_and_index(build):
+    class Drawing(
+        SummarizationTask.__mro__[1]
+    ):  # the generation task below it, for the class itself is final
+        name, monitor, lang = "drawing", "loss", None
+        read = SummarizationTask.read
+        _language, _reference = SummarizationTask._language, SummarizationTask._reference
+
+        def metrics(self):
+            return {}
+
+        def augment(self, encoding, rng):
+            return Encoding(rng.integers(3, 99, size=4).astype(np.int32), encoding.offsets, encoding.labels)
+
+    def drawn(epoch, index, **settings):
+        data = build(task=Drawing(max_source_length=48, max_target_length=8, num_beams=1), **settings)
+        data.setup("fit")
+        np.random.seed(index)  # has no say
+        return [
+            data.datasets[split][epoch, index].encoding.input_ids.tolist() for split in ("train", "valid")
+        ]
+
+    first = drawn(1, 2)
+    assert drawn(1, 2) == first
+    assert drawn(1, 3)[0] != first[0] != drawn(1, 2, seed=5)[0]
+    assert drawn(2, 2)[0] != first[0] and drawn(2, 2)[1] == first[1]  # validation sees the same every epoch

@@ -1,0 +1,175 @@
+"""Where rows come from, in each published layout, and what is said where they aren't."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+import pytest
+
+from codeft.data.sources import (
+    CodeSearchNetReader,
+    CodeXGLUEReader,
+    CorpusReader,
+    LocalReader,
+    SampleReader,
+    parallel_rows,
+)
+from codeft.types import CodeftError
+from conftest import function_rows, write_jsonl
+
+
+def read(reader, split="train", *, task="summarization", lang=None) -> list[dict]:
+    return [row.fields for row in reader.rows(split, task=task, lang=lang)]
+
+
+def write_gzip(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+
+
+def test_a_local_folder_in_its_spellings(tmp_path):
+    rows = function_rows(0, 3)
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    write_jsonl(tmp_path / "dev.jsonl", rows[:2])
+    write_gzip(tmp_path / "test.jsonl.gz", rows[:1])
+    reader = LocalReader(dir=tmp_path)
+    assert [len(read(reader, split)) for split in ("train", "valid", "test")] == [3, 2, 1]
+    assert read(reader) == rows
+
+
+def test_a_local_source_tree_is_mined_and_each_file_is_in_one_split(tmp_path):
+    for i in range(40):
+        (tmp_path / f"m{i}.py").write_text(
+            f'def run_{i}(x):\n    """Run the thing number {i} on x."""\n    y = x + {i}\n    return y\n'
+        )
+    reader = LocalReader(source=tmp_path)
+    paths = [{fields["path"] for fields in read(reader, split)} for split in ("train", "valid", "test")]
+    assert sum(map(len, paths)) == len(set.union(*paths)) > 0
+    assert len(paths[0]) > len(paths[1]) + len(paths[2])
+
+
+@pytest.mark.parametrize("settings", [{}, {"dir": "a", "source": "b"}])
+def test_a_local_reader_needs_one_place(settings):
+    with pytest.raises(CodeftError, match=r"needs one of data\.dir=.* and data\.source="):
+        LocalReader(**settings)
+
+
+@pytest.mark.parametrize("make", [LocalReader, CodeXGLUEReader, CodeSearchNetReader])
+def test_folders_that_are_not_there(make, tmp_path):
+    with pytest.raises(CodeftError, match=r"expected a folder, but .*nowhere' doesn't exist"):
+        read(make(dir=tmp_path / "nowhere"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CodeftError, match=r"expected a folder, but .*file' is a file"):
+        read(make(dir=tmp_path / "file"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CodeftError, match=r"expected train\.jsonl in .*empty', which holds nothing"):
+        read(make(dir=tmp_path / "empty"))
+
+
+def test_codexglue_summarization_by_language_or_flat(tmp_path):
+    write_jsonl(tmp_path / "python" / "train.jsonl", function_rows(0, 2))
+    write_jsonl(tmp_path / "java" / "train.jsonl", function_rows(0, 3))
+    reader = CodeXGLUEReader(dir=tmp_path)
+    assert len(read(reader)) == 5
+    assert len(read(reader, lang="java")) == 3
+    assert len(read(CodeXGLUEReader(dir=tmp_path / "python"), lang="py")) == 2
+    with pytest.raises(CodeftError, match="not task=completion"):
+        read(reader, task="completion")
+
+
+def test_codexglue_translation_files(tmp_path):
+    (tmp_path / "test.java-cs.txt.java").write_text("int a ;\r\nint b ;\n")
+    (tmp_path / "test.java-cs.txt.cs").write_text("int A ;\nint B\u2028 ;\n")
+    rows = read(CodeXGLUEReader(dir=tmp_path), "test", task="translation")
+    assert rows == [
+        {"id": "0", "java": "int a ;", "cs": "int A ;"},
+        {"id": "1", "java": "int b ;", "cs": "int B\u2028 ;"},
+    ]
+    with pytest.raises(CodeftError, match=r"expected a text file .*train\.java-cs\.txt\.java': No such file"):
+        read(CodeXGLUEReader(dir=tmp_path), "train", task="translation")
+
+
+def test_parallel_files_must_match_and_be_text(tmp_path):
+    a, b = tmp_path / "x.java", tmp_path / "x.cs"
+    a.write_text("1\n2\n")
+    b.write_text("1\n")
+    with pytest.raises(CodeftError, match=r"as many lines .* but they have 2 and 1"):
+        list(parallel_rows(a, b))
+    b.write_bytes(b"1\n\xff\n")
+    with pytest.raises(CodeftError, match=r"x\.cs:2: expected UTF-8"):
+        list(parallel_rows(a, b))
+    a.write_text("")
+    b.write_text("")
+    assert list(parallel_rows(a, b)) == []
+
+
+def test_the_published_translation_split(shared_data):
+    folder = shared_data / "translation"
+    found = sorted(folder.rglob("test.java-cs.txt.java"))
+    if not found:
+        pytest.skip(f"no published translation files in {folder}")
+    reader = CodeXGLUEReader(dir=found[0].parent)
+    assert [len(read(reader, split, task="translation")) for split in ("train", "valid", "test")] == [
+        10300,
+        500,
+        1000,
+    ]
+
+
+def test_codesearchnet_layout(tmp_path):
+    for language, count in (("python", 2), ("go", 1)):
+        folder = tmp_path / language / "final" / "jsonl" / "valid"
+        write_gzip(folder / f"{language}_valid_0.jsonl.gz", function_rows(0, count))
+        write_gzip(folder / f"{language}_valid_1.jsonl.gz", function_rows(5, 1))
+    reader = CodeSearchNetReader(dir=tmp_path)
+    assert len(read(reader, "valid", lang="python")) == 3
+    assert len(read(reader, "valid")) == 5
+    with pytest.raises(CodeftError, match="no parallel code; take data=codexglue"):
+        read(reader, task="translation")
+
+
+@pytest.mark.parametrize("reader", [CodeXGLUEReader(), CodeSearchNetReader()])
+def test_a_hub_that_cannot_be_reached_is_told_quickly(reader, monkeypatch, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with pytest.raises(CodeftError, match=r"give their folder: data\.dir=/path/to/folder"):
+        read(reader, lang="python")
+    assert not waited, "it tried again"
+
+
+def test_unknown_languages_of_a_hub_data_set():
+    with pytest.raises(CodeftError, match="this data set has python, java, .* not lang=csharp"):
+        read(CodeSearchNetReader(), lang="cs")
+
+
+def test_a_corpus_has_two_files(tmp_path):
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}])
+    reader = CorpusReader(train=str(path), valid=str(path))
+    assert read(reader) == read(reader, "valid") == [{"text": "x"}]
+    with pytest.raises(CodeftError, match="no test split"):
+        read(reader, "test")
+
+
+def test_the_sample_says_what_it_has():
+    with pytest.raises(CodeftError, match=r"nothing for task=completion; it has summarization"):
+        read(SampleReader(), task="completion")
+
+
+def test_bad_rows_are_counted_by_the_reader(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"code": "x"}\n{\n')
+    reader = LocalReader(dir=tmp_path, on_bad_row="skip")
+    assert read(reader) == [{"code": "x"}]
+    assert [row.where.rsplit(":")[-1] for row in reader.skipped] == ["2"]
+    with pytest.raises(CodeftError, match=r"train\.jsonl:2"):
+        read(LocalReader(dir=tmp_path))
+    with pytest.raises(CodeftError, match="error or skip"):
+        LocalReader(dir=tmp_path, on_bad_row="drop")
