@@ -16,7 +16,7 @@ from codeft.config import load_config
 from codeft.overrides import LITERAL_KEYS, check_choices, folder_name, quote_literal
 from codeft.types import CodeftError
 
-LITERALS = st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]), min_size=1)
+LITERALS = st.text(st.characters(exclude_characters="\0\n\r\x85", exclude_categories=["Cs"]), min_size=1)
 
 
 @settings(deadline=None, max_examples=300)

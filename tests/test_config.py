@@ -21,8 +21,8 @@ from codeft.types import CodeftError
 
 FILES = sorted(conf_dir().rglob("*.yaml"))
 TOP_KEYS = {
-    "k", "alpha", "seed", "lang", "resume", "dry_run", "patience", "callbacks", "optimizer", "scheduler", "checkpoint",
-    "task", "model", "data", "trainer", "logger",
+    "k", "alpha", "seed", "lang", "resume", "dry_run", "patience", "callbacks", "optimizer", "scheduler",
+    "checkpoint", "task", "model", "data", "trainer", "logger",
 }  # fmt: skip
 INTERPOLATIONS = r"k|alpha|seed|lang|(task|data|model|callbacks)\.[\w.]+"
 

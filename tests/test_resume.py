@@ -240,7 +240,7 @@ def test_errors_of_a_resume(command, reference, tmp_path):
         command("train", f"resume={tmp_path / 'nowhere'}")
     with pytest.raises(SystemExit, match=r"expected a run's config at .*config\.yaml"):
         command("train", f"resume={tmp_path}")
-    with pytest.raises(SystemExit, match="can't read 'trainer.max_epochs=\\['"):
+    with pytest.raises(SystemExit, match=r"can't read 'trainer\.max_epochs=\['"):
         command("train", f"resume={reference()}", "trainer.max_epochs=[")
     copy = tmp_path / "copy"
     shutil.copytree(reference(), copy)

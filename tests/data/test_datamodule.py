@@ -73,11 +73,11 @@ BAD = {
     "not an object": (b"[1]", r"train\.jsonl:3: "),
     "no code": (
         b'{"docstring": "x", "language": "python"}',
-        r'train\.jsonl:3: expected a field "code" or "source"',
+        r':3: expected a field "code" or "source"',
     ),
     "code is a number": (
         b'{"code": 1, "docstring": "x", "language": "go"}',
-        r'train\.jsonl:3: expected "code" to be text',
+        r':3: expected "code" to be text',
     ),
     "no docstring": (b'{"code": "x", "language": "go"}', r'train\.jsonl:3: expected a field "target"'),
     "no language": (b'{"code": "x", "docstring": "y"}', r'train\.jsonl:3: expected a field "language"'),
@@ -106,7 +106,7 @@ def test_empty_splits_are_errors(build, tmp_path):
         build(tmp_path).read("train")
     write_jsonl(tmp_path / "train.jsonl", function_rows(0, 3))
     with pytest.raises(
-        CodeftError, match="the train split is empty for lang=java: 3 rows were read, none is left"
+        CodeftError, match="train split is empty for lang=java: 3 rows were read, none is left"
     ):
         build(tmp_path, lang="java").read("train")
 
@@ -153,9 +153,7 @@ def test_source_that_does_not_parse_or_is_very_long_is_used(build, tmp_path):
 
 
 def test_randomness_is_a_function_of_seed_epoch_and_index(build):
-    class Drawing(
-        SummarizationTask.__mro__[1]
-    ):  # the generation task below it, for the class itself is final
+    class Drawing(SummarizationTask.__mro__[1]):  # its base, for the class itself is final
         name, monitor, lang = "drawing", "loss", None
         read = SummarizationTask.read
         _language, _reference = SummarizationTask._language, SummarizationTask._reference

@@ -147,7 +147,7 @@ def test_a_hub_that_cannot_be_reached_is_told_quickly(reader, monkeypatch, tmp_p
 
 
 def test_unknown_languages_of_a_hub_data_set():
-    with pytest.raises(CodeftError, match="this data set has python, java, .* not lang=csharp"):
+    with pytest.raises(CodeftError, match=r"this data set has python, java, .* not lang=csharp"):
         read(CodeSearchNetReader(), lang="cs")
 
 
