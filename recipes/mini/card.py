@@ -46,22 +46,23 @@ def card(metrics: dict[str, Any], *, config: dict[str, Any], statistics: dict[st
     task, optimizer, trainer, data = (config[key] for key in ("task", "optimizer", "trainer", "data"))
     return f"""# mini
 
-codeft's own small model: a T5-style encoder-decoder with {metrics["params"]["total"]:,} parameters (12 encoder
-layers, 2 decoder layers, width 128) and a byte-level BPE tokenizer of 8,192 ids. It exists so that every
-method can be tried, tested and compared on a laptop. It is no rival of the published models.
+codeft's own small model: a T5-style encoder-decoder with {metrics["params"]["total"]:,} parameters (12
+encoder layers, 2 decoder layers, width 128) and a byte-level BPE tokenizer of 8,192 ids. It exists so that
+every method can be tried, tested and compared on a laptop. It is no rival of the published models.
 
 Weights: float16, safetensors. Licence: Apache-2.0, as codeft's. What it was trained on is listed, package by
 package with version and licence, in codeft's `THIRD_PARTY.md`.
 
 ## Training
 
-Made by `python -m codeft.pretrain` from random weights: T5's span corruption ({task["noise_density"]:.0%} of the
-sub-tokens, spans of {task["mean_span_length"]:g} on average), and for {task["docstring_share"]:.0%} of the
-documented functions the first paragraph of the docstring out of the code without it.
+Made by `python -m codeft.pretrain` from random weights: T5's span corruption ({task["noise_density"]:.0%}
+of the sub-tokens, spans of {task["mean_span_length"]:g} on average, texts cut to
+{task["max_source_length"]}), and for {task["docstring_share"]:.0%} of the documented functions the first
+paragraph of the docstring out of the code without it.
 
 | | |
 |---|---|
-| steps | {pretraining["steps"]:,} of at most {data["batch_tokens"]:,} sub-tokens |
+| steps | {pretraining["steps"]:,} of at most {data["batch_tokens"]:,} sub-tokens, padding included |
 | sub-tokens read | {pretraining["source_tokens"]:,} in sources, {pretraining["target_tokens"]:,} in targets |
 | validation loss | {pretraining["best_val_loss"]:.3f} nats a target sub-token |
 | optimizer | AdamW, learning rate {optimizer["lr"]:g}, linear warm-up and decay, no dropout |
@@ -89,8 +90,12 @@ Left out, so that the evaluation sets stay unseen, so that nothing counts twice,
 |---|---|
 {left_out}
 
-Repositories that an evaluation set names were left out whole. Near duplicates are judged by shingles of code
-tokens, so a function that was rewritten may have stayed.
+Repositories that an evaluation set names were left out whole. What that doesn't reach: near duplicates are
+judged by shingles of code tokens, so a function that was rewritten or whose identifiers were renamed may have
+stayed, and the abstracted code of the refinement sets can't be compared at all. Licences were checked package
+by package and at the head of each file; 1,702 functions come from folders of bundled
+third-party code (`contrib/` and the like), where a file without a head may be under another permissive or
+unknown licence. The recipe leaves such folders out now; the next weights won't have seen them.
 """
 
 
