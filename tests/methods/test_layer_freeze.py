@@ -115,6 +115,21 @@ def test_frozen_layers_run_without_dropout_unless_reference(module):
     assert all(child.training == (id(child) not in quiet) for child in model.modules())
 
 
+def test_what_is_frozen_computes_the_same_again(module, batch):
+    LayerFreezeCallback(k=2).setup(None, module, "fit")
+    seen: dict[int, list[torch.Tensor]] = {1: [], 2: []}  # the last frozen block's output, and the next one's
+    for layer, outputs in seen.items():
+        module.model.blocks()[layer].register_forward_hook(
+            lambda _, __, output, outputs=outputs: outputs.append(
+                output if isinstance(output, torch.Tensor) else output[0]
+            )
+        )
+    for _ in range(2):
+        module.model(batch)
+    assert torch.equal(*seen[1])
+    assert not torch.equal(*seen[2])  # dropout is on there
+
+
 def test_nothing_freezes_outside_fit(module):
     LayerFreezeCallback(k=2).setup(None, module, "test")
     assert module.model.num_parameters()[0] == module.model.num_parameters()[1]

@@ -69,6 +69,10 @@ class EncoderDecoderModel(AbstractCodeModel):
         # T5 starts the decoder with its padding; a config may say otherwise.
         start_id = self.network.generation_config.decoder_start_token_id
         self._start_id = self._pad_id if start_id is None else start_id
+        # T5 has one dropout for both ends of its encoder; apart, the first can be frozen with the embeddings.
+        self._embedding_dropout = nn.Dropout(self.network.config.dropout_rate)
+        self._output_dropout = nn.Dropout(self.network.config.dropout_rate)
+        self.network.encoder.dropout = nn.Identity()
         self._recorder = AttentionRecorder(
             [block.layer[0].SelfAttention for block in self.network.encoder.block]
         )
@@ -81,8 +85,10 @@ class EncoderDecoderModel(AbstractCodeModel):
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
-        mask = batch["attention_mask"]
-        hidden = self.network.encoder(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        mask, encoder = batch["attention_mask"], self.network.encoder
+        embedded = self._embedding_dropout(encoder.embed_tokens(batch["input_ids"]))  # [B, S, D]
+        hidden = encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        hidden = self._output_dropout(hidden)
         attention = self._recorder.take()
         if "labels" not in batch:
             return ModelOutput(attention=attention)
@@ -106,8 +112,8 @@ class EncoderDecoderModel(AbstractCodeModel):
             )
 
     def embeddings(self) -> Sequence[nn.Module]:
-        """Return the shared table; T5 has no other embedding, its relative bias is block 0's."""
-        return [self.network.shared]
+        """Return the shared table and its dropout; T5's relative bias is block 0's."""
+        return [self.network.shared, self._embedding_dropout]
 
     def blocks(self) -> Sequence[nn.Module]:
         """Return the encoder's blocks, from the bottom up."""
