@@ -96,3 +96,21 @@ def test_tokenizer_larger_than_the_embeddings_is_an_error(t5_folder):
     loading.check_vocabulary(tokenizer, vocab_size=420, source="x")
     with pytest.raises(CodeftError, match=r"go up to 419, but the embeddings of x have 419 rows"):
         loading.check_vocabulary(tokenizer, vocab_size=419, source="x")
+
+
+def test_remote_code_is_refused_without_asking(t5_folder, tmp_path, monkeypatch):
+    import json
+
+    folder = tmp_path / "model"
+    shutil.copytree(t5_folder, folder)
+    (folder / "config.json").write_text('{"model_type": "own"}')  # else the family's own class is taken
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {
+        "tokenizer_class": "OwnTokenizer",
+        "auto_map": {"AutoTokenizer": [None, "own.OwnTokenizer"]},
+    }
+    path.write_text(json.dumps(config))
+    (folder / "own.py").write_text("raise SystemExit('run')")
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("the user was asked"))
+    with pytest.raises(CodeftError, match="can't read a tokenizer"):
+        loading.load_tokenizer(folder)

@@ -73,7 +73,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             ):
                 tokenizer = RobertaTokenizer(vocab=str(vocabs[0]), merges=str(merges[0]))
             else:
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                tokenizer = AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )  # None would ask the user
     except Exception as error:  # the tokenizers library raises bare Exception
         raise CodeftError(f"can't read a tokenizer in {folder}, expected {EXPECTED}: {error}") from error
     if PROBE not in tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True):
