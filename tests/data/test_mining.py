@@ -123,3 +123,10 @@ def test_text_of_a_c_function_leaves_directives_alone(tmp_path):
 def test_code_tokens_leave_comments_out():
     tokens = code_tokens("def f(a):  # why\n    return a\n", "python")
     assert " ".join(tokens) == "def f ( a ) : return a"
+
+
+def test_the_whole_text_counts_lines_as_functions_do(tmp_path):
+    above = "import os\n\f\nX = 1\u2028\x0b\n\n\n"  # none of these characters ends a line
+    (tmp_path / "shapes.py").write_text(above + python_file("Return the area."), encoding="utf-8")
+    (found,) = find_functions(tmp_path)
+    assert found.text == python_file("Return the area.").rstrip("\n")

@@ -176,7 +176,7 @@ def find_functions(
         if progress is not None:
             progress(file.path)
         report.files[file.language] += 1
-        lines = file.text.splitlines()
+        lines = re.split(r"\r?\n", file.text)  # as lines are counted; `splitlines` cuts at form feeds too
         for function in extract_functions(file.text, file.language):
             report.functions[file.language] += 1
             yield FoundFunction(file.path, file.language, function, _whole_text(lines, function))
