@@ -68,15 +68,7 @@ class RunFolder:
         Raises:
             CodeftError: The folder can't be written, or its disk is too full.
         """
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".probe"
-            probe.write_bytes(b"x")
-            probe.unlink()
-        except OSError as error:
-            raise CodeftError(
-                f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir="
-            ) from None
+        self.check_writable()
         needed = num_parameters * _BYTES_A_PARAMETER * _CHECKPOINTS_AT_ONCE
         free = shutil.disk_usage(self.path).free
         if free < needed:
