@@ -192,3 +192,27 @@ def test_checkpoint_brings_the_bridge_back(module: FineTuneModule, batch: Batch,
     SATStructureLossCallback(alpha=1.0).setup(trainer, again, "test")
     again.load_state_dict(torch.load(tmp_path / "run.ckpt", weights_only=True)["state_dict"])
     assert again.loss_terms["structure"].loss.slope == module.loss_terms["structure"].loss.slope
+
+
+def test_reference_needs_padded_batches(tiny: list[str], command, tmp_path: Path) -> None:
+    reference = ["method=sat", "callbacks.structure_loss.reference=true", f"hydra.run.dir={tmp_path}"]
+    with pytest.raises(SystemExit, match="pad_to_max=true"):
+        command("train", *tiny, *reference)
+
+
+def test_sources_that_dont_parse_are_counted() -> None:
+    feature = TreeFeature()
+    task = TranslationTask(lang="java-cs")
+    examples = [
+        Example("a", "int f() { return 1; }", lang="java"),
+        Example("b", "int f( { ] return", lang="java"),
+    ]
+    texts = iter(
+        [example.source * 400 + str(range(10**6)) for example in examples] + list(map(str, range(4000)))
+    )
+    for example, encoding in zip(
+        examples, task.encode(examples, train_tokenizer(texts, vocab_size=400)), strict=True
+    ):
+        feature.compute(example, encoding)
+    assert feature.num_unparsed == 1
+    assert feature.note().startswith("1 sources")

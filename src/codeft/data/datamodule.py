@@ -69,8 +69,8 @@ class EncodedDataset(Dataset[Item]):
         return Item(index, encoding, self.features[index])
 
     def lengths(self) -> np.ndarray:
-        """Return each example's sub-tokens, of source and target: int64 [N, 2]."""
-        pairs = [(len(e.input_ids), 0 if e.labels is None else len(e.labels)) for e in self.encodings]
+        """Return each example's sub-tokens, of source and target, as training sees them: int64 [N, 2]."""
+        pairs = [self.task.training_lengths(encoding) for encoding in self.encodings]
         return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
@@ -130,6 +130,13 @@ class CodeDataModule(pl.LightningDataModule):
             raise CodeftError(f"data.train_fraction must be above 0 and at most 1, not {train_fraction}")
         if on_bad_row not in ("error", "skip"):
             raise CodeftError(f"data.on_bad_row must be error or skip, not {on_bad_row!r}")
+        numbers = {"batch_size": batch_size, "batch_tokens": batch_tokens, "eval_batch_size": eval_batch_size}
+        numbers |= {"train_limit": train_limit, "val_limit": val_limit, "test_limit": test_limit}
+        for key, value in numbers.items():
+            if value is not None and value < 1:
+                raise CodeftError(f"data.{key} must be at least 1, not {value}")
+        if num_workers < 0:
+            raise CodeftError(f"data.num_workers must be 0 or more, not {num_workers}")
         self.task = task
         self.tokenizer = tokenizer
         self.reader = reader
@@ -152,7 +159,7 @@ class CodeDataModule(pl.LightningDataModule):
         """Read and encode the splits of a stage, each once."""
         for split in _SPLITS_OF_STAGE[stage]:
             if split not in self.datasets:
-                self.datasets[split] = self.encode(self.read(split), fresh=split == "train", name=split)
+                self.datasets[split] = self.encode(self.read(split), training=split == "train", name=split)
 
     def read(self, split: str) -> list[Example]:
         """Read a split's examples.
@@ -192,8 +199,11 @@ class CodeDataModule(pl.LightningDataModule):
             return [examples[i] for i in sorted(order)]
         return examples[:limit]
 
-    def encode(self, examples: Sequence[Example], *, fresh: bool = False, name: str = "") -> EncodedDataset:
-        """Encode examples and compute their features."""
+    def encode(
+        self, examples: Sequence[Example], *, training: bool = False, name: str = ""
+    ) -> EncodedDataset:
+        """Encode examples; compute the method's features for training, for nothing else reads them."""
+        wanted = self.features if training else {}
         encodings: list[Encoding] = []
         features: list[dict[str, dict[str, np.ndarray]]] = []
         starts = range(0, len(examples), _ENCODE_CHUNK)
@@ -202,7 +212,7 @@ class CodeDataModule(pl.LightningDataModule):
             encoded = self.task.encode(chunk, self.tokenizer)
             encodings += encoded
             for example, encoding in zip(chunk, encoded, strict=True):
-                features.append({key: f.compute(example, encoding) for key, f in self.features.items()})
+                features.append({key: f.compute(example, encoding) for key, f in wanted.items()})
         truncated = sum(encoding.truncated for encoding in encodings)
         langs = Counter(example.lang or "text" for example in examples)
         log.info(
@@ -212,8 +222,10 @@ class CodeDataModule(pl.LightningDataModule):
             ", ".join(f"{n} {lang}" for lang, n in langs.most_common()),
             truncated,
         )
+        for note in filter(None, (feature.note() for feature in wanted.values())):
+            log.info("%s: %s", name, note)
         return EncodedDataset(
-            examples, encodings=encodings, features=features, task=self.task, seed=self.seed, fresh=fresh
+            examples, encodings=encodings, features=features, task=self.task, seed=self.seed, fresh=training
         )
 
     def loader(self, dataset: EncodedDataset, *, train: bool) -> ResumableDataLoader:
@@ -231,14 +243,13 @@ class CodeDataModule(pl.LightningDataModule):
         return ResumableDataLoader(
             dataset,
             batch_sampler=sampler,
-            collate_fn=Collator(self.tokenizer.pad_token_id, self.features, self._pad_to()),
+            collate_fn=Collator(self.tokenizer.pad_token_id, self.features if train else {}, self._pad_to()),
             num_workers=self.num_workers,
             worker_init_fn=_leave_signals_to_the_main_process,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(
-                self.seed
-            ),  # else every epoch draws from the global state
+            # Of its own, or every epoch would draw from the global state.
+            generator=torch.Generator().manual_seed(self.seed),
         )
 
     def _pad_to(self) -> tuple[int, int] | None:

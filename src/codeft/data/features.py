@@ -25,6 +25,10 @@ class AbstractFeature(ABC):
     def compute(self, example: Example, encoding: Encoding) -> dict[str, np.ndarray]:
         """Return the arrays of one example; must not raise on source that doesn't parse."""
 
+    def note(self) -> str:
+        """Return what the log should say once a split is computed; nothing by default."""
+        return ""
+
     @abstractmethod
     def collate(self, arrays: Sequence[dict[str, np.ndarray]], *, length: int) -> dict[str, Tensor]:
         """Pad and stack to batch tensors.

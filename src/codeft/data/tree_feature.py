@@ -9,14 +9,11 @@ import numpy as np
 
 from codeft.data.collate import pad
 from codeft.data.features import AbstractFeature
-from codeft.syntax import SyntaxTree, align, parse
+from codeft.syntax import align, identifier_links, parse
 from codeft.types import Encoding, Example
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_IDENTIFIERS = ("identifier", "name", "constant", "variable")
-"""How the types of leaves that name something end, as in `codeft.syntax.sast_distances`."""
 
 
 class TreeFeature(AbstractFeature):
@@ -37,10 +34,14 @@ class TreeFeature(AbstractFeature):
 
     Args:
         sast: Keep what these edges need.
+
+    Attributes:
+        num_unparsed: Sources so far whose tree has errors; they are used all the same.
     """
 
     def __init__(self, *, sast: bool = False) -> None:
         self.sast = sast
+        self.num_unparsed = 0
 
     def compute(self, example: Example, encoding: Encoding) -> dict[str, np.ndarray]:
         """Return the arrays of one example; see `AbstractFeature.compute`."""
@@ -52,11 +53,16 @@ class TreeFeature(AbstractFeature):
             leaf = align(tree, encoding.offsets)
             num_leaves = int(leaf.max(initial=-1)) + 1
             depth, lca_depth = tree.depths[:num_leaves], tree.lca_depths[: max(0, num_leaves - 1)]
-            link = _links(tree, example.source, num_leaves=num_leaves) if self.sast else link
+            link = identifier_links(tree, example.source)[:num_leaves] if self.sast else link
+            self.num_unparsed += tree.has_errors
         arrays = {"tree_leaf": leaf, "tree_depth": depth, "tree_lca_depth": lca_depth}
         if self.sast:
             arrays["tree_link"] = link
         return {key: _small(array) for key, array in arrays.items()}
+
+    def note(self) -> str:
+        """Say how many sources don't parse without errors."""
+        return f"{self.num_unparsed} sources parse with errors and are used all the same"
 
     def collate(self, arrays: Sequence[dict[str, np.ndarray]], *, length: int) -> dict[str, Tensor]:
         """Pad and stack, to two leaves at least; see `AbstractFeature.collate`."""
@@ -69,18 +75,6 @@ class TreeFeature(AbstractFeature):
             key: pad([each[key] for each in arrays], value=fillers.get(key, -1), length=width)
             for key, width in widths.items()
         }
-
-
-def _links(tree: SyntaxTree, source: str, *, num_leaves: int) -> np.ndarray:
-    """Return the leaf where each identifier stood last, -1 for the first time and for other leaves."""
-    links = np.full(num_leaves, -1, dtype=np.int32)
-    last: dict[str, int] = {}
-    for leaf in range(num_leaves):
-        text = source[tree.starts[leaf] : tree.ends[leaf]]
-        if text and tree.types[leaf].endswith(_IDENTIFIERS):
-            links[leaf] = last.get(text, -1)
-            last[text] = leaf
-    return links
 
 
 def _small(array: np.ndarray) -> np.ndarray:

@@ -73,6 +73,12 @@ class SATStructureLossCallback(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the layer now that every method has frozen what it freezes."""
         assert isinstance(pl_module, FineTuneModule)
+        data = getattr(trainer, "datamodule", None)  # none where a user's own loader feeds the trainer
+        if self.reference and data is not None and not data.pad_to_max:
+            raise CodeftError(
+                "the reference structure loss counts padding, so it is the authors' only where every batch is "
+                "padded to the task's maximum lengths: take method=sat_reference, or set data.pad_to_max=true"
+            )
         self._model = pl_module.model
         self._taught = choose_layer(self._model, self.layer)
 

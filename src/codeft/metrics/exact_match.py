@@ -61,43 +61,36 @@ def _count_equal(
     return sum(normalize(p) == normalize(r) for p, r in zip(predictions, references, strict=True))
 
 
-class ExactMatch(AbstractTextMetric):
+class _AbstractExactMatch(AbstractTextMetric):
+    """Counts equal pairs under one rule."""
+
+    normalize: ClassVar[Callable[[str], object]]
+    matches: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("matches", default=torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
+        """Count the batch's matches."""
+        self.matches += _count_equal(predictions, references, type(self).normalize)
+
+    def score(self) -> float:
+        """Return the matches' share of the rows, in per cent."""
+        return int(self.matches) * 100.0 / int(self.rows)
+
+
+class ExactMatch(_AbstractExactMatch):
     """`exact_match` over batches and processes."""
 
     name: ClassVar[str] = "exact_match"
     signature: ClassVar[str] = "exact_match|compare:strip|case:mixed|v:1"
-
-    matches: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("matches", default=torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
-        """Count the batch's matches."""
-        self.matches += _count_equal(predictions, references, str.strip)
-
-    def score(self) -> float:
-        """Return the matches' share of the rows, in per cent."""
-        return int(self.matches) * 100.0 / int(self.rows)
+    normalize: ClassVar[Callable[[str], object]] = str.strip
 
 
-class ExactMatchSplit(AbstractTextMetric):
+class ExactMatchSplit(_AbstractExactMatch):
     """`exact_match_split` over batches and processes."""
 
     name: ClassVar[str] = "exact_match_split"
     signature: ClassVar[str] = "exact_match_split|compare:whitespace-split|case:mixed|v:1"
-
-    matches: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("matches", default=torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
-        """Count the batch's matches."""
-        self.matches += _count_equal(predictions, references, str.split)
-
-    def score(self) -> float:
-        """Return the matches' share of the rows, in per cent."""
-        return int(self.matches) * 100.0 / int(self.rows)
+    normalize: ClassVar[Callable[[str], object]] = str.split

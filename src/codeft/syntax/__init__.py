@@ -1,7 +1,7 @@
 """Source text to tree facts: leaves, distances, alignment with sub-tokens, functions and their docstrings."""
 
 from codeft.syntax.alignment import align
-from codeft.syntax.distance import leaf_distances, sast_distances
+from codeft.syntax.distance import identifier_links, leaf_distances, sast_distances
 from codeft.syntax.docstrings import find_docstring, remove_docstring
 from codeft.syntax.functions import Function, extract_functions
 from codeft.syntax.languages import LANGUAGES, canonical_language, language_of
@@ -18,6 +18,7 @@ __all__ = [
     "extract_functions",
     "find_docstring",
     "first_paragraph",
+    "identifier_links",
     "language_of",
     "leaf_distances",
     "parse",

@@ -71,14 +71,35 @@ def sast_distances(tree: SyntaxTree, source: str) -> np.ndarray:
         return np.zeros((0, 0), dtype=np.int32)
     leaves, edges = _rebuild(tree)
     edges += itertools.pairwise(leaves)
-    latest: dict[str, int] = {}
-    for leaf, node in enumerate(leaves):
-        if tree.types[leaf].endswith(_IDENTIFIERS):
-            text = source[tree.starts[leaf] : tree.ends[leaf]]
-            if text and text in latest:
-                edges.append((latest[text], node))
-            latest[text] = node
+    links = identifier_links(tree, source)
+    edges += [(leaves[links[leaf]], leaves[leaf]) for leaf in np.flatnonzero(links >= 0)]
     return _breadth_first(np.array(leaves), np.array(edges, dtype=np.int64).reshape(-1, 2))
+
+
+def identifier_links(tree: SyntaxTree, source: str) -> np.ndarray:
+    """Return the leaf where each identifier stood last.
+
+    Args:
+        tree: Of `source`.
+        source: The text that was parsed.
+
+    Returns:
+        int32 [n], an earlier leaf; -1 for an identifier's first occurrence and for other leaves.
+
+    Examples:
+        >>> from codeft.syntax.tree import parse
+        >>> source = "x = f(x)"
+        >>> identifier_links(parse(source, "python"), source).tolist()
+        [-1, -1, -1, -1, 0, -1]
+    """
+    links = np.full(len(tree), -1, dtype=np.int32)
+    last: dict[str, int] = {}
+    for leaf, kind in enumerate(tree.types):
+        text = source[tree.starts[leaf] : tree.ends[leaf]]
+        if text and kind.endswith(_IDENTIFIERS):
+            links[leaf] = last.get(text, -1)
+            last[text] = leaf
+    return links
 
 
 def _rebuild(tree: SyntaxTree) -> tuple[list[int], list[tuple[int, int]]]:
