@@ -33,7 +33,7 @@ class LayerFreezeCallback(pl.Callback):
     def __init__(
         self,
         *,
-        k: int | str | None,
+        k: object,
         decoder_k: int = 0,
         untie_output: bool = False,
         reference: bool = False,
@@ -70,7 +70,7 @@ class LayerFreezeCallback(pl.Callback):
                 module.eval()
 
 
-def check_k(k: int | str | None, *, num_layers: int) -> int | None:
+def check_k(k: object, *, num_layers: int) -> int | None:
     """Return K as a number, None for "base".
 
     Args:

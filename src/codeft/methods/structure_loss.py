@@ -76,7 +76,7 @@ class SATStructureLossCallback(pl.Callback):
         data = getattr(trainer, "datamodule", None)  # none where a user's own loader feeds the trainer
         if self.reference and data is not None and not data.pad_to_max:
             raise CodeftError(
-                "the reference structure loss counts padding, so it is the authors' only where every batch is "
+                "the reference structure loss counts padding: it is the authors' only where every batch is "
                 "padded to the task's maximum lengths: take method=sat_reference, or set data.pad_to_max=true"
             )
         self._model = pl_module.model
