@@ -130,3 +130,19 @@ def test_other_languages_are_left_out(command, finished_run, tree, tmp_path, cap
     assert "another language: 4" in capsys.readouterr().out
     config.write_text(stored.replace("lang: null", "lang: go"))
     assert "lang=go" in fails(command, *shared)
+
+
+def test_an_output_that_is_no_file_is_left_alone(command, finished_run, tiny_data, tmp_path):
+    asked = [f"run={finished_run}", f"input={tiny_data}/test.jsonl"]
+    os.mkfifo(tmp_path / "pipe")
+    for output, said in ((tmp_path / "pipe", "a device"), ("x" * 300, "too long"), ("a\0b", "null byte")):
+        with pytest.raises(SystemExit, match=said):
+            command("predict", *asked, f"output={output}", f"hydra.run.dir={tmp_path}/run")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_an_input_that_is_a_pipe_is_not_waited_for(command, finished_run, tmp_path):
+    os.mkfifo(tmp_path / "rows.jsonl")
+    asked = [f"run={finished_run}", f"input={tmp_path}/rows.jsonl", f"output={tmp_path}/out.jsonl"]
+    with pytest.raises(SystemExit, match="a pipe or device"):
+        command("predict", *asked, f"hydra.run.dir={tmp_path}/run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -223,3 +224,35 @@ def test_two_processes_test_every_row_once_and_agree_with_one(tiny, tmp_path):
             smoothed_bleu(predictions, references), abs=1e-4
         )
         assert metrics["test"]["corpus_bleu"] == pytest.approx(corpus_bleu(predictions, references), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("data.batch_size=abc", "data.batch_size must be a whole number"),
+        ("data.val_limit=-1", "data.val_limit must be at least 1, not -1"),
+        ("data.pad_to_max=maybe", "data.pad_to_max must be true or false"),
+        ("task.num_beams=1.5", "task.num_beams must be a whole number, not 1.5"),
+        ("lang=[python]", "task.lang must be text or null"),
+        ("seed=-1", "seed must be a whole number from 0"),
+        ("patience=0", "patience must be a whole number of at least 1"),
+        ("dry_run=maybe", "dry_run must be true or false"),
+        ("optimizer.lr=-1", "can't build torch.optim.AdamW: Invalid learning rate"),
+        ("checkpoint.every_n_steps=x", "checkpoint.every_n_steps must be a whole number or null"),
+        ("trainer.max_epochs=0", "trainer.max_epochs must be a whole number of at least 1"),
+        ("trainer.max_epochs=-1", "trainer.max_epochs=-1 needs trainer.max_steps"),
+        ("trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches must be"),
+        ("trainer.precision=foo", "can't build pytorch_lightning.Trainer: Precision 'foo'"),
+    ],
+)
+def test_a_value_of_a_wrong_type_or_size_is_told(command, tiny, tmp_path, argument, said):
+    with pytest.raises(SystemExit, match=said):
+        command("train", *tiny, argument, f"hydra.run.dir={tmp_path}")
+
+
+def test_a_test_split_that_cannot_be_read_is_told_before_training(command, tiny, tiny_data, tmp_path):
+    folder = shutil.copytree(tiny_data, tmp_path / "data")
+    (folder / "test.jsonl").write_text("")
+    with pytest.raises(SystemExit, match="the test split is empty"):
+        command("train", *tiny, f"data.dir={folder}", f"hydra.run.dir={tmp_path}/run")
+    assert not (tmp_path / "run" / "checkpoints").exists()

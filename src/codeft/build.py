@@ -24,11 +24,15 @@ from codeft.logs import quiet_libraries
 from codeft.models.base import AbstractCodeModel
 from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
+from codeft.signatures import check_value, check_values
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError
 
 READER_KEYS = ("reader", "features", "dir", "source", "train", "valid")
 """Keys of `data` that aren't the data module's own: objects, and what the readers' configs refer to."""
+
+LARGEST_SEED = 2**32 - 1
+"""numpy takes no larger one."""
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +54,12 @@ def build_parts(cfg: DictConfig) -> Parts:
     Raises:
         CodeftError: One of them refused its values.
     """
+    check_value("seed", cfg.seed, kind=int, low=0, high=LARGEST_SEED)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     task = instantiate(cfg.task)
     model = instantiate(cfg.model)
     data = build_data(cfg, task=task, tokenizer=model.tokenizer)
+    instantiate(cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])  # says now what it refuses
     optimizer = instantiate(cfg.optimizer)
     scheduler = instantiate(cfg.scheduler) if cfg.scheduler else None
     module = FineTuneModule(model=model, task=task, optimizer=optimizer, scheduler=scheduler)
@@ -69,6 +75,7 @@ def build_data(cfg: DictConfig, *, task: AbstractTask, tokenizer: PreTrainedToke
     plain = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items() if key not in READER_KEYS}
+    check_values(CodeDataModule, settings, prefix="data.")
     try:
         return CodeDataModule(task=task, tokenizer=tokenizer, reader=reader, features=features, **settings)
     except TypeError as error:
@@ -101,6 +108,7 @@ def build_trainer(
         values: Named settings of the trainer that replace the config's.
     """
     quiet_libraries()  # once more: Lightning sets its log's level when it is imported
+    check_trainer(cfg.trainer)
     loggers = [instantiate(logger, save_dir=str(folder.path)) for logger in cfg.logger.values() if logger]
     settings = {
         "callbacks": callbacks,
@@ -111,6 +119,20 @@ def build_trainer(
         **values,
     }
     return instantiate(cfg.trainer, **settings)
+
+
+def check_trainer(trainer: DictConfig) -> None:
+    """Check what Lightning would take and trip over, or take and train nothing.
+
+    Raises:
+        CodeftError: The run has no length, or no step.
+    """
+    check_value("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, kind=int, low=1)
+    epochs, steps = trainer.max_epochs, trainer.get("max_steps", -1)
+    if epochs in (None, -1) and steps in (None, -1):
+        raise CodeftError(f"trainer.max_epochs={epochs} needs trainer.max_steps, or training never ends")
+    if epochs not in (None, -1):
+        check_value("trainer.max_epochs", epochs, kind=int, low=1)
 
 
 def precision(trainer: DictConfig) -> str:
@@ -126,7 +148,11 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
 
     `best.ckpt` follows the task's metric, `last.ckpt` is the latest: a monitored checkpoint's `save_last`
     isn't that.
+
+    Raises:
+        CodeftError: `patience` or a key of `checkpoint` isn't what it should be.
     """
+    check_values(LastCheckpointCallback, dict(cfg.checkpoint), prefix="checkpoint.")
     monitor = f"val/{task.monitor}"
     best = BestCheckpointCallback(folder.best, monitor=monitor, mode=task.mode)
     last = LastCheckpointCallback(
@@ -134,5 +160,6 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
     )
     callbacks = [RandomStateCallback(), TimingCallback(), RunProgressBar(leave=True), best, last]
     if cfg.patience is not None:
+        check_value("patience", cfg.patience, kind=int, low=1)
         callbacks.append(ResumableEarlyStopping(monitor, mode=task.mode, patience=cfg.patience))
     return callbacks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue
 
 from codeft.overrides import nearest
+from codeft.signatures import check_values
 from codeft.targets import check_targets
 from codeft.types import CodeftError
 
@@ -152,19 +153,36 @@ def instantiate(config: Any, **values: Any) -> Any:
     Values are passed to the constructor itself: Hydra would turn a dataclass into a DictConfig.
 
     Raises:
-        CodeftError: The constructor refused its values, with what it said.
+        CodeftError: The constructor refused its values, with what it said, or a value isn't of the type that
+            its signature names.
     """
     import hydra.utils
-    from hydra.errors import InstantiationException
 
     # Hydra resolves and then reads, so a text that looks like an interpolation needs two layers of escapes.
     literal = literal_config(_escape(OmegaConf.to_container(config, resolve=True)))
     try:
         if values:
-            return hydra.utils.instantiate(literal, _convert_="all", _partial_=True)(**values)
-        return hydra.utils.instantiate(literal, _convert_="all")
-    except (InstantiationException, TypeError) as error:
-        cause = error.__cause__
+            built = hydra.utils.instantiate(literal, _convert_="all", _partial_=True)(**values)
+        else:
+            built = hydra.utils.instantiate(literal, _convert_="all")
+    except Exception as error:  # a constructor may raise anything, and says best what it doesn't like
+        cause = error if isinstance(error, CodeftError) else error.__cause__ or error
         if isinstance(cause, CodeftError):
             raise cause from None
-        raise CodeftError(f"can't build {config.get('_target_')}: {cause or error}") from error
+        _check_types(config, given=values)
+        raise CodeftError(f"can't build {config.get('_target_')}: {cause}") from error
+    _check_types(config, given=values)
+    return built
+
+
+def _check_types(config: DictConfig, *, given: Mapping[str, Any]) -> None:
+    """Check a config's plain values, but for those replaced by given ones, by its target's signature."""
+    import hydra.utils
+
+    target = config.get("_target_")
+    if isinstance(target, str):
+        key = config._get_full_key(None)
+        plain = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(plain, dict)
+        values = {str(name): value for name, value in plain.items() if name not in given}
+        check_values(hydra.utils.get_object(target), values, prefix=f"{key}." if key else "")

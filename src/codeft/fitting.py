@@ -62,6 +62,7 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """
     folder = RunFolder(run_dir)
     parts = build_parts(cfg)
+    parts.data.setup("test")  # a split that can't be read is told before hours of training
     trainer = fit(cfg, folder, parts)
     params = parts.model.num_parameters()
     trainer.test(

@@ -76,20 +76,24 @@ def check_output(output: Path, *, source: Path, rows: Sequence[InputRow]) -> Non
         rows: What was read from it.
 
     Raises:
-        CodeftError: `output` is a folder, the input or a file that was read from it, or can't be written.
+        CodeftError: `output` is a folder or a device, the input or a file that was read from it, or can't be
+            written.
     """
-    if output.is_dir():
-        raise CodeftError(f"expected output= to be a file, but {str(output)!r} is a folder")
     read = {source} if source.is_file() else {source / row.path for row in rows if row.path}
-    if output.exists() and any(path.exists() and output.samefile(path) for path in read):
-        raise CodeftError(f"output={str(output)!r} would overwrite the input; name another file")
-    probe = output.with_name(f".{output.name}.{os.getpid()}.probe")
     try:
+        exists = output.exists()
+        if exists and not output.is_file():  # a device would be replaced by a file
+            what = "a folder" if output.is_dir() else "a device"
+            raise CodeftError(f"expected output= to be a file, but {str(output)!r} is {what}")
+        if exists and any(path.exists() and output.samefile(path) for path in read):
+            raise CodeftError(f"output={str(output)!r} would overwrite the input; name another file")
         output.parent.mkdir(parents=True, exist_ok=True)
+        probe = output.with_name(f".{output.name}.{os.getpid()}.probe")
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise CodeftError(f"can't write output={str(output)!r}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise CodeftError(f"can't write output={str(output)!r}: {reason}") from None
 
 
 def predict_texts(run: FinishedRun, examples: Sequence[Example]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft.cli import run_verb
+from codeft.types import CodeftError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,6 +27,8 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """
     from codeft.fitting import dry_run, fit_and_test
 
+    if not isinstance(cfg.dry_run, bool):
+        raise CodeftError(f"dry_run must be true or false, not {cfg.dry_run!r}")
     return dry_run(cfg, run_dir) if cfg.dry_run else fit_and_test(cfg, run_dir)
 
 

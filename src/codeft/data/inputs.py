@@ -82,6 +82,10 @@ def read_inputs(path: Path, *, on_bad_row: str, report: InputReport) -> Iterator
             yield from _functions(file, relative, report=report)
     elif not path.exists():
         raise CodeftError(f"expected a source file, a folder or a .jsonl file; {str(path)!r} doesn't exist")
+    elif not path.is_file():  # reading a pipe could wait for ever
+        raise CodeftError(
+            f"expected a source file, a folder or a .jsonl file; {str(path)!r} is a pipe or device"
+        )
     elif is_rows(path):
         for row in read_rows(path, on_bad_row=on_bad_row, skipped=report.skipped_rows):
             yield _input_row(row.where, row.fields)

@@ -89,7 +89,7 @@ def _iterate(path: Path, *, on_bad_row: str, skipped: SkippedRows | None) -> Ite
             fields = _parse(line)
         except CodeftError as error:
             if on_bad_row == "error":
-                raise CodeftError(f"{where}: {error}; mend the row or set on_bad_row=skip") from error
+                raise CodeftError(f"{where}: {error}; mend the row or set data.on_bad_row=skip") from error
             if skipped is not None:
                 skipped.append(SkippedRow(where=where, reason=str(error)))
         else:
