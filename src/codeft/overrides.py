@@ -30,8 +30,6 @@ def quote_literal(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+") not in LITERAL_KEYS or value in ("", "null"):
         return argument
-    if key in ("predictions", "sources") and value.startswith("[") and value.endswith("]"):
-        return argument
     if value == "???":  # which would mean "not given yet"
         value = "./???"
     value = re.sub(r"(\\*)\$\{", lambda m: m.group(1) * 2 + r"\${", value)  # no interpolation
