@@ -49,7 +49,7 @@ def run(installed: Path, folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_it_holds_code_configs_assets_and_licences(wheel: Path):
+def test_it_holds_code_configs_assets_licences_and_citation(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {
         prefix + path.relative_to(folder).as_posix()
@@ -59,7 +59,7 @@ def test_it_holds_code_configs_assets_and_licences(wheel: Path):
     }
     assert expected - names == set()
     licences = {name.rpartition("/")[2] for name in names if ".dist-info/licenses/" in name}
-    assert licences == {"LICENSE", "THIRD_PARTY.md"}
+    assert licences == {"LICENSE", "THIRD_PARTY.md", "CITATION.cff"}
 
 
 def test_it_holds_nothing_else(wheel: Path):
