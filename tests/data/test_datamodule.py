@@ -10,6 +10,7 @@ import pytest
 from codeft.data.datamodule import CodeDataModule
 from codeft.data.sources import LocalReader
 from codeft.models.loading import load_tokenizer
+from codeft.tasks.span_corruption import SpanCorruptionTask
 from codeft.tasks.summarization import SummarizationTask
 from codeft.types import CodeftError, Encoding
 from conftest import function_rows, write_jsonl
@@ -176,3 +177,12 @@ def test_randomness_is_a_function_of_seed_epoch_and_index(build):
     assert drawn(1, 2) == first
     assert drawn(1, 3)[0] != first[0] != drawn(1, 2, seed=5)[0]
     assert drawn(2, 2)[0] != first[0] and drawn(2, 2)[1] == first[1]  # validation sees the same every epoch
+
+
+@pytest.mark.parametrize("batch_tokens", [64, 100, 250])
+def test_batch_tokens_bounds_what_pre_training_sees(build, batch_tokens):
+    task = SpanCorruptionTask(max_source_length=48, max_target_length=16)
+    data = build(task=task, batch_size=None, batch_tokens=batch_tokens)
+    data.setup("fit")
+    sizes = [batch["input_ids"].numel() + batch["labels"].numel() for batch in data.train_dataloader()]
+    assert batch_tokens / 2 < max(sizes) <= batch_tokens

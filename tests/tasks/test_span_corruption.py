@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from codeft.models.loading import load_tokenizer
-from codeft.tasks.span_corruption import SpanCorruptionTask, random_spans
+from codeft.tasks.span_corruption import SpanCorruptionTask, count_masked, random_spans
 from codeft.types import CodeftError, Example
 
 TEXT = "def find_apple(apple):\n    apple_0 = apple.get(1)\n    return apple_0\n"
@@ -43,7 +45,7 @@ def test_masked_spans_can_be_put_back(tokenizer, density):
         assert [t for t in source if t in sentinels] == [t for t in target if t in sentinels]
         assert put_back(source, target, sentinels=sentinels) == encoding.input_ids.tolist()
         seen.add(tuple(source))
-    assert len(seen) > 10 or density == 0.01  # a single span always stands at the end
+    assert len(seen) > 10
 
 
 def test_a_documented_function_keeps_its_docstring_as_target(tokenizer):
@@ -64,21 +66,72 @@ def test_a_share_of_0_masks_all(tokenizer):
     assert task.read(row, where="a:1", input="code", labelled=True).target is None
 
 
+NOISE = {
+    "length": st.integers(0, 400),
+    "density": st.floats(0.01, 0.99),
+    "mean_length": st.floats(1, 10),
+    "most": st.integers(1, 100),
+}
+
+
 @settings(deadline=None)
+@given(**NOISE, seed=st.integers(0, 9))
+def test_random_spans(length, density, mean_length, most, seed):
+    noise = {"density": density, "mean_length": mean_length, "most": most}
+    masked = random_spans(length, **noise, rng=np.random.default_rng(seed))
+    num_masked, num_spans = count_masked(length, **noise)
+    starts = np.diff(masked.astype(int), prepend=0) == 1  # adjacent spans would count as one
+    assert (len(masked), masked.sum(), starts.sum()) == (length, num_masked, num_spans)
+    if length < 2:
+        assert num_masked == 0
+    else:
+        assert num_masked == min(max(round(length * density), 1), length - 1)
+        assert 1 <= num_spans <= most
+
+
+@pytest.mark.parametrize(("length", "density"), [(2, 0.5), (9, 0.15), (20, 0.5), (20, 0.9)])
+def test_any_sub_token_can_be_masked_and_any_kept(length, density):
+    draws = [
+        random_spans(length, density=density, mean_length=3, rng=np.random.default_rng(seed))
+        for seed in range(300)
+    ]
+    assert np.any(draws, axis=0).all()
+    assert not np.all(draws, axis=0).any()
+
+
+@settings(deadline=None, max_examples=50)
 @given(
-    length=st.integers(0, 400),
+    lines=st.integers(0, 6),
     density=st.floats(0.01, 0.99),
     mean_length=st.floats(1, 10),
+    longest=st.integers(2, 40),
     seed=st.integers(0, 9),
 )
-def test_random_spans(length, density, mean_length, seed):
-    masked = random_spans(length, density=density, mean_length=mean_length, rng=np.random.default_rng(seed))
-    assert len(masked) == length
-    if length < 2:
-        assert not masked.any()
-        return
-    assert not masked[0] and masked.sum() == min(max(round(length * density), 1), length - 1)
-    assert (np.diff(masked.astype(int)) == 1).sum() <= 100  # there are only so many sentinels
+def test_lengths_after_masking_are_known_before(tokenizer, lines, density, mean_length, longest, seed):
+    task = SpanCorruptionTask(
+        noise_density=density, mean_span_length=mean_length, max_source_length=48, max_target_length=longest
+    )
+    examples = [Example("a", "x = 1\n" * lines, None), Example("b", "x = 1", "Set x.")]
+    for encoding in task.encode(examples, tokenizer):
+        masked = task.augment(encoding, np.random.default_rng(seed))
+        assert task.training_lengths(encoding) == (len(masked.input_ids), len(masked.labels))
+
+
+def test_what_was_cut_is_counted_and_an_exact_fit_is_not(tokenizer):
+    length, target_length = (len(tokenizer(text)["input_ids"]) for text in (TEXT, "Find the apple."))
+    examples = [Example("a", TEXT, None), Example("b", "x", "Find the apple.")]
+    for shorter, cut in ((0, False), (1, True)):
+        task = SpanCorruptionTask(
+            max_source_length=length - shorter, max_target_length=target_length - shorter
+        )
+        assert [encoding.truncated for encoding in task.encode(examples, tokenizer)] == [cut, cut]
+
+
+def test_a_tokenizer_without_sentinels_is_an_error(tokenizer):
+    backend = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "x": 2}, unk_token="<unk>"))
+    plain = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
+    with pytest.raises(CodeftError, match=r"needs a tokenizer with sentinels <extra_id_0>"):
+        SpanCorruptionTask().encode([Example("a", "x", None)], plain)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,14 @@ class AbstractTask(ABC):
         """
         return encoding
 
+    def training_lengths(self, encoding: Encoding) -> tuple[int, int]:
+        """Return how many sub-tokens `augment` leaves of source and target, at most; batches are cut by it.
+
+        Args:
+            encoding: As `encode` made it.
+        """
+        return len(encoding.input_ids), 0 if encoding.labels is None else len(encoding.labels)
+
     @abstractmethod
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the scalar that training minimises."""

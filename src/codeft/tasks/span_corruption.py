@@ -89,24 +89,24 @@ class SpanCorruptionTask(AbstractGenerationTask):
             )
         self._first_sentinel, self._sentinel_step = sentinel, second - sentinel
         self._eos_id = tokenizer.eos_token_id
-        ids = tokenizer(
+        if not examples:
+            return []
+        sources = tokenizer(
             [example.source for example in examples],
             truncation=True,
             max_length=self.max_source_length,
             return_attention_mask=False,
             split_special_tokens=True,
-        )["input_ids"]
-        labels = iter(self._encode_targets([e for e in examples if e.target is not None], tokenizer)[0])
+        )
+        documented = [example for example in examples if example.target is not None]
+        targets = zip(*self._encode_targets(documented, tokenizer), strict=True)
         none = np.zeros((0, 2), dtype=np.int32)
-        return [
-            Encoding(
-                np.asarray(row, dtype=np.int32),
-                none,
-                None if example.target is None else next(labels),
-                truncated=len(row) >= self.max_source_length,
-            )
-            for example, row in zip(examples, ids, strict=True)
-        ]
+        encodings = []
+        for example, ids, whole in zip(examples, sources["input_ids"], sources.encodings, strict=True):
+            labels, cut = (None, False) if example.target is None else next(targets)
+            truncated = bool(whole.overflowing) or cut
+            encodings.append(Encoding(np.asarray(ids, dtype=np.int32), none, labels, truncated))
+        return encodings
 
     def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:
         """Mask random spans of a text; a docstring pair stays as it is."""
@@ -129,9 +129,40 @@ class SpanCorruptionTask(AbstractGenerationTask):
         labels = np.concatenate([np.array(target[: self.max_target_length - 1], dtype=np.int32), end])
         return Encoding(np.concatenate([source.astype(np.int32), end]), encoding.offsets, labels)
 
+    def training_lengths(self, encoding: Encoding) -> tuple[int, int]:
+        """Return the lengths after masking: how many spans are drawn doesn't depend on the draw."""
+        if encoding.labels is not None:
+            return super().training_lengths(encoding)
+        length = len(encoding.input_ids) - 1  # without the end mark
+        num_masked, num_spans = count_masked(
+            length, density=self.noise_density, mean_length=self.mean_span_length
+        )
+        return length - num_masked + num_spans + 1, min(num_masked + num_spans + 1, self.max_target_length)
+
     def metrics(self) -> dict[str, Metric]:
         """Return none: the validation loss is what pre-training watches."""
         return {}
+
+
+def count_masked(length: int, *, density: float, mean_length: float, most: int = 100) -> tuple[int, int]:
+    """Return how many sub-tokens of a text are masked, and in how many spans.
+
+    Args:
+        length: Sub-tokens of the text.
+        density: Share to mask.
+        mean_length: Mean sub-tokens of a span.
+        most: Spans at most, for there are only so many sentinels.
+
+    Returns:
+        (sub-tokens, spans); where there are two sub-tokens, at least one is masked and one kept.
+
+    >>> count_masked(12, density=0.5, mean_length=3)
+    (6, 2)
+    """
+    if length < 2:
+        return 0, 0
+    num_masked = min(max(round(length * density), 1), length - 1)
+    return num_masked, min(max(round(num_masked / mean_length), 1), num_masked, length - num_masked, most)
 
 
 def random_spans(
@@ -139,7 +170,8 @@ def random_spans(
 ) -> np.ndarray:
     """Draw which sub-tokens are masked.
 
-    Kept and masked runs alternate, a kept one first; both are random compositions of their totals.
+    Kept and masked runs alternate; both are random compositions of their totals. The first and the last run
+    are kept ones and may be empty, so that a span can stand anywhere.
 
     Args:
         length: Sub-tokens of the text.
@@ -149,19 +181,19 @@ def random_spans(
         most: Runs at most, for there are only so many sentinels.
 
     Returns:
-        bool [length]; at least one is masked and one kept, where there are two.
+        bool [length]; as many masked, in as many runs, as `count_masked` says.
 
     >>> int(random_spans(12, density=0.25, mean_length=3, rng=np.random.default_rng(0)).sum())
     3
     """
-    if length < 2:
+    num_masked, num_spans = count_masked(length, density=density, mean_length=mean_length, most=most)
+    if num_spans == 0:
         return np.zeros(length, dtype=bool)
-    num_masked = min(max(round(length * density), 1), length - 1)
-    num_spans = min(max(round(num_masked / mean_length), 1), num_masked, length - num_masked, most)
-    runs = np.empty(2 * num_spans, dtype=np.int64)
-    runs[0::2] = _composition(length - num_masked, num_spans, rng)
+    runs = np.empty(2 * num_spans + 1, dtype=np.int64)
+    runs[0::2] = _composition(length - num_masked + 2, num_spans + 1, rng)
+    runs[[0, -1]] -= 1
     runs[1::2] = _composition(num_masked, num_spans, rng)
-    return np.repeat(np.arange(2 * num_spans) % 2 == 1, runs)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
 
 
 def _composition(total: int, parts: int, rng: np.random.Generator) -> np.ndarray:
