@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,54 +13,70 @@ import pytorch_lightning as pl
 class TimingCallback(pl.Callback):
     """Times the training part of each epoch, validations and the whole fit, in seconds.
 
+    An epoch's clock runs from its start to a validation or to the writing of a checkpoint, and again from the
+    next batch on. So it counts the batches and their making, but for the making of the first one after a pause.
     A resumed run's times go on where the checkpoint's ended; the epoch that was cut counts whole.
+
+    Args:
+        clock: Returns seconds from any fixed point.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.epochs: list[float] = []
         self.validations: list[float] = []
+        self._clock = clock
         self._fit_before = 0.0
         self._epoch_before = 0.0
         self._fit_start: float | None = None
         self._epoch_start: float | None = None
         self._validation_start: float | None = None
-        self._validation_in_epoch = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of the fit, and of an epoch that goes on in its middle."""
-        self._fit_start = self._epoch_start = time.perf_counter()
-        self._validation_in_epoch = 0.0
+        self._fit_start = self._epoch_start = self._clock()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of an epoch."""
-        self._epoch_start = time.perf_counter()
-        self._epoch_before = self._validation_in_epoch = 0.0
+        self._epoch_before, self._epoch_start = 0.0, self._clock()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Let the epoch's clock go on where it was stopped."""
+        if self._epoch_start is None:
+            self._epoch_start = self._clock()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock of a validation."""
-        self._validation_start = time.perf_counter()
+        """Stop the epoch's clock and start the validation's."""
+        self._pause_epoch()
+        self._validation_start = self._clock()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock of a validation."""
+        """Stop the clock of a validation; the best checkpoint is written after it."""
         if self._validation_start is None or trainer.sanity_checking:
             return
-        seconds = time.perf_counter() - self._validation_start
-        self.validations.append(seconds)
-        self._validation_in_epoch += seconds
+        self.validations.append(self._clock() - self._validation_start)
         self._validation_start = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Stop the epoch's clock: what was gathered is written now."""
+        self._pause_epoch()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the epoch's training seconds."""
         self.epochs.append(self._epoch_seconds())
-        self._epoch_before, self._epoch_start = 0.0, time.perf_counter()
-        self._validation_in_epoch = 0.0
+        self._epoch_before, self._epoch_start = 0.0, None
+
+    def _pause_epoch(self) -> None:
+        self._epoch_before, self._epoch_start = self._epoch_seconds(), None
 
     def _epoch_seconds(self) -> float:
-        running = 0.0 if self._epoch_start is None else time.perf_counter() - self._epoch_start
-        return self._epoch_before + running - self._validation_in_epoch
+        return self._epoch_before + (0.0 if self._epoch_start is None else self._clock() - self._epoch_start)
 
     def _fit_seconds(self) -> float:
-        return self._fit_before + (0.0 if self._fit_start is None else time.perf_counter() - self._fit_start)
+        return self._fit_before + (0.0 if self._fit_start is None else self._clock() - self._fit_start)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock of the fit."""
