@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ def test_a_run_gives_its_scores_again(command, finished_run, tmp_path, capsys):
     assert stored["test"]["smoothed_bleu"] > 1
     assert again["test"] == pytest.approx(stored["test"], abs=1e-9)
     assert again["reproduced"] is True
+    typed = ["codeft", "evaluate", f"run={finished_run}", f"hydra.run.dir={tmp_path}/again"]
+    assert again["command"] == [shlex.join(typed)]  # as it was typed, odd characters and all
     for key in ("task", "method", "k", "alpha", "seed", "lang", "params", "signatures", "empty_predictions"):
         assert again[key] == stored[key], key
     name = "predictions.jsonl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from codeft.metrics import corpus_bleu, exact_match, smoothed_bleu
 
 KEYS = {
     "task", "model", "method", "data", "k", "alpha", "seed", "lang",
-    "params", "test", "signatures", "baselines", "time", "rows", "versions", "commit",
+    "params", "test", "signatures", "baselines", "time", "rows",
+    "precision", "command", "versions", "commit",
 }  # fmt: skip
 TIMES = {"epoch_s", "first_epoch_s", "val_s", "cache_s", "fit_s"}
 
@@ -62,6 +64,9 @@ def test_a_run_folder_holds_everything(summarization, tiny_data):
     assert metrics["k"] is None and metrics["alpha"] is None and metrics["seed"] == 1234
     assert metrics["rows"] == {"train": 22, "valid": 6, "test": 7, "skipped": 0}
     assert metrics["params"]["total"] == metrics["params"]["trainable"] > 0
+    assert metrics["precision"] == "32-true"
+    [command] = metrics["command"]
+    assert shlex.split(command)[:2] == ["codeft", "train"] and f"hydra.run.dir={folder}" in command
     assert metrics["versions"]["torch"] == torch.__version__.partition("+")[0] or metrics["versions"]["torch"]
     assert all(math.isfinite(score) for score in metrics["test"].values())
     assert "train: 22 rows (22 python)" in (folder / "train.log").read_text()

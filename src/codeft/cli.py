@@ -62,20 +62,21 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
         function: Takes the composed config and the run's folder.
     """
     quiet_libraries()
+    command = shlex.join(["codeft", name, *sys.argv[1:]])  # as it was typed, before anything is quoted
     try:
         if RANK_CONFIG in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
             _run_rank(function)
         elif name in ("train", "pretrain") and any(
             argument.startswith("resume=") for argument in sys.argv[1:]
         ):
-            _resume(name, function)
+            _resume(name, function, command)
         else:
             # Hydra takes options only in front of all overrides or behind them.
             sys.argv[1:] = sorted(
                 map(quote_literal, sys.argv[1:]), key=lambda word: word not in ("-m", "--multirun")
             )
             check_choices(sys.argv[1:], folders=[conf_dir(), *config_folders(sys.argv[1:])])
-            _run_hydra(name, function)
+            _run_hydra(name, function, command)
     except CodeftError as error:
         sys.exit(f"codeft: {error}")
     except RunStopped as stop:
@@ -87,7 +88,7 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
         sys.exit(code)
 
 
-def _run_hydra(name: str, function: Callable[[DictConfig, Path], object]) -> None:
+def _run_hydra(name: str, function: Callable[[DictConfig, Path], object], command: str) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
@@ -95,7 +96,7 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], object]) -> Non
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from codeft.config import explain, finish_config
+    from codeft.config import explain, finish_config, note_command
 
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
@@ -107,6 +108,7 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], object]) -> Non
         started.append(1)
         try:
             finish_config(cfg, hydra_config)
+            note_command(cfg, command)
             function(cfg, Path(hydra_config.runtime.output_dir))
         except (CodeftError, OmegaConfBaseException) as error:  # Hydra would print its own words around it
             errors.append(error)
@@ -154,9 +156,9 @@ def _run_rank(function: Callable[[DictConfig, Path], Any]) -> None:
     function(load_config(path, trusted=True), path.parent)
 
 
-def _resume(name: str, function: Callable[[DictConfig, Path], object]) -> None:
+def _resume(name: str, function: Callable[[DictConfig, Path], object], command: str) -> None:
     """Go on with a run from its own config; only `trainer.*` may be changed."""
-    from codeft.config import override_trainer
+    from codeft.config import note_command, override_trainer
     from codeft.run_folder import RunFolder
 
     arguments = sys.argv[1:]
@@ -166,6 +168,7 @@ def _resume(name: str, function: Callable[[DictConfig, Path], object]) -> None:
     override_trainer(cfg, [argument for argument in arguments if argument != typed])
     folder.check_writable()
     log_to(folder.path / f"{name}.log")
+    note_command(cfg, command)
     cfg.resume = str(folder.last) if folder.last.is_file() else None
     if cfg.resume is None:
         log.warning("%s holds no checkpoint yet: the run begins again", folder.path)

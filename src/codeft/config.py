@@ -128,6 +128,12 @@ def _escape(node: Any) -> Any:
     return node
 
 
+def note_command(cfg: DictConfig, command: str) -> None:
+    """Add a command line, as it was typed, to those that made the run: the first, then each that resumed."""
+    with open_dict(cfg):
+        cfg.command = _escape([*(cfg.get("command") or []), command])
+
+
 def override_trainer(cfg: DictConfig, arguments: Sequence[str]) -> None:
     """Apply `trainer.*` overrides to a stored config.
 

@@ -56,6 +56,7 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     )
     stored = earlier.get(split, {})
     metrics |= {"run": str(folder.path), "checkpoint": cfg.checkpoint, "stored": stored}
+    metrics["command"] = list(cfg.command)
     metrics["reproduced"] = compare(metrics[split], stored)
     rows = prediction_rows(run.parts, split=split)
     own = RunFolder(run_dir)

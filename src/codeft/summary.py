@@ -57,6 +57,8 @@ def describe_run(
         "baselines": parts.task.baselines(parts.data.datasets[split].examples) if scores else {},
         "time": dict(times),
         "rows": parts.data.num_rows(),
+        "precision": parts.module.trainer.precision,
+        "command": list(cfg.get("command") or []),  # one line, and one more each time it was resumed
         "versions": versions(),
         "commit": commit(),
     }
