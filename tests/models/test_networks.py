@@ -170,3 +170,20 @@ def test_group_names_sorts_and_keeps_single_names():
     names = ["a.10.w", "a.2.w", "b", "a.2.x.7.y", "layer12.w"]
     assert group_names(names) == ["a.{2,10}.w", "a.{2}.x.7.y", "b", "layer12.w"]
     assert group_names([]) == []
+
+
+@pytest.mark.parametrize("asked", [{"quant_method": "gptq", "bits": 4}, {"quant_method": "torchao"}, "x", {}])
+def test_quantized_weights_are_refused(copied, asked):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"quantization_config": asked}))
+    with pytest.raises(CodeftError, match="asks for quantized weights, which codeft doesn't load"):
+        load_t5(copied)
+
+
+def test_a_package_that_is_not_there_is_an_error(copied, monkeypatch):
+    def needs_more(*_, **__):
+        raise ImportError("requires optimum")
+
+    monkeypatch.setattr(T5ForConditionalGeneration, "from_pretrained", needs_more)
+    with pytest.raises(CodeftError, match=r"can't load the weights in .*: requires optimum"):
+        load_t5(copied)

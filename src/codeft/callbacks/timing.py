@@ -14,7 +14,7 @@ class TimingCallback(pl.Callback):
     """Times the training part of each epoch, validations and the whole fit, in seconds.
 
     An epoch's clock runs from its start to a validation or to the writing of a checkpoint, and again from the
-    next batch on: it counts the batches and their making, but for the making of the first one after a pause. A
+    next batch on: it counts the batches and their making, but for that of the first one after a pause. A
     resumed run's times go on where the checkpoint's ended; the epoch that was cut counts whole.
 
     Args:

@@ -22,7 +22,9 @@ from codeft.types import CodeftError
 Network = TypeVar("Network", bound=PreTrainedModel)
 
 INVALID_CONFIG = (StrictDataclassError, TypeError, ValueError, ZeroDivisionError)
-UNREADABLE = (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError)
+UNREADABLE = (
+    SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError, ImportError,
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +156,8 @@ def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dim
         raw, _ = PretrainedConfig.get_config_dict(folder)
         if not isinstance(raw, dict):
             raise TypeError(f"expected an object, got {type(raw).__name__}")
+        if raw.get("quantization_config") is not None:
+            raise ValueError("it asks for quantized weights, which codeft doesn't load: give unquantized ones")
         if raw.get("model_type") == config_class.model_type:
             return config_class.from_dict(raw | dict(overrides))
     except (OSError, *INVALID_CONFIG) as error:
