@@ -15,6 +15,7 @@ PACKAGE = Path(codeft.__file__).parent
 FLOORS = {
     "types": 0,
     "progress": 0,
+    "hub": 0,
     "syntax": 1,
     "metrics": 2,
     "losses": 2,

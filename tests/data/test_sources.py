@@ -105,6 +105,20 @@ def test_parallel_files_must_match_and_be_text(tmp_path):
     assert list(parallel_rows(a, b)) == []
 
 
+@pytest.mark.parametrize("bad", ["java", "cs"])
+def test_a_pair_with_a_line_that_is_no_text_is_left_out_where_asked(tmp_path, bad):
+    for suffix in ("java", "cs"):
+        second = b"\xff" if suffix == bad else b"b"
+        (tmp_path / f"train.java-cs.txt.{suffix}").write_bytes(b"a\n" + second + b"\nc\n")
+    reader = CodeXGLUEReader(dir=tmp_path, on_bad_row="skip")
+    rows = read(reader, task="translation")
+    assert [(row["id"], row["java"], row["cs"]) for row in rows] == [("0", "a", "a"), ("2", "c", "c")]
+    [skipped] = reader.skipped
+    assert skipped.where.endswith(f".{bad}:2") and "expected UTF-8" in skipped.reason
+    with pytest.raises(CodeftError, match=rf"\.{bad}:2: expected UTF-8 .*data\.on_bad_row=skip"):
+        read(CodeXGLUEReader(dir=tmp_path), task="translation")
+
+
 def test_the_published_translation_split(shared_data):
     folder = shared_data / "translation"
     found = sorted(folder.rglob("test.java-cs.txt.java"))

@@ -39,7 +39,7 @@ def network(monkeypatch, tmp_path):
                 raise FileNotFoundError("404")
             return list(files)
 
-        monkeypatch.setattr(hub, "get_session", lambda: session)
+        monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: session)
         monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
         monkeypatch.setattr(hub.HfApi, "list_repo_files", list_repo_files)
         monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", offline)

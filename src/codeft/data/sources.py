@@ -10,18 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from codeft.data.jsonl import Row, SkippedRows, read_rows
+from codeft.data.hub_rows import hub_rows, plain_names
+from codeft.data.jsonl import Row, SkippedRow, SkippedRows, read_rows
 from codeft.data.mining import mine_functions
 from codeft.syntax import LANGUAGES, canonical_language
 from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
 CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
-_HUB_TIMEOUT = 10.0
-"""Seconds to wait for the hub's first answer."""
-
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
 
@@ -156,7 +154,8 @@ class CodeXGLUEReader(AbstractReader):
                 yield from hub_rows(self.HUB[task], name, split)
         elif task == "translation":
             folder = existing_folder(self.dir)
-            yield from parallel_rows(folder / f"{split}.java-cs.txt.java", folder / f"{split}.java-cs.txt.cs")
+            source, target = (folder / f"{split}.java-cs.txt.{suffix}" for suffix in ("java", "cs"))
+            yield from parallel_rows(source, target, on_bad_row=self.on_bad_row, skipped=self.skipped)
         else:
             yield from self._read(
                 _language_files(existing_folder(self.dir), split, lang, "{lang}/{split}.jsonl")
@@ -186,7 +185,7 @@ class CodeSearchNetReader(AbstractReader):
         if self.dir is None:
             for name in _languages(lang, CODESEARCHNET_LANGUAGES):
                 for row in hub_rows(self.HUB, name, split):
-                    yield Row(row.where, _plain_names(row.fields))
+                    yield Row(row.where, plain_names(row.fields))
         else:
             layout = "{lang}/final/jsonl/{split}/*.jsonl.gz"
             yield from self._read(_language_files(existing_folder(self.dir), split, lang, layout))
@@ -220,71 +219,50 @@ def split_file(folder: Path, split: str) -> Path:
     raise CodeftError(f"expected {split}.jsonl in {str(folder)!r}, which holds {there}")
 
 
-def parallel_rows(source: Path, target: Path) -> Iterator[Row]:
+def parallel_rows(
+    source: Path, target: Path, *, on_bad_row: str = "error", skipped: SkippedRows | None = None
+) -> Iterator[Row]:
     """Yield a row for each pair of lines of two files, under the files' suffixes.
 
+    Args:
+        source: A UTF-8 file.
+        target: Another, with as many lines.
+        on_bad_row: "skip" leaves out a pair of which a line isn't UTF-8, "error" stops there.
+        skipped: Where pairs that were left out are appended.
+
     Raises:
-        CodeftError: A file isn't there, isn't UTF-8, or has fewer lines than the other.
+        CodeftError: A file isn't there or has fewer lines than the other; a line isn't UTF-8, under "error".
     """
-    sides = []
-    for path in (source, target):
-        try:
-            text = path.read_bytes().decode("utf-8")
-        except OSError as error:
-            raise CodeftError(f"expected a text file {str(path)!r}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            line = path.read_bytes()[: error.start].count(b"\n") + 1
-            raise CodeftError(f"{path}:{line}: expected UTF-8 text ({error.reason})") from None
-        sides.append(text.removesuffix("\n").split("\n") if text else [])
+    paths = (source, target)
+    sides = [_lines(path) for path in paths]
     if len(sides[0]) != len(sides[1]):
         raise CodeftError(
             f"expected as many lines in {str(source)!r} as in {str(target)!r}, "
             f"but they have {len(sides[0])} and {len(sides[1])}"
         )
-    for i, (a, b) in enumerate(zip(*sides, strict=True)):
-        fields = {"id": str(i), source.suffix[1:]: a.rstrip("\r"), target.suffix[1:]: b.rstrip("\r")}
-        yield Row(f"{source}:{i + 1}", fields)
+    for i, pair in enumerate(zip(*sides, strict=True)):
+        fields = {"id": str(i)}
+        where = f"{source}:{i + 1}"
+        try:
+            for path, line in zip(paths, pair, strict=True):
+                where = f"{path}:{i + 1}"
+                fields[path.suffix[1:]] = line.decode("utf-8").rstrip("\r")
+        except UnicodeDecodeError as error:
+            reason = f"expected UTF-8 text ({error.reason})"
+            if on_bad_row == "error":
+                raise CodeftError(f"{where}: {reason}; mend the line or set data.on_bad_row=skip") from None
+            if skipped is not None:
+                skipped.append(SkippedRow(where=where, reason=reason))
+        else:
+            yield Row(f"{source}:{i + 1}", fields)
 
 
-def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
-    """Yield the rows of a hub data set's split.
-
-    Raises:
-        CodeftError: The `datasets` package isn't installed, or the hub can't be reached.
-    """
-    advice = "download its files elsewhere and give their folder: data.dir=/path/to/folder"
+def _lines(path: Path) -> list[bytes]:
     try:
-        import datasets  # an optional and slow import
-    except ImportError:
-        raise CodeftError(
-            f"reading {name} from the hub needs: pip install 'codeft[hub]'; or {advice}"
-        ) from None
-    split = "validation" if split == "valid" else split
-    _go_offline_where_the_hub_is_silent()
-    try:
-        rows = datasets.load_dataset(name, config, split=split)
-    except Exception as error:  # the hub client raises many unrelated types
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CodeftError(f"the hub's data set {name} can't be had ({reason[0]}); {advice}") from error
-    for i, fields in enumerate(rows):
-        yield Row(f"{name}/{config or ''}/{split}:{i + 1}", dict(fields))
-
-
-def _go_offline_where_the_hub_is_silent() -> None:
-    """Ask the hub once and quickly; where it doesn't answer, `datasets` looks into its cache alone.
-
-    Its client would try again for half a minute before that.
-    """
-    import datasets
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT)
-    except Exception:  # the client's library, and with it the error's type, changes between versions
-        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        text = path.read_bytes()
+    except OSError as error:
+        raise CodeftError(f"expected a text file {str(path)!r}: {error.strerror}") from None
+    return text.removesuffix(b"\n").split(b"\n") if text else []
 
 
 def _languages(lang: str | None, known: Sequence[str]) -> list[str]:
@@ -301,17 +279,3 @@ def _language_files(folder: Path, split: str, lang: str | None, layout: str) -> 
     for name in LANGUAGES if lang is None else [canonical_language(lang)]:
         found += sorted(folder.glob(layout.format(lang=name, split=split)))
     return found or [split_file(folder, split)]
-
-
-def _plain_names(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the hub's CodeSearchNet fields under the names of its files."""
-    names = {
-        "repository_name": "repo",
-        "func_path_in_repository": "path",
-        "func_code_string": "code",
-        "func_code_tokens": "code_tokens",
-        "func_documentation_string": "docstring",
-        "func_documentation_tokens": "docstring_tokens",
-        "func_code_url": "url",
-    }
-    return {names.get(key, key): value for key, value in fields.items()}

@@ -6,12 +6,9 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
-from huggingface_hub.utils import get_session
 
+from codeft.hub import ask_hub
 from codeft.types import CodeftError
-
-TIMEOUT = 10.0
-"""Seconds to wait for the hub's first answer."""
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
 SAFE, PICKLED = "model*.safetensors", "pytorch_model*.bin"
@@ -21,7 +18,7 @@ def download(name: str, *, revision: str | None) -> Path:
     """Return a local folder with a hub model's config, tokenizer and weights.
 
     What the hub's cache holds is used as it is, so that a run is repeatable and works offline. The hub is
-    asked once and quickly before anything else: its client alone would try again for half a minute.
+    asked once and quickly before anything else.
 
     Args:
         name: `owner/model`.
@@ -36,10 +33,9 @@ def download(name: str, *, revision: str | None) -> Path:
     advice = "download it elsewhere and give its folder: model.weights=/path/to/folder"
     if constants.HF_HUB_OFFLINE:
         raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have '{name}': {advice}")
-    try:
-        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
-    except Exception as error:  # which HTTP library raises depends on the hub client's version
-        raise CodeftError(f"can't reach the hub for '{name}' ({error}): {advice}") from error
+    silence = ask_hub()
+    if silence is not None:
+        raise CodeftError(f"can't reach the hub for '{name}' ({silence}): {advice}") from silence
     try:
         files = HfApi().list_repo_files(name, revision=revision)
         weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED

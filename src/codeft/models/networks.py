@@ -23,7 +23,8 @@ Network = TypeVar("Network", bound=PreTrainedModel)
 
 INVALID_CONFIG = (StrictDataclassError, TypeError, ValueError, ZeroDivisionError)
 UNREADABLE = (
-    SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError, ImportError,
+    SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError,
+    ImportError,
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dim
         if not isinstance(raw, dict):
             raise TypeError(f"expected an object, got {type(raw).__name__}")
         if raw.get("quantization_config") is not None:
-            raise ValueError("it asks for quantized weights, which codeft doesn't load: give unquantized ones")
+            raise ValueError("it asks for quantized weights, which codeft doesn't load: give others")
         if raw.get("model_type") == config_class.model_type:
             return config_class.from_dict(raw | dict(overrides))
     except (OSError, *INVALID_CONFIG) as error:
