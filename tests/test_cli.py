@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -65,7 +66,8 @@ def test_folder_names_are_plain(overrides):
         ("logger=qqq", r"unknown logger 'qqq' There are: csv"),
         ("alhpa=0.1", r"unknown key alhpa; did you mean 'alpha'\? .*\+alhpa=… adds it"),
         ("trainer.max_epoch=3", r"unknown key trainer\.max_epoch; did you mean 'max_epochs'\?"),
-        ("k=[", r"codeft: "),
+        ("k=[", r"codeft: can't read 'k=\['.*needs quotes"),
+        ("method=null", r"method can't be null; leave it away, or choose of: full"),
     ],
 )
 def test_mistyped_words_are_answered_with_the_nearest(command, tmp_path, capfd, argument, said):
@@ -116,6 +118,12 @@ def test_a_method_is_named_by_what_was_typed(composed):
         assert cfg.choices.method == name
 
 
+def test_c_sharp_needs_no_quotes(composed):
+    for typed, lang in (("lang=c#", "c#"), ("lang=java-c#", "java-c#"), ("lang='c#'", "c#")):
+        [(cfg, _)] = composed(typed)
+        assert cfg.lang == lang
+
+
 def test_keys_that_no_method_reads_are_warned_about_and_forgotten(composed, capfd):
     [(cfg, _)] = composed("k=3", "alpha=0.5")
     assert cfg.k is None and cfg.alpha is None
@@ -138,7 +146,7 @@ def test_jobs_of_a_multirun_have_plain_folders(composed):
     jobs = composed("-m", "method=telly", "k=0,1", "data=local", "data.dir=with, comma")
     assert [cfg.k for cfg, _ in jobs] == [0, 1]
     for cfg, folder in jobs:
-        assert cfg.data.dir == "with, comma"
+        assert cfg.data.dir == str(Path("with, comma").absolute())
         assert not set(folder.name) & set("=,"), folder
     assert len({folder for _, folder in jobs}) == 2
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 def read_metrics(folder: Path) -> dict:
@@ -87,6 +88,30 @@ def test_errors_of_a_run(command, finished_run, tmp_path):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("SummarizationTask", "SummarizationTusk"))
     assert "trust_targets" in fails(command, f"run={run}", out)
+
+
+@pytest.mark.parametrize("section", ["task", "model", "data", "callbacks", "optimizer", "trainer", "choices"])
+@pytest.mark.parametrize("verb", ["evaluate", "train"])
+def test_a_config_without_a_section(command, finished_run, tmp_path, verb, section):
+    run = tmp_path / "run"
+    run.mkdir()
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    for broken in (None, "text", [1]):
+        (run / "config.yaml").write_text(yaml.safe_dump({**config, section: broken}))
+        with pytest.raises(SystemExit, match=f"isn't what codeft.train writes: .*{section}"):
+            if verb == "train":
+                command("train", f"resume={run}")
+            else:
+                command("evaluate", f"run={run}", f"hydra.run.dir={tmp_path}/out")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 3000, '{"test": 5}', '{"test": {"exact_match": "x"}}', '{"params": null}']
+)
+def test_scores_that_are_none(command, finished_run, tmp_path, text):
+    run = copy_run(finished_run, tmp_path / "run")
+    (run / "metrics.json").write_text(text)
+    assert "expected a run's scores" in fails(command, f"run={run}", f"hydra.run.dir={tmp_path}/out")
 
 
 def test_a_checkpoint_of_another_model(command, finished_run, tmp_path):

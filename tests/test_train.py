@@ -239,6 +239,10 @@ def test_two_processes_test_every_row_once_and_agree_with_one(tiny, tmp_path):
         ("data.pad_to_max=maybe", "data.pad_to_max must be true or false"),
         ("task.num_beams=1.5", "task.num_beams must be a whole number, not 1.5"),
         ("lang=[python]", "task.lang must be text or null"),
+        ("optimizer=null", "needs optimizer with keys of its own, not None"),
+        ("callbacks=null", "needs callbacks with keys of its own"),
+        ("+callbacks.mine={a: 1}", "callbacks.mine needs a _target_"),
+        ("data.reader=null", "needs data.reader with keys of its own"),
         ("seed=-1", "seed must be a whole number from 0"),
         ("patience=0", "patience must be a whole number of at least 1"),
         ("dry_run=maybe", "dry_run must be true or false"),
@@ -261,3 +265,26 @@ def test_a_test_split_that_cannot_be_read_is_told_before_training(command, tiny,
     with pytest.raises(SystemExit, match="the test split is empty"):
         command("train", *tiny, f"data.dir={folder}", f"hydra.run.dir={tmp_path}/run")
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_finished_run_is_not_overwritten(command, tiny, tmp_path):
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    best.write_bytes(b"of hours")
+    (tmp_path / "metrics.json").write_text("scores")
+    for argument in ("seed=1", "dry_run=true"):
+        with pytest.raises(SystemExit, match=r"holds a run already.*resume="):
+            command("train", *tiny, argument, f"hydra.run.dir={tmp_path}")
+    assert best.read_bytes() == b"of hours"
+    assert (tmp_path / "metrics.json").read_text() == "scores"
+
+
+def test_a_relative_folder_is_found_from_another_one(command, tiny, tiny_data, tmp_path, monkeypatch):
+    shutil.copytree(tiny_data, tmp_path / "here" / "rows, k=${1}")
+    monkeypatch.chdir(tmp_path / "here")
+    command(
+        "train", *tiny, "data.dir=rows, k=${1}", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/r=1, (é)"
+    )
+    monkeypatch.chdir(tmp_path)
+    command("evaluate", "run=r=1, (é)", "hydra.run.dir=again")
+    assert json.loads((tmp_path / "again" / "metrics.json").read_text())["reproduced"] is True

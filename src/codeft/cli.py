@@ -97,6 +97,7 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], object], comman
     from omegaconf.errors import OmegaConfBaseException
 
     from codeft.config import explain, finish_config, note_command
+    from codeft.run_folder import RunFolder
 
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
@@ -109,7 +110,10 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], object], comman
         try:
             finish_config(cfg, hydra_config)
             note_command(cfg, command)
-            function(cfg, Path(hydra_config.runtime.output_dir))
+            folder = Path(hydra_config.runtime.output_dir)
+            if name in ("train", "pretrain", "evaluate") and os.environ.get("LOCAL_RANK", "0") == "0":
+                RunFolder(folder).check_new()
+            function(cfg, folder)
         except (CodeftError, OmegaConfBaseException) as error:  # Hydra would print its own words around it
             errors.append(error)
             if hydra_config.mode == RunMode.MULTIRUN:
@@ -158,7 +162,9 @@ def _run_rank(function: Callable[[DictConfig, Path], Any]) -> None:
 
 def _resume(name: str, function: Callable[[DictConfig, Path], object], command: str) -> None:
     """Go on with a run from its own config; only `trainer.*` may be changed."""
-    from codeft.config import note_command, override_trainer
+    from omegaconf.errors import OmegaConfBaseException
+
+    from codeft.config import explain, note_command, override_trainer
     from codeft.run_folder import RunFolder
 
     arguments = sys.argv[1:]
@@ -172,4 +178,7 @@ def _resume(name: str, function: Callable[[DictConfig, Path], object], command: 
     cfg.resume = str(folder.last) if folder.last.is_file() else None
     if cfg.resume is None:
         log.warning("%s holds no checkpoint yet: the run begins again", folder.path)
-    function(cfg, folder.path)
+    try:
+        function(cfg, folder.path)
+    except OmegaConfBaseException as error:  # a key that codeft.train writes is missing
+        raise CodeftError(f"{folder.config}: {explain(error)}") from error

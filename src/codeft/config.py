@@ -14,7 +14,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from codeft.overrides import nearest
 from codeft.signatures import check_values
-from codeft.targets import check_targets
+from codeft.targets import check_logger_names, check_targets
 from codeft.types import CodeftError
 
 if TYPE_CHECKING:
@@ -35,10 +35,29 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
     """
     with open_dict(cfg):
         cfg.choices = {group: chosen(group, hydra_config) for group in ("task", "model", "method", "data")}
+    _make_paths_absolute(cfg)
+    if "callbacks" in cfg:  # a run that trains
+        composed = OmegaConf.to_container(cfg, resolve=False)
+        assert isinstance(composed, dict)
+        check_sections({str(name): section for name, section in composed.items()})
     for key in METHOD_KEYS:
         if key in cfg and cfg[key] is not None and not _is_read(cfg, key):
             log.warning("%s=%s has no effect: method=%s doesn't read it", key, cfg[key], cfg.choices.method)
             cfg[key] = None
+
+
+def _make_paths_absolute(cfg: DictConfig) -> None:
+    """Let stored paths of data and models lead there from any folder; a hub id stays as it is."""
+    from hydra.utils import to_absolute_path
+
+    for section, keys in (("data", ("dir", "source", "train", "valid")), ("model", ("weights", "tokenizer"))):
+        for key in keys:
+            path = OmegaConf.select(cfg, f"{section}.{key}", throw_on_missing=False)
+            if not path or not isinstance(path, str):
+                continue
+            absolute = to_absolute_path(path)
+            if section == "data" or Path(absolute).is_dir():
+                cfg[section][key] = _escape(absolute)
 
 
 def explain(error: Exception) -> str:
@@ -47,6 +66,8 @@ def explain(error: Exception) -> str:
     Args:
         error: What Hydra or OmegaConf raised; a mistyped key is answered with the nearest one.
     """
+    from hydra.errors import OverrideParseException
+
     cause: Any = error.__cause__
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     parent = getattr(cause, "parent_node", None)
@@ -56,7 +77,14 @@ def explain(error: Exception) -> str:
         return f"unknown key {unknown[1]}{nearest(key, known)} {there_are}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=…"
-    return str(error) if isinstance(error, CodeftError) else str(error).splitlines()[0]
+    if isinstance(error, CodeftError):
+        return str(error)
+    lines = str(error).splitlines()
+    if isinstance(error, OverrideParseException):
+        return (
+            f"can't read {error.override!r} ({lines[0]}); a value of odd characters needs quotes of its own"
+        )
+    return lines[0]
 
 
 def chosen(group: str, hydra_config: HydraConf) -> str | None:
@@ -77,6 +105,38 @@ def _is_read(cfg: DictConfig, key: str) -> bool:
     assert isinstance(plain, dict)
     rest = {name: value for name, value in plain.items() if name != key}
     return f"${{{key}}}" in repr(rest)
+
+
+_MAPPINGS = ("task", "model", "data", "callbacks", "optimizer", "trainer", "logger", "checkpoint", "choices")
+_PLAIN = ("k", "alpha", "seed", "patience", "dry_run")
+_PARTIAL = ("optimizer", "scheduler")
+
+
+def check_sections(plain: Mapping[str, Any]) -> None:
+    """Check that a training run's config has the form that `codeft.train` composes.
+
+    Args:
+        plain: Nested dicts and lists.
+
+    Raises:
+        CodeftError: A section is missing or isn't one.
+    """
+    sections: dict[str, Any] = {name: plain.get(name) for name in _MAPPINGS}
+    data = plain.get("data")
+    if isinstance(data, dict):
+        sections |= {f"data.{name}": data.get(name) for name in ("reader", "features")}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise CodeftError(f"a run's config needs {name} with keys of its own, not {section!r}")
+        if name not in _PARTIAL and "_partial_" in section:
+            raise CodeftError(f"{name} can't be partial")
+    for name in ("callbacks", "logger", "data.features"):
+        for key, part in sections[name].items():
+            if part and not (isinstance(part, dict) and isinstance(part.get("_target_"), str)):
+                raise CodeftError(f"{name}.{key} needs a _target_, or null to leave it out, not {part!r}")
+    for name in _PLAIN:
+        if isinstance(plain.get(name), dict | list):
+            raise CodeftError(f"{name} must be one value, not {plain[name]!r}")
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -109,6 +169,7 @@ def load_config(path: Path, *, trusted: bool = False, trust_targets: Sequence[st
         raise CodeftError(f"{path} is no config: expected keys and values, found {type(plain).__name__}")
     if not trusted:
         check_targets(plain, trusted=frozenset(trust_targets))
+        check_logger_names(plain)
     return literal_config(plain)
 
 
@@ -164,6 +225,8 @@ def instantiate(config: Any, **values: Any) -> Any:
     """
     import hydra.utils
 
+    if not isinstance(config, DictConfig) or not isinstance(config.get("_target_"), str):
+        raise CodeftError(f"expected keys and values with a _target_, not {config!r}")
     # Hydra resolves and then reads, so a text that looks like an interpolation needs two layers of escapes.
     literal = literal_config(_escape(OmegaConf.to_container(config, resolve=True)))
     try:
@@ -176,7 +239,8 @@ def instantiate(config: Any, **values: Any) -> Any:
         if isinstance(cause, CodeftError):
             raise cause from None
         _check_types(config, given=values)
-        raise CodeftError(f"can't build {config.get('_target_')}: {cause}") from error
+        said = " ".join(str(cause).split())
+        raise CodeftError(f"can't build {config['_target_']}: {said}") from error
     _check_types(config, given=values)
     return built
 
@@ -185,10 +249,12 @@ def _check_types(config: DictConfig, *, given: Mapping[str, Any]) -> None:
     """Check a config's plain values, but for those replaced by given ones, by its target's signature."""
     import hydra.utils
 
-    target = config.get("_target_")
-    if isinstance(target, str):
-        key = config._get_full_key(None)
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        values = {str(name): value for name, value in plain.items() if name not in given}
-        check_values(hydra.utils.get_object(target), values, prefix=f"{key}." if key else "")
+    try:
+        target = hydra.utils.get_object(config["_target_"])
+    except Exception:  # there is no such name, or Hydra won't run it: so much was said when it was called
+        return
+    key = config._get_full_key(None)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    values = {str(name): value for name, value in plain.items() if name not in given}
+    check_values(target, values, prefix=f"{key}." if key else "")

@@ -36,7 +36,7 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         CodeftError: The folder isn't a run's, its data isn't there, or its checkpoint is damaged.
     """
     folder, split = RunFolder(Path(cfg.run)), cfg.split
-    _check(cfg, folder, run_dir)
+    _check(cfg)
     run_cfg = stored_config(folder, cfg)
     run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=run_dir)
     data, module = run.parts.data, run.parts.module
@@ -66,7 +66,7 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     return metrics
 
 
-def _check(cfg: DictConfig, folder: RunFolder, run_dir: Path) -> None:
+def _check(cfg: DictConfig) -> None:
     if cfg.split not in SPLITS:
         raise CodeftError(f"split must be one of {', '.join(SPLITS)}, not {cfg.split!r}")
     if cfg.choices.task:
@@ -74,10 +74,6 @@ def _check(cfg: DictConfig, folder: RunFolder, run_dir: Path) -> None:
     for key in ("references", "sources"):
         if cfg[key]:
             raise CodeftError(f"{key}= goes with predictions=, not with run=")
-    if folder.path.is_dir() and folder.path.samefile(run_dir):
-        raise CodeftError(
-            f"this would overwrite the scores of {str(folder.path)!r}: set another hydra.run.dir="
-        )
 
 
 def stored_metrics(folder: RunFolder) -> dict[str, Any]:
@@ -86,10 +82,14 @@ def stored_metrics(folder: RunFolder) -> dict[str, Any]:
         metrics = json.loads(folder.metrics.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CodeftError(f"expected a run's scores in {folder.metrics}: {error}") from None
-    if not isinstance(metrics, dict):
-        raise CodeftError(f"expected a run's scores in {folder.metrics}, found {type(metrics).__name__}")
+    groups = [metrics.get(key, {}) for key in ("params", *SPLITS)] if isinstance(metrics, dict) else [None]
+    values = [value for group in groups if isinstance(group, dict) for value in group.values()]
+    if not all(isinstance(group, dict) for group in groups) or not all(
+        isinstance(value, int | float) for value in values
+    ):
+        raise CodeftError(f"expected a run's scores in {folder.metrics}, found something else")
     return metrics
 
 

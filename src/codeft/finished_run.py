@@ -69,8 +69,6 @@ def stored_config(folder: RunFolder, changes: DictConfig) -> DictConfig:
         CodeftError: The folder isn't a run's, its config isn't to be trusted, or it lacks a key to change.
     """
     cfg: Any = OmegaConf.to_container(folder.load_config(trust_targets=changes.trust_targets), resolve=True)
-    if not {*CHANGEABLE, "model", "choices", "callbacks"} <= cfg.keys():
-        raise CodeftError(f"{folder.config} isn't what codeft.train writes: give a training run's folder")
     cfg["model"].update(weights=RANDOM, tokenizer=str(folder.tokenizer.absolute()))
     cfg["trainer"].update(devices=1, strategy="auto", num_nodes=1)
     cfg["logger"] = {}

@@ -12,9 +12,12 @@ from codeft.types import CodeftError
 GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
 LITERAL_KEYS = (
     "run", "resume", "input", "output", "predictions", "references", "sources", "to",
-    "data.dir", "data.source", "data.train", "data.valid",
+    "data.dir", "data.source", "data.train", "data.valid", "model.tokenizer",
 )  # fmt: skip
 """Keys whose values are paths that people type: taken literally, whatever characters they hold."""
+
+RUN_FOLDER_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
+"""Keys whose values are paths too, unless they are in Hydra's grammar: quoted, escaped or interpolated."""
 
 
 def quote_literal(argument: str) -> str:
@@ -28,13 +31,18 @@ def quote_literal(argument: str) -> str:
     'k=6'
     """
     key, equals, value = argument.partition("=")
-    if not equals or key.lstrip("+") not in LITERAL_KEYS or value in ("", "null"):
-        return argument
+    if key == "lang" and not re.search(r"['\"]", value):
+        return f"{key}=" + re.sub(r"[^,\[\]]*#[^,\[\]]*", r"'\g<0>'", value)  # c# is a language
+    run_folder = key in RUN_FOLDER_KEYS and not re.search(r"\$\{|\\|^['\"]", value)
+    literal = key.lstrip("+") in LITERAL_KEYS and value != "null"
+    return f"{key}='{_quoted(value)}'" if equals and value and (literal or run_folder) else argument
+
+
+def _quoted(value: str) -> str:
     if value == "???":  # which would mean "not given yet"
         value = "./???"
     value = re.sub(r"(\\*)\$\{", lambda m: m.group(1) * 2 + r"\${", value)  # no interpolation
-    value = re.sub(r"(\\*)('|$)", lambda m: m.group(1) * 2 + ("\\'" if m.group(2) else ""), value)
-    return f"{key}='{value}'"
+    return re.sub(r"(\\*)('|$)", lambda m: m.group(1) * 2 + ("\\'" if m.group(2) else ""), value)
 
 
 def folder_name(overrides: str) -> str:
@@ -71,8 +79,10 @@ def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:
         if not equals or group not in GROUPS:
             continue
         known = sorted({path.stem for folder in folders for path in folder.glob(f"{group}/*.yaml")})
+        if value == "null":
+            raise CodeftError(f"{group} can't be null; leave it away, or choose of: {', '.join(known)}")
         for name in re.split(r"[,\s]+", value.strip("[]'\"")):
-            if re.fullmatch(r"[\w.+-]+", name) and name not in known and name != "null":
+            if re.fullmatch(r"[\w.+-]+", name) and name not in known:
                 raise CodeftError(
                     f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}"
                 )

@@ -53,11 +53,30 @@ class RunFolder:
         Raises:
             CodeftError: The folder isn't a run's, or its config isn't to be trusted.
         """
-        from codeft.config import load_config
+        from omegaconf import OmegaConf
+
+        from codeft.config import check_sections, load_config
 
         if not self.path.is_dir():
             raise CodeftError(f"expected a run's folder, but {str(self.path)!r} isn't one")
-        return load_config(self.config, trust_targets=trust_targets)
+        cfg = load_config(self.config, trust_targets=trust_targets)
+        try:
+            check_sections(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        except CodeftError as error:
+            raise CodeftError(f"{self.config} isn't what codeft.train writes: {error}") from None
+        return cfg
+
+    def check_new(self) -> None:
+        """Check that no run's checkpoints lie here, which a new run would overwrite.
+
+        Raises:
+            CodeftError: Some do.
+        """
+        if self.best.is_file() or self.last.is_file():
+            raise CodeftError(
+                f"{str(self.path)!r} holds a run already, and this would overwrite it: set another "
+                f"hydra.run.dir=, or go on with that run: resume={self.path}"
+            )
 
     def prepare(self, *, num_parameters: int) -> None:
         """Check, before training, that the folder can be written and holds what will come.
