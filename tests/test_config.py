@@ -141,6 +141,19 @@ def test_an_allowed_name_that_leads_elsewhere_is_refused(tmp_path, monkeypatch):
         load_config(tmp_path / "config.yaml")
 
 
+@pytest.mark.parametrize(
+    "setting", ["name: ../../x", "name: /tmp/x", "version: ..", "sub_dir: a/../..", "name: 'a\\b'", "name: [/]"]
+)
+def test_a_stored_logger_stays_in_the_run_folder(tmp_path, setting):
+    target = "_target_: pytorch_lightning.loggers.TensorBoardLogger"
+    path = tmp_path / "config.yaml"
+    path.write_text(f"logger:\n  mine:\n    {target}\n    {setting}\n")
+    with pytest.raises(CodeftError, match=r"logger\.mine\.(name|version|sub_dir) .* isn't a plain name"):
+        load_config(path)
+    path.write_text(f"logger: {{none: null, mine: {{{target}, name: my..run, version: 3, sub_dir: null}}}}")
+    assert load_config(path).logger.mine.name == "my..run"
+
+
 def test_a_target_can_be_vouched_for(tmp_path):
     (tmp_path / "config.yaml").write_text("a: {_target_: my.Own}")
     assert load_config(tmp_path / "config.yaml", trust_targets=["my.Own"]).a._target_ == "my.Own"

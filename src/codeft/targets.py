@@ -58,6 +58,26 @@ def check_targets(config: Any, *, trusted: frozenset[str] = frozenset()) -> None
             _check_resolved(target)
 
 
+def check_logger_names(config: dict[str, Any]) -> None:
+    """Check that no logger of a stored config leads out of the run's folder: its names become folders there.
+
+    Raises:
+        CodeftError: A logger's value holds a path separator, or is "..".
+    """
+    loggers = config.get("logger")
+    for logger, settings in loggers.items() if isinstance(loggers, dict) else ():
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            if key != "_target_" and _leads_elsewhere(value):
+                raise CodeftError(f"the stored config's logger.{logger}.{key} {value!r} isn't a plain name")
+
+
+def _leads_elsewhere(value: Any) -> bool:
+    """Return whether a value isn't a number, null, or one folder's name."""
+    if isinstance(value, str):
+        return value == ".." or "/" in value or "\\" in value
+    return isinstance(value, dict | list)
+
+
 def _targets(config: Any) -> Iterator[Any]:
     """Yield the values of all `_target_` keys, without recursion."""
     waiting = [config]
