@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,8 +210,6 @@ def test_a_moved_folder_remembers_its_best_score(command, tiny, reference, monke
 
 
 def test_resume_of_a_finished_run_tests_again(command, reference, tmp_path):
-    import shutil
-
     whole = reference()
     shutil.copytree(whole, tmp_path / "copy")
     (tmp_path / "copy/metrics.json").unlink()
@@ -219,8 +218,6 @@ def test_resume_of_a_finished_run_tests_again(command, reference, tmp_path):
 
 
 def test_trainer_may_be_changed_and_more_epochs_follow(command, reference, tmp_path):
-    import shutil
-
     shutil.copytree(reference(), tmp_path / "copy")
     command("train", f"resume={tmp_path / 'copy'}", "trainer.max_epochs=4")
     assert load(tmp_path / "copy/checkpoints/last.ckpt")["epoch"] == 3
@@ -234,8 +231,6 @@ def test_only_trainer_may_be_changed(command, reference, argument):
 
 
 def test_errors_of_a_resume(command, reference, tmp_path):
-    import shutil
-
     with pytest.raises(SystemExit, match="expected a run's folder"):
         command("train", f"resume={tmp_path / 'nowhere'}")
     with pytest.raises(SystemExit, match=r"expected a run's config at .*config\.yaml"):
@@ -248,6 +243,23 @@ def test_errors_of_a_resume(command, reference, tmp_path):
     last.write_bytes(last.read_bytes()[:-2000])
     with pytest.raises(SystemExit, match=r"last\.ckpt is damaged"):
         command("train", f"resume={copy}")
+
+
+def test_a_checkpoint_that_does_not_fit(command, reference, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(reference(), copy)
+    last = copy / "checkpoints/last.ckpt"
+    whole = torch.load(last, weights_only=True)
+    weights = whole["state_dict"]
+    for broken, said in (
+        ({**whole, "state_dict": dict(list(weights.items())[1:])}, "another model: 1 missing"),
+        ({**whole, "state_dict": {name: [1] for name in weights}}, "no state_dict of tensors"),
+        ({"state_dict": 5}, "no state_dict of tensors"),
+        ({"state_dict": weights}, "holds weights only"),
+    ):
+        torch.save(broken, last)
+        with pytest.raises(SystemExit, match=said):
+            command("train", f"resume={copy}")
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_older_one(tmp_path, monkeypatch):

@@ -55,13 +55,23 @@ def check_checkpoint(path: Path) -> dict[str, Any]:
         raise CodeftError(
             f"{path} is damaged or no checkpoint ({type(error).__name__}); use another one"
         ) from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise CodeftError(f"{path} is no checkpoint of codeft's: it has no state_dict")
+    weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
+        raise CodeftError(f"{path} is no checkpoint of codeft's: it has no state_dict of tensors")
     return checkpoint
 
 
 def load_weights(module: torch.nn.Module, path: Path) -> None:
     """Load a checkpoint's weights, every one of them.
+
+    Raises:
+        CodeftError: The checkpoint is damaged, or of another model.
+    """
+    module.load_state_dict(fitting_weights(module, path))
+
+
+def fitting_weights(module: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
+    """Return a checkpoint's weights, which are those of a module by name and shape.
 
     Raises:
         CodeftError: The checkpoint is damaged, or of another model.
@@ -75,4 +85,4 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
         groups = (("missing", missing), ("not in this model", unknown), ("of another shape", other))
         told = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:3])} …)" for name, keys in groups if keys)
         raise CodeftError(f"{path} is a checkpoint of another model: {told}")
-    module.load_state_dict(state)
+    return state

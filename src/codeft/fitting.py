@@ -21,7 +21,7 @@ from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.timing import TimingCallback
-from codeft.checkpoints import check_checkpoint
+from codeft.checkpoints import check_checkpoint, fitting_weights
 from codeft.cli import RANK_CONFIG
 from codeft.module import NonFiniteLossError
 from codeft.run_folder import RunFolder
@@ -78,6 +78,20 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     return metrics
 
 
+class _CheckpointCheck(pl.Callback):
+    """Says what is wrong with a checkpoint: after the methods changed the model, before it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        fitting_weights(pl_module, self.path)
+        if not {"loops", "optimizer_states", "callbacks"} <= check_checkpoint(self.path).keys():
+            raise CodeftError(f"{self.path} holds weights only: training can't go on from it")
+
+
 def fit(
     cfg: DictConfig, folder: RunFolder, parts: Parts, *, further: Sequence[pl.Callback] = ()
 ) -> pl.Trainer:
@@ -94,9 +108,9 @@ def fit(
     """
     keep_freed_memory()
     folder.prepare(num_parameters=parts.model.num_parameters()[0])
-    if cfg.resume:
-        check_checkpoint(Path(cfg.resume))
     callbacks = [*parts.callbacks, *further, *run_callbacks(cfg, folder, parts.task)]
+    if cfg.resume:
+        callbacks.append(_CheckpointCheck(Path(cfg.resume)))
     trainer = build_trainer(cfg, folder, callbacks)
     if trainer.is_global_zero:
         with open_dict(cfg):  # so that the checkpoint can be used without the original weights
