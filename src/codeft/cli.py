@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft.logs import log_to, quiet_libraries
-from codeft.overrides import check_choices, config_folders, folder_name, nearest, quote_literal
+from codeft.overrides import check_choices, config_folders, dotted_names, folder_name, nearest, quote_literal
 from codeft.types import CodeftError, RunStopped
 
 if TYPE_CHECKING:
@@ -161,21 +161,22 @@ def _run_rank(function: Callable[[DictConfig, Path], Any]) -> None:
 
 
 def _resume(name: str, function: Callable[[DictConfig, Path], object], command: str) -> None:
-    """Go on with a run from its own config; only `trainer.*` may be changed."""
+    """Go on with a run from its own config; only `trainer.*` may be changed, and classes vouched for."""
     from omegaconf.errors import OmegaConfBaseException
 
-    from codeft.config import explain, note_command, override_trainer
+    from codeft.config import explain, literal_config, note_command, override_trainer
     from codeft.run_folder import RunFolder
 
     arguments = sys.argv[1:]
     typed = next(a for a in arguments if a.startswith("resume="))
+    trusting = [argument for argument in arguments if argument.startswith("trust_targets=")]
     folder = RunFolder(Path(typed.removeprefix("resume=")))
-    cfg = folder.load_config()
-    override_trainer(cfg, [argument for argument in arguments if argument != typed])
+    cfg = folder.load_config(trust_targets=[name for words in trusting for name in dotted_names(words)])
+    override_trainer(cfg, [argument for argument in arguments if argument not in (typed, *trusting)])
     folder.check_writable()
     log_to(folder.path / f"{name}.log")
     note_command(cfg, command)
-    cfg.resume = str(folder.last) if folder.last.is_file() else None
+    cfg.merge_with(literal_config({"resume": str(folder.last) if folder.last.is_file() else None}))
     if cfg.resume is None:
         log.warning("%s holds no checkpoint yet: the run begins again", folder.path)
     try:

@@ -45,6 +45,15 @@ def _quoted(value: str) -> str:
     return re.sub(r"(\\*)('|$)", lambda m: m.group(1) * 2 + ("\\'" if m.group(2) else ""), value)
 
 
+def dotted_names(argument: str) -> list[str]:
+    """Return the names in the value of an argument.
+
+    >>> dotted_names("trust_targets=[my.Own, my.Other]")
+    ['my.Own', 'my.Other']
+    """
+    return re.findall(r"[\w.]+", argument.partition("=")[2])
+
+
 def folder_name(overrides: str) -> str:
     """Return a folder's name made of overrides, without characters that shells or globs read.
 
