@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 IGNORED_LABEL = -100
 """The label of padding, for every model family; the loss skips it."""
@@ -99,3 +100,12 @@ class ModelOutput:
 
     logits: Tensor | None = None
     attention: Tensor | None = None
+
+
+class GeneratingModel(Protocol):
+    """What a task asks of a model to predict with it; `codeft.models.base.AbstractCodeModel` has it."""
+
+    tokenizer: PreTrainedTokenizerBase
+
+    def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
+        """Decode by batched beam search; see `AbstractCodeModel.generate`."""

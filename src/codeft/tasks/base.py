@@ -10,13 +10,11 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, ModelOutput
+from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, GeneratingModel, ModelOutput
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
     from transformers import PreTrainedTokenizerBase
-
-    from codeft.models.base import AbstractCodeModel
 
 
 class AbstractTask(ABC):
@@ -82,7 +80,7 @@ class AbstractTask(ABC):
         """Return the scalar that training minimises."""
 
     @abstractmethod
-    def predict(self, model: AbstractCodeModel, batch: Batch) -> list[str]:
+    def predict(self, model: GeneratingModel, batch: Batch) -> list[str]:
         """Return one prediction an example."""
 
     @abstractmethod
@@ -168,7 +166,7 @@ class AbstractGenerationTask(AbstractTask):
             output.logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORED_LABEL
         )
 
-    def predict(self, model: AbstractCodeModel, batch: Batch) -> list[str]:
+    def predict(self, model: GeneratingModel, batch: Batch) -> list[str]:
         """Decode by beam search; the texts are stripped of surrounding white space."""
         ids = model.generate(batch, max_length=self.max_target_length, num_beams=self.num_beams)
         texts = model.tokenizer.batch_decode(
