@@ -17,9 +17,12 @@ from codeft.callbacks.token_count import TokenCountCallback
 from codeft.checkpoints import load_weights
 from codeft.config import instantiate
 from codeft.fitting import fit, timing_of
+from codeft.models.loading import RANDOM
 from codeft.models.tokenizer import train_tokenizer
 from codeft.run_folder import RunFolder, write_text
 from codeft.summary import describe_run
+from codeft.tasks.base import text_field
+from codeft.types import CodeftError
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +36,14 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
 
     Returns:
         What `metrics.json` holds.
+
+    Raises:
+        CodeftError: Something that the user can mend.
     """
     folder = RunFolder(run_dir)
-    if cfg.model.tokenizer is None:
+    to = Path(cfg.to) if cfg.to else folder.path / "model"
+    check_writable(to)
+    if cfg.model.tokenizer is None and cfg.model.weights == RANDOM:
         cfg.model.tokenizer = str(make_tokenizer(cfg, folder))
     parts = build_parts(cfg)
     tokens = TokenCountCallback()
@@ -47,10 +55,9 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         "steps": trainer.global_step,
         "source_tokens": tokens.source_tokens * trainer.world_size,
         "target_tokens": tokens.target_tokens * trainer.world_size,
-        "best_val_loss": min(loss for _, loss in loss_curve(folder, "val/loss")),
+        "best_val_loss": trainer.checkpoint_callback.best_model_score.item(),  # type: ignore[union-attr]
     }
     if trainer.is_global_zero:
-        to = Path(cfg.to) if cfg.to else folder.path / "model"
         parts.model.save(to, dtype=torch.float16)
         folder.write_metrics(metrics)
         write_loss_curve(folder, to)
@@ -58,15 +65,36 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     return metrics
 
 
+def check_writable(folder: Path) -> None:
+    """Make the folder of the weights, before hours of training.
+
+    Raises:
+        CodeftError: It can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / ".probe", "")
+        (folder / ".probe").unlink()
+    except OSError as error:
+        raise CodeftError(f"can't write into {str(folder)!r}: {error.strerror}; set another to=") from None
+
+
 def make_tokenizer(cfg: DictConfig, folder: RunFolder) -> Path:
-    """Train a tokenizer on the corpus's first rows and save it in the run's folder."""
+    """Train a tokenizer on the corpus's first rows and save it in the run's folder.
+
+    Raises:
+        CodeftError: A row has no text and `data.on_bad_row` is "error", or the rows are too few.
+    """
     reader = instantiate(cfg.data.reader)
+    rows = reader.rows("train", task="span_corruption", lang=None)
 
     def texts() -> Iterator[str]:
-        for row in itertools.islice(
-            reader.rows("train", task="span_corruption", lang=None), cfg.tokenizer_rows
-        ):
-            yield row.fields["text"]
+        for row in itertools.islice(rows, cfg.tokenizer_rows):
+            try:
+                yield text_field(row.fields, "text", "code", where=row.where)
+            except CodeftError:
+                if cfg.data.on_bad_row == "error":
+                    raise
 
     log.info("training a tokenizer on at most %d rows", cfg.tokenizer_rows)
     tokenizer = train_tokenizer(texts(), vocab_size=cfg.model.architecture.vocab_size)

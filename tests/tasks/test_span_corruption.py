@@ -130,7 +130,7 @@ def test_what_was_cut_is_counted_and_an_exact_fit_is_not(tokenizer):
 def test_a_tokenizer_without_sentinels_is_an_error(tokenizer):
     backend = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "x": 2}, unk_token="<unk>"))
     plain = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
-    with pytest.raises(CodeftError, match=r"needs a tokenizer with sentinels <extra_id_0>"):
+    with pytest.raises(CodeftError, match=r"needs a tokenizer with sentinels <extra_id_0> to <extra_id_99>"):
         SpanCorruptionTask().encode([Example("a", "x", None)], plain)
 
 

@@ -59,6 +59,7 @@ class LastCheckpointCallback(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals, after Lightning has set its own handlers."""
+        _leave_finished_epoch(trainer)
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._note) for number in _SIGNALS}
@@ -120,6 +121,21 @@ class LastCheckpointCallback(Checkpoint):
     ) -> None:
         """Stop listening; nothing is saved, for the step under way is half done."""
         self._restore_handlers()
+
+
+def _leave_finished_epoch(trainer: pl.Trainer) -> None:
+    """Have a run that goes on from an epoch's end begin the next epoch.
+
+    Where steps are counted (`max_steps`), Lightning would add a batch to the finished epoch instead. What is
+    done here is what it does where epochs are counted.
+    """
+    loop = trainer.fit_loop
+    if loop.restarted_on_epoch_end:
+        loop.epoch_progress.increment_completed()
+        loop._restarting = False  # the loop's own setter would refuse where steps are counted
+        loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()
+        loop.epoch_loop.reset_restart_stage()
 
 
 def _validates_next(trainer: pl.Trainer, batch_idx: int) -> bool:

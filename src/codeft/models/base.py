@@ -100,6 +100,7 @@ class AbstractCodeModel(nn.Module, ABC):
             network = copy.deepcopy(network)
             nn.Module.to(network, dtype=dtype)  # in place; transformers' own `to` has lost its types
         network.save_pretrained(str(folder))
+        self.tokenizer.backend_tokenizer.no_truncation()  # set by the last encoding, and no part of it
         self.tokenizer.save_pretrained(str(folder))
 
     def num_parameters(self) -> tuple[int, int]:

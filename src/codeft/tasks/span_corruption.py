@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
     from transformers import PreTrainedTokenizerBase
 
+MOST_SPANS = 100
+"""Of a text: T5's tokenizers have that many sentinels."""
+
 
 @final
 class SpanCorruptionTask(AbstractGenerationTask):
@@ -64,31 +67,34 @@ class SpanCorruptionTask(AbstractGenerationTask):
         self.noise_density = noise_density
         self.mean_span_length = mean_span_length
         self.docstring_share = docstring_share
-        self._first_sentinel: int | None = None
+        self._sentinels: np.ndarray | None = None
         self._eos_id = 0
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row; whether it loses its docstring depends on the row alone."""
-        lang = canonical_language(text_field(fields, "language", where=where))
+        name = text_field(fields, "language", where=where)
+        try:
+            lang = canonical_language(name)
+        except CodeftError as error:
+            raise CodeftError(f"{where}: {error}") from None
         if self.lang is not None and lang != self.lang:
             return None
-        docstring = fields.get("docstring") or ""
-        if (
-            docstring
-            and zlib.crc32(fields["code"].encode("utf-8", "replace")) % 1000 < 1000 * self.docstring_share
-        ):
-            return Example(where, fields["code"], docstring, lang)
+        if fields.get("docstring"):
+            docstring = text_field(fields, "docstring", where=where)
+            code = text_field(fields, "code", where=where)
+            if zlib.crc32(code.encode("utf-8", "replace")) % 1000 < 1000 * self.docstring_share:
+                return Example(where, code, docstring, lang)
         return Example(where, text_field(fields, "text", "code", where=where), None, lang)
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Tokenise; offsets are left out, for nothing asks for them here."""
-        sentinel, second = (tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(2))
-        if not isinstance(sentinel, int) or not isinstance(second, int) or sentinel == tokenizer.unk_token_id:
+        sentinels = [tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(MOST_SPANS)]
+        if tokenizer.unk_token_id in sentinels or None in sentinels:
             raise CodeftError(
-                "span corruption needs a tokenizer with sentinels <extra_id_0>, <extra_id_1>, …"
+                "span corruption needs a tokenizer with sentinels <extra_id_0> to "
+                f"<extra_id_{MOST_SPANS - 1}>, and this one lacks some: choose another model.tokenizer"
             )
-        self._first_sentinel, self._sentinel_step = sentinel, second - sentinel
-        self._eos_id = tokenizer.eos_token_id
+        self._sentinels, self._eos_id = np.asarray(sentinels), tokenizer.eos_token_id
         if not examples:
             return []
         sources = tokenizer(
@@ -112,13 +118,13 @@ class SpanCorruptionTask(AbstractGenerationTask):
         """Mask random spans of a text; a docstring pair stays as it is."""
         if encoding.labels is not None:
             return encoding
-        assert self._first_sentinel is not None, "encode comes before augment"
+        assert self._sentinels is not None, "encode comes before augment"
         body = encoding.input_ids[:-1]  # all but the end mark
         masked = random_spans(
             len(body), density=self.noise_density, mean_length=self.mean_span_length, rng=rng
         )
         starts = masked & ~np.concatenate([[False], masked[:-1]])
-        sentinels = self._first_sentinel + self._sentinel_step * (np.cumsum(starts) - 1)
+        sentinels = self._sentinels[np.cumsum(starts) - 1]  # of the span that stands here or was the last one
         source = np.where(starts, sentinels, body)[~masked | starts]
         target: list[int] = []
         for i in np.flatnonzero(masked):
@@ -144,7 +150,9 @@ class SpanCorruptionTask(AbstractGenerationTask):
         return {}
 
 
-def count_masked(length: int, *, density: float, mean_length: float, most: int = 100) -> tuple[int, int]:
+def count_masked(
+    length: int, *, density: float, mean_length: float, most: int = MOST_SPANS
+) -> tuple[int, int]:
     """Return how many sub-tokens of a text are masked, and in how many spans.
 
     Args:
@@ -166,7 +174,7 @@ def count_masked(length: int, *, density: float, mean_length: float, most: int =
 
 
 def random_spans(
-    length: int, *, density: float, mean_length: float, rng: np.random.Generator, most: int = 100
+    length: int, *, density: float, mean_length: float, rng: np.random.Generator, most: int = MOST_SPANS
 ) -> np.ndarray:
     """Draw which sub-tokens are masked.
 
