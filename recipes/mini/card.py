@@ -1,13 +1,16 @@
 """Copies pre-trained weights to where codeft looks for them and writes their model card.
 
-Usage: python recipes/mini/card.py RUN
+Usage: python recipes/mini/card.py RUN [--command "codeft pretrain …"]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +25,43 @@ def main() -> None:
     """Copy the folder and write README.md beside the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a finished pre-training run")
-    run = parser.parse_args().run
-    ASSET.mkdir(parents=True, exist_ok=True)
-    for path in sorted((run / "model").iterdir()):
-        shutil.copyfile(path, ASSET / path.name)
+    parser.add_argument(
+        "--command", action="append", help="a command line that made the run, where it didn't note it itself"
+    )
+    arguments = parser.parse_args()
+    run = arguments.run
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     statistics = json.loads(STATISTICS.read_text(encoding="utf-8"))
-    (ASSET / "README.md").write_text(card(metrics, config=config, statistics=statistics), encoding="utf-8")
+    commands = metrics.get("command") or arguments.command
+    if not commands:
+        parser.error("the run's metrics.json doesn't say how it was made: give --command")
+    text = card(metrics, config=config, statistics=statistics, commands=commands)
+    ASSET.mkdir(parents=True, exist_ok=True)
+    for path in sorted((run / "model").iterdir()):
+        shutil.copyfile(path, ASSET / path.name)
+    (ASSET / "README.md").write_text(text, encoding="utf-8")
 
 
-def card(metrics: dict[str, Any], *, config: dict[str, Any], statistics: dict[str, Any]) -> str:
+def card(
+    metrics: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    commands: Sequence[str],
+) -> str:
     """Return the model card as Markdown."""
-    train, pretraining = statistics["train"], metrics["pretraining"]
-    languages = "\n".join(
-        f"| {language} | {counts['rows']:,} | {counts['bytes'] / 1e6:.1f} |"
-        for language, counts in sorted(train["by language"].items())
+    sections = (
+        head(metrics),
+        training(metrics, config=config, commands=commands),
+        data(statistics["train"]),
+        limits(statistics),
     )
-    licences = ", ".join(
-        f"{name} ({counts['rows']:,})" for name, counts in sorted(train["by licence"].items())
-    )
-    left_out = "\n".join(f"| {reason} | {rows:,} |" for reason, rows in left_out_rows(statistics))
-    task, optimizer, trainer, data = (config[key] for key in ("task", "optimizer", "trainer", "data"))
+    return "\n".join(sections)
+
+
+def head(metrics: Mapping[str, Any]) -> str:
+    """Say what the model is."""
     return f"""# mini
 
 codeft's own small model: a T5-style encoder-decoder with {metrics["params"]["total"]:,} parameters (12
@@ -52,29 +70,52 @@ every method can be tried, tested and compared on a laptop. It is no rival of th
 
 Weights: float16, safetensors. Licence: Apache-2.0, as codeft's. What it was trained on is listed, package by
 package with version and licence, in codeft's `THIRD_PARTY.md`.
+"""
 
-## Training
 
-Made by `python -m codeft.pretrain` from random weights: T5's span corruption ({task["noise_density"]:.0%}
-of the sub-tokens, spans of {task["mean_span_length"]:g} on average, texts cut to
+def training(metrics: Mapping[str, Any], *, config: Mapping[str, Any], commands: Sequence[str]) -> str:
+    """Say how the model was trained, with which commands."""
+    task, optimizer = config["task"], config["optimizer"]
+    pretraining = metrics["pretraining"]
+    precision = metrics.get("precision", config["trainer"]["precision"])
+    typed = "\n".join(portable(command) for command in commands)
+    return f"""## Training
+
+```bash
+{typed}
+```
+
+`OUT` is a folder outside of the checkout. From random weights: T5's span corruption
+({task["noise_density"]:.0%} of the sub-tokens, spans of {task["mean_span_length"]:g} on average, texts cut to
 {task["max_source_length"]}), and for {task["docstring_share"]:.0%} of the documented functions the first
 paragraph of the docstring out of the code without it.
 
 | | |
 |---|---|
-| steps | {pretraining["steps"]:,} of at most {data["batch_tokens"]:,} sub-tokens, padding included |
+| steps | {pretraining["steps"]:,} of about {config["data"]["batch_tokens"]:,} sub-tokens, padding included |
 | sub-tokens read | {pretraining["source_tokens"]:,} in sources, {pretraining["target_tokens"]:,} in targets |
 | validation loss | {pretraining["best_val_loss"]:.3f} nats a target sub-token |
 | optimizer | AdamW, learning rate {optimizer["lr"]:g}, linear warm-up and decay, no dropout |
-| precision, seed | {trainer["precision"]}, {config["seed"]} |
+| precision, seed | {precision}, {config["seed"]} |
 | time | {metrics["time"]["fit_s"] / 60:.0f} minutes on one core of a shared server CPU |
 
 The steps from packages to weights, with their commands, stand in codeft's `recipes/README.md`. The losses
 step by step are in `loss.csv`.
 
 ![losses over steps](loss.png)
+"""
 
-## Data
+
+def data(train: Mapping[str, Any]) -> str:
+    """Say what the model was trained on."""
+    languages = "\n".join(
+        f"| {language} | {counts['rows']:,} | {counts['bytes'] / 1e6:.1f} |"
+        for language, counts in sorted(train["by language"].items())
+    )
+    licences = ", ".join(
+        f"{name} ({counts['rows']:,})" for name, counts in sorted(train["by licence"].items())
+    )
+    return f"""## Data
 
 {train["rows"]:,} functions, {train["bytes"] / 1e6:.0f} MB:
 
@@ -83,8 +124,13 @@ step by step are in `loss.csv`.
 {languages}
 
 By licence: {licences}.
+"""
 
-Left out, so that the evaluation sets stay unseen, so that nothing counts twice, or for size:
+
+def limits(statistics: Mapping[str, Any]) -> str:
+    """Say what was left out of the data, and what is known to be wrong with it."""
+    left_out = "\n".join(f"| {reason} | {rows:,} |" for reason, rows in left_out_rows(statistics))
+    return f"""Left out, so that the evaluation sets stay unseen, so that nothing counts twice, or for size:
 
 | reason | functions or files |
 |---|---|
@@ -96,12 +142,32 @@ stayed, and the abstracted code of the refinement sets can't be compared at all.
 by package and at the head of each file; 1,702 functions come from folders of bundled
 third-party code (`contrib/` and the like), where a file without a head may be under another permissive or
 unknown licence. The recipe leaves such folders out now; the next weights won't have seen them.
+
+The texts of files with form feeds or U+2028 were cut at shifted lines: a bug of the miner, mended since, and
+the corpus that these weights saw has a few such rows. In the masked
+texts the last sub-token was always a masked one, so these weights have never read a function's end; spans can stand
+anywhere now.
 """
 
 
-def left_out_rows(statistics: dict[str, Any]) -> list[tuple[str, int]]:
+def left_out_rows(statistics: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return what was left out by reason, the most frequent first."""
     return sorted(statistics["left out"].items(), key=lambda item: -item[1])
+
+
+def portable(command: str) -> str:
+    """Return a command line with the folders of the machine that it was typed on reduced to `OUT`.
+
+    >>> portable("codeft pretrain data.train=/home/me/corpus/train.jsonl 'to=~/my weights' seed=1")
+    "codeft pretrain data.train=OUT/train.jsonl 'to=OUT/my weights' seed=1"
+    """
+    return shlex.join(_reduced(word) for word in shlex.split(command))
+
+
+def _reduced(word: str) -> str:
+    key, equals, value = word.rpartition("=") if "=" in word else ("", "", word)
+    outside = re.match(r"""["']?(/|~|\.\.)""", value)
+    return f"{key}{equals}OUT/{Path(value).name.strip(chr(34) + chr(39))}" if outside else word
 
 
 if __name__ == "__main__":
