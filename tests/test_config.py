@@ -142,7 +142,8 @@ def test_an_allowed_name_that_leads_elsewhere_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "setting", ["name: ../../x", "name: /tmp/x", "version: ..", "sub_dir: a/../..", "name: 'a\\b'", "name: [/]"]
+    "setting",
+    ["name: ../../x", "name: /tmp/x", "version: ..", "sub_dir: a/../..", "name: 'a\\b'", "name: [/]"],
 )
 def test_a_stored_logger_stays_in_the_run_folder(tmp_path, setting):
     target = "_target_: pytorch_lightning.loggers.TensorBoardLogger"

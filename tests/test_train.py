@@ -7,8 +7,6 @@ import math
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -201,34 +199,6 @@ def test_loggers_write_into_the_run_folder(command, tiny, tmp_path, monkeypatch,
     monkeypatch.setenv("HOME", str(tmp_path))  # no account there
     command("train", *tiny, f"logger={logger}", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}")
     assert list((tmp_path / "run").glob(found))
-
-
-@pytest.mark.slow
-def test_two_processes_test_every_row_once_and_agree_with_one(tiny, tmp_path):
-    """Under a multirun, whose command line the second rank gets too."""
-    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1"]
-    arguments = [*tiny, *ddp, "data.eval_batch_size=2", "-m", "seed=1,2", f"hydra.sweep.dir={tmp_path}"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "codeft.train", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    folders = sorted(path.parent for path in tmp_path.glob("*/metrics.json"))
-    assert len(folders) == 2
-    for folder in folders:
-        rows, metrics = rows_of(folder), metrics_of(folder)
-        assert [row["source"].split("(")[0].rsplit("_")[-1] for row in rows] == [
-            str(i) for i in range(200, 207)
-        ]
-        predictions, references = [row["prediction"] for row in rows], [row["reference"] for row in rows]
-        assert metrics["test"]["smoothed_bleu"] == pytest.approx(
-            smoothed_bleu(predictions, references), abs=1e-4
-        )
-        assert metrics["test"]["corpus_bleu"] == pytest.approx(corpus_bleu(predictions, references), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.random_state import RandomStateCallback
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import AtomicCheckpointIO
-from codeft.config import instantiate
+from codeft.config import instantiate, literal_config
 from codeft.data.datamodule import CodeDataModule
 from codeft.logs import quiet_libraries
 from codeft.models.base import AbstractCodeModel
+from codeft.models.loading import RANDOM
 from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
 from codeft.signatures import check_value, check_values
@@ -66,6 +67,17 @@ def build_parts(cfg: DictConfig) -> Parts:
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     check_lengths(task, model)
     return Parts(task, model, data, module, callbacks)
+
+
+def without_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
+    """Return a run's config with which its model is built from what lies in the run's folder.
+
+    The architecture is the stored one, the tokenizer the run's own. The weights are random: a checkpoint is
+    to be loaded over them, and the original ones may be gone.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    plain["model"].update(weights=RANDOM, tokenizer=str(folder.tokenizer.absolute()))
+    return literal_config(plain)
 
 
 def build_data(cfg: DictConfig, *, task: AbstractTask, tokenizer: PreTrainedTokenizerBase) -> CodeDataModule:

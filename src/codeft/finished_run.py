@@ -10,11 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
-from codeft.build import Parts, build_parts, build_trainer
+from codeft.build import Parts, build_parts, build_trainer, without_weights
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.checkpoints import load_weights
 from codeft.config import literal_config
-from codeft.models.loading import RANDOM
 from codeft.run_folder import RunFolder
 from codeft.types import CodeftError
 
@@ -68,8 +67,8 @@ def stored_config(folder: RunFolder, changes: DictConfig) -> DictConfig:
     Raises:
         CodeftError: The folder isn't a run's, its config isn't to be trusted, or it lacks a key to change.
     """
-    cfg: Any = OmegaConf.to_container(folder.load_config(trust_targets=changes.trust_targets), resolve=True)
-    cfg["model"].update(weights=RANDOM, tokenizer=str(folder.tokenizer.absolute()))
+    stored = folder.load_config(trust_targets=changes.trust_targets)
+    cfg: Any = OmegaConf.to_container(without_weights(stored, folder), resolve=True)
     cfg["trainer"].update(devices=1, strategy="auto", num_nodes=1)
     cfg["logger"] = {}
     for section, keys in CHANGEABLE.items():

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import RichProgressBar
 
 from codeft.allocator import keep_freed_memory
-from codeft.build import Parts, build_parts, build_trainer, run_callbacks
+from codeft.build import Parts, build_parts, build_trainer, run_callbacks, without_weights
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_weights
@@ -61,9 +61,9 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         What `metrics.json` holds.
     """
     folder = RunFolder(run_dir)
-    parts = build_parts(cfg)
+    parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
     parts.data.setup("test")  # a split that can't be read is told before hours of training
-    trainer = fit(cfg, folder, parts)
+    trainer, folder = fit(cfg, folder, parts)
     params = parts.model.num_parameters()
     trainer.test(
         parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False
@@ -94,7 +94,7 @@ class _CheckpointCheck(pl.Callback):
 
 def fit(
     cfg: DictConfig, folder: RunFolder, parts: Parts, *, further: Sequence[pl.Callback] = ()
-) -> pl.Trainer:
+) -> tuple[pl.Trainer, RunFolder]:
     """Train until the end, or from a checkpoint to the end.
 
     Args:
@@ -102,6 +102,9 @@ def fit(
         folder: The run's folder; it is checked before anything is trained.
         parts: The run's parts.
         further: Callbacks beside the method's and the run's own.
+
+    Returns:
+        The trainer, and the first rank's folder: ranks that torchrun or SLURM started have composed one each.
 
     Raises:
         CodeftError: The folder can't be written, the checkpoint is damaged, or no epoch was run.
@@ -112,25 +115,35 @@ def fit(
     if cfg.resume:
         callbacks.append(_CheckpointCheck(Path(cfg.resume)))
     trainer = build_trainer(cfg, folder, callbacks)
-    if trainer.is_global_zero:
-        with open_dict(cfg):  # so that the checkpoint can be used without the original weights
-            cfg.model.architecture = dict(parts.model.architecture)
-        folder.write_config(cfg)
+    if trainer.is_global_zero and not cfg.resume:
         parts.model.tokenizer.save_pretrained(str(folder.tokenizer))
-        os.environ[RANK_CONFIG] = str(folder.config)
     try:
-        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=cfg.resume, weights_only=True)
+        with config_for_ranks(cfg, folder, parts, trainer):
+            trainer.fit(parts.module, datamodule=parts.data, ckpt_path=cfg.resume, weights_only=True)
     except (NonFiniteLossError, NonFiniteWeightsError) as error:
         good = next((str(path) for path in (folder.last, folder.best) if path.is_file()), "none yet")
         advice = "try a lower optimizer.lr, or trainer.precision=32-true"
         raise CodeftError(f"{error}; {advice}; last good checkpoint: {good}") from error
-    finally:
-        os.environ.pop(RANK_CONFIG, None)
+    folder = RunFolder(Path(trainer.strategy.broadcast(str(folder.path))))
     if not folder.best.is_file():
         raise CodeftError(
             f"no checkpoint was written to {folder.checkpoints}: training didn't reach a validation"
         )
-    return trainer
+    return trainer, folder
+
+
+@contextmanager
+def config_for_ranks(cfg: DictConfig, folder: RunFolder, parts: Parts, trainer: pl.Trainer) -> Iterator[None]:
+    """Store the config; the ranks that Lightning starts read it, for what was typed may be a multirun."""
+    if trainer.is_global_zero:
+        with open_dict(cfg):  # so that the checkpoint can be used without the original weights
+            cfg.model.architecture = dict(parts.model.architecture)
+        folder.write_config(cfg)
+        os.environ[RANK_CONFIG] = str(folder.config.absolute())
+    try:
+        yield
+    finally:
+        os.environ.pop(RANK_CONFIG, None)
 
 
 def timing_of(trainer: pl.Trainer) -> TimingCallback:
@@ -185,7 +198,8 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         num_sanity_val_steps=0,
         accumulate_grad_batches=1,
     )
-    trainer.fit(parts.module, datamodule=parts.data)
+    with config_for_ranks(cfg, folder, parts, trainer):
+        trainer.fit(parts.module, datamodule=parts.data)
     seconds, tokens = timer.steps[-1]  # the first step also pays for warming up
     total = int(parts.data.datasets["train"].lengths().sum())
     metrics = describe_run(cfg, parts, params=parts.model.num_parameters(), times={}, scores={})

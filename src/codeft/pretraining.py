@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from codeft.build import build_parts
+from codeft.build import build_parts, without_weights
 from codeft.callbacks.token_count import TokenCountCallback
 from codeft.checkpoints import load_weights
 from codeft.config import instantiate
-from codeft.fitting import fit, timing_of
+from codeft.fitting import fit, own_process_group, timing_of
 from codeft.models.loading import RANDOM
 from codeft.models.tokenizer import train_tokenizer
 from codeft.run_folder import RunFolder, write_text
@@ -27,6 +27,7 @@ from codeft.types import CodeftError
 log = logging.getLogger(__name__)
 
 
+@own_process_group()
 def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Train a tokenizer unless there is one, train the model, save the best weights.
 
@@ -45,9 +46,9 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     check_writable(to)
     if cfg.model.tokenizer is None and cfg.model.weights == RANDOM:
         cfg.model.tokenizer = str(make_tokenizer(cfg, folder))
-    parts = build_parts(cfg)
+    parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
     tokens = TokenCountCallback()
-    trainer = fit(cfg, folder, parts, further=[tokens])
+    trainer, folder = fit(cfg, folder, parts, further=[tokens])
     params = parts.model.num_parameters()
     load_weights(parts.module, folder.best)
     metrics = describe_run(cfg, parts, params=params, times=timing_of(trainer).summary(), scores={})

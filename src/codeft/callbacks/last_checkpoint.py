@@ -57,6 +57,10 @@ class LastCheckpointCallback(Checkpoint):
         self._saved_step = 0
         self._saved_time = 0.0
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take the first rank's path: ranks that torchrun or SLURM started have composed one each."""
+        self.path = Path(trainer.strategy.broadcast(str(self.path)))
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals, after Lightning has set its own handlers."""
         _leave_finished_epoch(trainer)

@@ -1,0 +1,62 @@
+"""Runs of several processes: those that Lightning starts, and those that torchrun does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codeft.metrics import corpus_bleu, smoothed_bleu
+
+pytestmark = pytest.mark.slow
+
+DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1"]
+
+
+def run(*command: str) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+def metrics_of(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def assert_every_row_was_tested_once(folder: Path) -> None:
+    text = (folder / "predictions.jsonl").read_text(encoding="utf-8")
+    rows, scores = [json.loads(line) for line in text.splitlines()], metrics_of(folder)["test"]
+    assert [row["source"].split("(")[0].rsplit("_")[-1] for row in rows] == [str(i) for i in range(200, 207)]
+    predictions, references = [row["prediction"] for row in rows], [row["reference"] for row in rows]
+    assert scores["smoothed_bleu"] == pytest.approx(smoothed_bleu(predictions, references), abs=1e-4)
+    assert scores["corpus_bleu"] == pytest.approx(corpus_bleu(predictions, references), abs=1e-4)
+
+
+def test_jobs_of_a_multirun_whose_command_line_the_second_rank_gets_too(tiny, tmp_path):
+    settings = [*tiny, *DDP, "data.eval_batch_size=2"]
+    run("codeft.train", *settings, "-m", "seed=1,2", f"hydra.sweep.dir={tmp_path}")
+    folders = sorted(path.parent for path in tmp_path.glob("*/metrics.json"))
+    assert len(folders) == 2
+    for folder in folders:
+        assert_every_row_was_tested_once(folder)
+
+
+def test_dry_runs_of_a_multirun(tiny, tmp_path):
+    run("codeft.train", *tiny, *DDP, "dry_run=true", "-m", "seed=1,2", f"hydra.sweep.dir={tmp_path}")
+    dry = [metrics_of(path.parent) for path in sorted(tmp_path.glob("*/metrics.json"))]
+    assert [metrics["seed"] for metrics in dry] == [1, 2]
+    assert all(metrics["dry_run"]["estimated_fit_s"] > 0 for metrics in dry)
+
+
+def test_ranks_that_torchrun_started_share_the_first_ones_folder(tiny, tmp_path):
+    """Each composes a folder of its own, as it does where the folder is named after the time."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
+    run(*launcher, "codeft.train", *tiny, *DDP, f"hydra.run.dir={tmp_path}/${{oc.env:RANK}}")
+    assert_every_row_was_tested_once(tmp_path / "0")
+    assert not list((tmp_path / "1").rglob("*.ckpt"))
