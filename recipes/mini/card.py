@@ -144,9 +144,8 @@ third-party code (`contrib/` and the like), where a file without a head may be u
 unknown licence. The recipe leaves such folders out now; the next weights won't have seen them.
 
 The texts of files with form feeds or U+2028 were cut at shifted lines: a bug of the miner, mended since, and
-the corpus that these weights saw has a few such rows. In the masked
-texts the last sub-token was always a masked one, so these weights have never read a function's end; spans can stand
-anywhere now.
+the corpus that these weights saw has a few such rows. In the masked texts the last sub-token was always a
+masked one, so these weights have never read a function's end; spans can stand anywhere now.
 """
 
 

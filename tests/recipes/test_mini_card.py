@@ -63,7 +63,8 @@ def test_it_says_commands_precision_and_facts(write):
     text = write({**METRICS, "command": [TYPED, resumed], "precision": "32-true"})
     assert (
         "codeft pretrain data.train=OUT/pretrain.jsonl.gz data.valid=OUT/valid.jsonl.gz "
-        "hydra.run.dir=OUT/mini model.tokenizer=OUT/tokenizer trainer.max_steps=12 seed=1\ncodeft pretrain resume=OUT/mini\n"
+        "hydra.run.dir=OUT/mini model.tokenizer=OUT/tokenizer trainer.max_steps=12 seed=1\n"
+        "codeft pretrain resume=OUT/mini\n"
     ) in text
     assert "32-true, 1234" in text and "3,456 in sources, 789 in targets" in text and "2.500 nats" in text
     assert "form feeds or U+2028" in text
