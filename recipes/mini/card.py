@@ -157,7 +157,7 @@ def left_out_rows(statistics: Mapping[str, Any]) -> list[tuple[str, int]]:
 def portable(command: str) -> str:
     """Return a command line with the folders of the machine that it was typed on reduced to `OUT`.
 
-    >>> portable("codeft pretrain data.train=/home/me/corpus/train.jsonl 'to=~/my weights' seed=1")
+    >>> portable("codeft pretrain data.train=/disk/corpus/train.jsonl 'to=~/my weights' seed=1")
     "codeft pretrain data.train=OUT/train.jsonl 'to=OUT/my weights' seed=1"
     """
     return shlex.join(_reduced(word) for word in shlex.split(command))

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 TYPED = (
-    "codeft pretrain data.train=/home/me/corpus/pretrain.jsonl.gz data.valid=/home/me/corpus/valid.jsonl.gz "
-    "'hydra.run.dir=/home/me/my runs/mini' model.tokenizer=../tokenizer trainer.max_steps=12 seed=1"
+    "codeft pretrain data.train=/disk/corpus/pretrain.jsonl.gz data.valid=/disk/corpus/valid.jsonl.gz "
+    "'hydra.run.dir=/disk/my runs/mini' model.tokenizer=../tokenizer trainer.max_steps=12 seed=1"
 )
 METRICS = {
     "params": {"total": 4_000_000, "trainable": 4_000_000},
@@ -59,7 +59,7 @@ def write(module, tmp_path, monkeypatch):
 
 
 def test_it_says_commands_precision_and_facts(write):
-    resumed = "codeft pretrain resume=/home/me/mini"
+    resumed = "codeft pretrain resume=/disk/mini"
     text = write({**METRICS, "command": [TYPED, resumed], "precision": "32-true"})
     assert (
         "codeft pretrain data.train=OUT/pretrain.jsonl.gz data.valid=OUT/valid.jsonl.gz "
@@ -68,7 +68,7 @@ def test_it_says_commands_precision_and_facts(write):
     ) in text
     assert "32-true, 1234" in text and "3,456 in sources, 789 in targets" in text and "2.500 nats" in text
     assert "form feeds or U+2028" in text
-    assert not re.search(r"/home|(?<![\w.])~/|\.\./", text)
+    assert not re.search(r"/disk|(?<![\w.])~/|\.\./", text)
 
 
 def test_a_run_that_noted_less_is_told_how_it_was_made(write, capsys):
