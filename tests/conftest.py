@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("resuming")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 NOUNS = ("apple", "bridge", "cloud", "door", "engine", "field", "glass", "house")
@@ -170,3 +172,31 @@ def finished_run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory, _one
         sys.argv = argv
         root.handlers[:], root.level = handlers, level
     return (folder / "run").rename(folder / "a run, k=1 ${x}")
+
+
+@pytest.fixture(scope="session")
+def whole() -> dict[str, Path]:
+    """Runs that were never stopped, by their further overrides."""
+    return {}
+
+
+@pytest.fixture
+def reference(
+    tiny: list[str],
+    whole: dict[str, Path],
+    command: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Path]:
+    """Return the folder of the uninterrupted run with these overrides, trained once."""
+
+    from resuming import SETTINGS
+
+    def run(*overrides: str) -> Path:
+        key = " ".join(overrides)
+        if key not in whole:
+            folder = tmp_path_factory.mktemp("whole")
+            command("train", *tiny, *SETTINGS, *overrides, f"hydra.run.dir={folder}")
+            whole[key] = folder
+        return whole[key]
+
+    return run

@@ -2,10 +2,59 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+
+from resuming import SETTINGS, Killed, assert_same_end, interrupt, load
+
+
+def test_trainer_may_be_changed_and_more_epochs_follow(command, reference, tmp_path):
+    shutil.copytree(reference(), tmp_path / "copy")
+    command("train", f"resume={tmp_path / 'copy'}", "trainer.max_epochs=4")
+    assert load(tmp_path / "copy/checkpoints/last.ckpt")["epoch"] == 3
+    assert "max_epochs: 4" in (tmp_path / "copy/config.yaml").read_text()
+
+
+@pytest.mark.parametrize("argument", ["k=3", "data.batch_size=1", "+trainerx.y=1", "-m", "trainer=ddp"])
+def test_only_trainer_may_be_changed(command, reference, argument):
+    with pytest.raises(SystemExit, match=r"only trainer\.\* can be changed"):
+        command("train", f"resume={reference()}", argument)
+
+
+def test_errors_of_a_resume(command, reference, tmp_path):
+    with pytest.raises(SystemExit, match="expected a run's folder"):
+        command("train", f"resume={tmp_path / 'nowhere'}")
+    with pytest.raises(SystemExit, match=r"expected a run's config at .*config\.yaml"):
+        command("train", f"resume={tmp_path}")
+    with pytest.raises(SystemExit, match=r"can't read 'trainer\.max_epochs=\['"):
+        command("train", f"resume={reference()}", "trainer.max_epochs=[")
+    copy = tmp_path / "copy"
+    shutil.copytree(reference(), copy)
+    last = copy / "checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:-2000])
+    with pytest.raises(SystemExit, match=r"last\.ckpt is damaged"):
+        command("train", f"resume={copy}")
+
+
+def test_a_checkpoint_that_does_not_fit(command, reference, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(reference(), copy)
+    last = copy / "checkpoints/last.ckpt"
+    whole = torch.load(last, weights_only=True)
+    weights = whole["state_dict"]
+    for broken, said in (
+        ({**whole, "state_dict": dict(list(weights.items())[1:])}, "another model: 1 missing"),
+        ({**whole, "state_dict": {name: [1] for name in weights}}, "no state_dict of tensors"),
+        ({"state_dict": 5}, "no state_dict of tensors"),
+        ({"state_dict": weights}, "holds weights only"),
+    ):
+        torch.save(broken, last)
+        with pytest.raises(SystemExit, match=said):
+            command("train", f"resume={copy}")
 
 
 @pytest.fixture
@@ -36,12 +85,15 @@ def test_the_original_weights_and_tokenizer_may_be_gone(command, tiny, tmp_path,
     first = tmp_path / "first"
     command("train", *tiny, "trainer.max_epochs=1", f"hydra.run.dir={first}")
     weights = save_weights(first, tmp_path / "weights")
-    settings = [*tiny, "model.tokenizer=null", f"model.weights={weights}", "patience=null"]
+    settings = [*tiny, *SETTINGS, "model.tokenizer=null", f"model.weights={weights}"]
     command("train", *settings, f"hydra.run.dir={tmp_path}/whole")
-    command("train", *settings, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
+    interrupt(monkeypatch, "on_train_epoch_start", 3)
+    with pytest.raises(Killed):
+        command("train", *settings, f"hydra.run.dir={tmp_path}/run")
     weights.rename(tmp_path / "elsewhere")
     moved = (tmp_path / "run").rename(tmp_path / "moved ${x}")
-    command("train", f"resume={moved}", "trainer.max_epochs=2")
+    command("train", f"resume={moved}")
+    assert_same_end(moved, tmp_path / "whole")
     stored = yaml.safe_load((moved / "config.yaml").read_text(encoding="utf-8"))["model"]
     assert (stored["weights"], stored["tokenizer"]) == (str(weights), None)
     (moved / "checkpoints/last.ckpt").unlink()
