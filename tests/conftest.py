@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -11,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rows import function_rows, pair_rows, write_jsonl
+
 pytest.register_assert_rewrite("resuming")
 
 ROOT = Path(__file__).resolve().parents[1]
-
-NOUNS = ("apple", "bridge", "cloud", "door", "engine", "field", "glass", "house")
 
 
 @pytest.fixture(scope="session")
@@ -25,35 +24,6 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no evaluation data at {path}; set CODEFT_SHARED_DATA to its folder")
     return path
-
-
-def write_jsonl(path: Path, rows: list[dict]) -> Path:
-    """Write rows as they are, one a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def function_rows(start: int, count: int) -> list[dict]:
-    """Functions of different lengths, each with its documentation."""
-    rows = []
-    for i in range(start, start + count):
-        noun, lines = NOUNS[i % len(NOUNS)], 1 + i % 5
-        body = "".join(f"    {noun}_{j} = {noun}.get({i + j})\n" for j in range(lines))
-        code = f"def find_{noun}_{i}({noun}):\n{body}    return {noun}_0\n"
-        rows.append({"code": code, "docstring": f"Find the {noun} number {i}.", "language": "python"})
-    return rows
-
-
-def pair_rows(start: int, count: int) -> list[dict]:
-    """The same method in two languages."""
-    return [
-        {
-            "java": f"public int get{i}() {{ return {'a' * (i % 5 + 1)}; }}",
-            "cs": f"public int Get{i} => {i % 5};",
-        }
-        for i in range(start, start + count)
-    ]
 
 
 @pytest.fixture(scope="session")

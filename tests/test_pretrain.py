@@ -19,7 +19,7 @@ from codeft.build import build_parts
 from codeft.config import load_config
 from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.types import IGNORED_LABEL
-from conftest import function_rows, write_jsonl
+from rows import function_rows, write_jsonl
 
 SIZES = [
     "vocab_size=400", "d_model=32", "d_kv=8", "num_heads=4", "d_ff=64", "num_layers=2",

@@ -13,7 +13,7 @@ from codeft.models.loading import load_tokenizer
 from codeft.tasks.span_corruption import SpanCorruptionTask
 from codeft.tasks.summarization import SummarizationTask
 from codeft.types import CodeftError, Encoding
-from conftest import function_rows, write_jsonl
+from rows import function_rows, write_jsonl
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_a_bad_row_is_named(tmp_path: Path, line: bytes, expected: str) -> None:
     with pytest.raises(CodeftError, match=expected) as caught:
         next(rows)
     assert str(caught.value).startswith(f"{path}:3: expected ")
-    assert str(caught.value).endswith("mend the row or set on_bad_row=skip")
+    assert str(caught.value).endswith("mend the row or set data.on_bad_row=skip")
 
 
 def test_bad_rows_are_skipped_and_kept_for_the_log(tmp_path: Path) -> None:

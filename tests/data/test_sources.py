@@ -17,7 +17,7 @@ from codeft.data.sources import (
     parallel_rows,
 )
 from codeft.types import CodeftError
-from conftest import function_rows, write_jsonl
+from rows import function_rows, write_jsonl
 
 
 def read(reader, split="train", *, task="summarization", lang=None) -> list[dict]:
