@@ -20,16 +20,18 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="LABEL=RUN")
     arguments = parser.parse_args()
     figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    highest = 0.0
     for text in arguments.runs:
         label, _, run = text.partition("=")
         epochs, values = validation_scores(Path(run), f"val/{arguments.score}")
         axes.plot(epochs, values, marker="o", label=label)
+        highest = max(highest, *values)
         axes.annotate(
             f"{values[-1]:.1f}", (epochs[-1], values[-1]), xytext=(6, -3), textcoords="offset points"
         )
     axes.set(xlabel="epoch", ylabel=f"{arguments.score}, validation")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * highest)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
