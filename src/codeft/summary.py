@@ -111,6 +111,8 @@ def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
     console = Console()
     console.print(scores_table(metrics))
     facts = Table(show_header=False, box=None)
+    facts.add_column()
+    facts.add_column(overflow="fold")  # a folder's name is of use only whole
     params, times = metrics["params"], metrics["time"]
     facts.add_row("rows", ", ".join(f"{n:,} {name}" for name, n in metrics["rows"].items() if n))
     facts.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
