@@ -19,7 +19,7 @@ from codeft.config import instantiate
 from codeft.fitting import fit, own_process_group, timing_of
 from codeft.models.loading import RANDOM
 from codeft.models.tokenizer import train_tokenizer
-from codeft.run_folder import RunFolder, write_text
+from codeft.run_folder import RunFolder, check_writable, write_text
 from codeft.summary import describe_run
 from codeft.tasks.base import text_field
 from codeft.types import CodeftError
@@ -43,7 +43,7 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """
     folder = RunFolder(run_dir)
     to = Path(cfg.to) if cfg.to else folder.path / "model"
-    check_writable(to)
+    check_writable(to, advice="set another to=")  # before hours of training
     if cfg.model.tokenizer is None and cfg.model.weights == RANDOM:
         cfg.model.tokenizer = str(make_tokenizer(cfg, folder))
     parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
@@ -64,20 +64,6 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         write_loss_curve(folder, to)
         log.info("weights and tokenizer lie in %s", to)
     return metrics
-
-
-def check_writable(folder: Path) -> None:
-    """Make the folder of the weights, before hours of training.
-
-    Raises:
-        CodeftError: It can't be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / ".probe", "")
-        (folder / ".probe").unlink()
-    except OSError as error:
-        raise CodeftError(f"can't write into {str(folder)!r}: {error.strerror}; set another to=") from None
 
 
 def make_tokenizer(cfg: DictConfig, folder: RunFolder) -> Path:

@@ -102,15 +102,8 @@ class RunFolder:
         Raises:
             CodeftError: They can't.
         """
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".probe"
-            probe.write_bytes(b"x")
-            probe.unlink()
-        except OSError as error:
-            raise CodeftError(
-                f"can't write into {str(self.path)!r}: {error.strerror}; set hydra.run.dir="
-            ) from None
+        for folder in (self.path, self.checkpoints):
+            check_writable(folder, advice="set hydra.run.dir=")
 
     def write_config(self, cfg: DictConfig) -> None:
         """Store the resolved config."""
@@ -125,6 +118,25 @@ class RunFolder:
     def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store a row for each test example."""
         write_rows(self.predictions, rows)
+
+
+def check_writable(folder: Path, *, advice: str) -> None:
+    """Check that files can be made in a folder, and make it where it isn't there.
+
+    Args:
+        folder: The folder.
+        advice: How the user would choose another one.
+
+    Raises:
+        CodeftError: They can't.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise CodeftError(f"can't write into {str(folder)!r}: {error.strerror}; {advice}") from None
 
 
 def write_text(path: Path, text: str) -> None:
