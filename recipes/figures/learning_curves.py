@@ -6,10 +6,12 @@ Usage: python recipes/figures/learning_curves.py OUT.png SCORE LABEL=RUN [LABEL=
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+
+from codeft.pretraining import loss_curve
+from codeft.run_folder import RunFolder
 
 
 def main() -> None:
@@ -40,15 +42,10 @@ def main() -> None:
 
 def validation_scores(run: Path, name: str) -> tuple[list[int], list[float]]:
     """Return epochs, counted from 1, and the scores logged at their ends."""
-    points: dict[int, float] = {}
-    for path in sorted(run.glob("csv/version_*/metrics.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            points.update(
-                {int(row["epoch"]) + 1: float(row[name]) for row in csv.DictReader(file) if row.get(name)}
-            )
+    points = loss_curve(RunFolder(run), name, by="epoch")
     if not points:
         raise SystemExit(f"{run} logged no {name}")
-    return sorted(points), [points[epoch] for epoch in sorted(points)]
+    return [epoch + 1 for epoch, _ in points], [value for _, value in points]
 
 
 if __name__ == "__main__":

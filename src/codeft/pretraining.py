@@ -89,14 +89,18 @@ def make_tokenizer(cfg: DictConfig, folder: RunFolder) -> Path:
     return folder.tokenizer
 
 
-def loss_curve(folder: RunFolder, name: str) -> list[tuple[int, float]]:
-    """Return (step, value) of a logged value, over all parts of a resumed run."""
+def loss_curve(folder: RunFolder, name: str, *, by: str = "step") -> list[tuple[int, float]]:
+    """Return (step, value) of a logged value, over all parts of a resumed run.
+
+    Args:
+        folder: The run's folder.
+        name: As logged, such as "val/loss".
+        by: "step", or "epoch" for (epoch, last value), counted from 0.
+    """
     points: dict[int, float] = {}
     for path in sorted(folder.path.glob("csv/version_*/metrics.csv"), key=lambda p: p.stat().st_mtime):
         with path.open(encoding="utf-8", newline="") as file:
-            points.update(
-                {int(row["step"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
-            )
+            points.update({int(row[by]): float(row[name]) for row in csv.DictReader(file) if row.get(name)})
     return sorted(points.items())
 
 
