@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from codeft.models.attention import AttentionRecorder, recorded_attention
+from codeft.models import attention
+from codeft.models.attention import AttentionRecorder, explicit_attention
 from codeft.types import CodeftError
 
 
@@ -124,7 +125,7 @@ def test_function_equals_sdpa(bias, additive):
     expected = nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=added if bias is None else added + bias, scale=0.3
     )
-    output, weights = recorded_attention(
+    output, weights = explicit_attention(
         nn.Identity(), query, key, value, added if additive else mask, scaling=0.3, position_bias=bias
     )
     torch.testing.assert_close(output.transpose(1, 2), expected)
@@ -133,7 +134,7 @@ def test_function_equals_sdpa(bias, additive):
 
 def test_weights_are_float32_in_half_precision():
     query, key, value = torch.randn(3, 1, 2, 3, 4).bfloat16().unbind()
-    output, weights = recorded_attention(nn.Identity(), query, key, value, None)
+    output, weights = explicit_attention(nn.Identity(), query, key, value, None)
     assert output.dtype == torch.bfloat16 and weights.dtype == torch.float32
     torch.testing.assert_close(weights.sum(-1), torch.ones(1, 2, 3))
 
@@ -178,3 +179,41 @@ def test_trains_in_bfloat16(model, batch):
     torch.testing.assert_close(output.attention.sum(-1), torch.ones(output.attention.shape[:-1]))
     (output.logits.float().square().mean() + output.attention.square().mean()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def loss_and_gradients(model, batch, *, implementation):
+    """The loss's value and every parameter's gradient."""
+    twin = copy.deepcopy(model)
+    for module in twin.network.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = implementation
+    loss = twin(batch).logits.logsumexp(-1).square().mean()
+    loss.backward()
+    return loss, {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
+
+
+def test_training_equals_sdpa(model, batch):
+    model.eval()  # no dropout
+    loss, gradients = loss_and_gradients(model, batch, implementation=attention.ATTENTION)
+    expected_loss, expected = loss_and_gradients(model, batch, implementation="sdpa")
+    torch.testing.assert_close(loss, expected_loss)
+    assert gradients.keys() == expected.keys()
+    torch.testing.assert_close(gradients, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dropout", "trained", "causal", "explicit"),
+    [
+        (0.0, False, False, False),
+        (0.1, False, False, True),
+        (0.0, True, False, True),
+        (0.1, True, True, False),
+    ],
+)
+def test_written_out_only_where_sdpa_is_not_fused(dropout, trained, causal, explicit):
+    query, key, value = torch.randn(3, 2, 2, 3, 4).unbind()
+    module = nn.Identity()
+    module.is_causal = causal
+    bias = torch.randn(1, 2, 3, 3, requires_grad=trained)
+    _, weights = attention.attend(module, query, key, value, None, dropout, position_bias=bias)
+    assert (weights is not None) == explicit

@@ -1,24 +1,69 @@
-"""Attention weights of one layer, while every other layer keeps the fused kernel (SDPA)."""
+"""The fastest attention for every layer (SDPA, where it is fused), and the weights of one of them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from codeft.models.dropout import drop
 from codeft.types import CodeftError
 
+ATTENTION = "codeft"
+"""transformers' name for `attend`: what every layer of a model uses."""
 BEFORE_DROPOUT = "codeft_recorded"
 AFTER_DROPOUT = "codeft_recorded_after_dropout"
 
 
-def recorded_attention(
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    position_bias: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attend by SDPA; on a CPU, where that has no fused kernel for training, by `explicit_attention`.
+
+    SDPA's own fallback on a CPU for dropout and for a bias that is trained (T5's) is slower than the same
+    written out.
+
+    Args:
+        module: The attention module that calls.
+        query: [B, H, S, D].
+        key: [B, H, S, D].
+        value: [B, H, S, D].
+        attention_mask: See `explicit_attention`.
+        dropout: Probability with which a weight is dropped; 0 outside training.
+        position_bias: See `explicit_attention`.
+        **kwargs: What else transformers passes.
+
+    Returns:
+        The output [B, S, H, D], and None or weights that are not to be used.
+    """
+    trained_bias = position_bias is not None and position_bias.requires_grad
+    unfused = query.device.type == "cpu" and (dropout > 0 or trained_bias)
+    # Where the mask may be left to a flag (`is_causal`), SDPA reads the flag.
+    if unfused and not getattr(module, "is_causal", True):
+        return explicit_attention(
+            module, query, key, value, attention_mask, dropout, position_bias=position_bias, **kwargs
+        )
+    return sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout, position_bias=position_bias, **kwargs
+    )
+
+
+def explicit_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -49,42 +94,32 @@ def recorded_attention(
     Returns:
         The output [B, S, H, D] and the weights [B, H, S, S] in float32; a hidden column's weight is 0.
     """
-    scores = (query @ key.transpose(2, 3)).float() * (query.size(-1) ** -0.5 if scaling is None else scaling)
-    if position_bias is not None:
-        scores = scores + position_bias
+    scaling = query.size(-1) ** -0.5 if scaling is None else scaling
+    scores = (query if scaling == 1.0 else query * scaling) @ key.transpose(2, 3)
+    scores = scores.float() if position_bias is None else scores + position_bias.float()
     if attention_mask is not None and attention_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+        hidden = torch.zeros(attention_mask.shape, dtype=scores.dtype, device=scores.device)
+        scores = scores + hidden.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
     elif attention_mask is not None:
         scores = scores + attention_mask
     weights = scores.softmax(dim=-1)  # [B, H, S, S]
-    dropped = nn.functional.dropout(weights, p=dropout) if dropout else weights
+    dropped = drop(weights, probability=dropout) if dropout else weights
     output = (dropped.to(value.dtype) @ value).transpose(1, 2).contiguous()
     return output, dropped if after_dropout else weights
 
 
-def _recorded_after_dropout(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    **kwargs: Any,
-) -> tuple[Tensor, Tensor]:
-    return recorded_attention(module, query, key, value, attention_mask, after_dropout=True, **kwargs)
-
-
-AttentionInterface.register(BEFORE_DROPOUT, recorded_attention)
-AttentionInterface.register(AFTER_DROPOUT, _recorded_after_dropout)
-# The stacks build the masks and stay on SDPA, so these are asked for only if a whole stack is switched.
-AttentionMaskInterface.register(BEFORE_DROPOUT, sdpa_mask)
-AttentionMaskInterface.register(AFTER_DROPOUT, sdpa_mask)
+AttentionInterface.register(ATTENTION, attend)
+AttentionInterface.register(BEFORE_DROPOUT, explicit_attention)
+AttentionInterface.register(AFTER_DROPOUT, partial(explicit_attention, after_dropout=True))
+for name in (ATTENTION, BEFORE_DROPOUT, AFTER_DROPOUT):
+    AttentionMaskInterface.register(name, sdpa_mask)
 
 
 class AttentionRecorder:
     """Keeps the attention weights of at most one self-attention module of a stack.
 
     The chosen module gets a copy of its config that names the recorded attention; its siblings share the
-    original and so stay on SDPA. Nothing is kept between two forward passes: `take` hands over.
+    original and so stay on `attend`. Nothing is kept between two forward passes: `take` hands over.
     """
 
     def __init__(self, modules: Sequence[Any]) -> None:
@@ -122,7 +157,7 @@ class AttentionRecorder:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Put the recorded layer back on SDPA for a while."""
+        """Put the recorded layer back on `attend` for a while."""
         if self._recorded is None:
             yield
             return

@@ -78,7 +78,7 @@ class AbstractCodeModel(nn.Module, ABC):
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Have `forward` return the attention weights of one encoder layer; None stops it.
 
-        Only that layer leaves SDPA; all others keep it.
+        Only that layer is written out for it; all others stay as they are.
 
         Args:
             layer: 0 is the lowest.

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from transformers import RobertaForCausalLM, RobertaModel
 
 from codeft.models import loading
-from codeft.models.attention import AttentionRecorder
+from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
 from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
 from codeft.types import Batch, CodeftError, ModelOutput
@@ -100,6 +101,8 @@ class EncoderModel(AbstractCodeModel):
         self._start_id = next(start for start in starts if start is not None)
         self._labels_hold_start = self.tokenizer("")["input_ids"][0] == self._start_id
         self.network = _add_decoder(encoder, num_layers=num_decoder_layers)
+        self.network.set_attn_implementation(ATTENTION)
+        use_fast_dropout(self.network)
         self._recorder = AttentionRecorder(
             [block.attention.self for block in self.network.encoder.encoder.layer]
         )

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from transformers import T5ForConditionalGeneration
 
 from codeft.models import loading
-from codeft.models.attention import AttentionRecorder
+from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
 from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
 from codeft.types import Batch, ModelOutput
@@ -73,6 +74,8 @@ class EncoderDecoderModel(AbstractCodeModel):
         self._embedding_dropout = nn.Dropout(self.network.config.dropout_rate)
         self._output_dropout = nn.Dropout(self.network.config.dropout_rate)
         self.network.encoder.dropout = nn.Identity()
+        self.network.set_attn_implementation(ATTENTION)
+        use_fast_dropout(self)
         self._recorder = AttentionRecorder(
             [block.layer[0].SelfAttention for block in self.network.encoder.block]
         )
