@@ -63,7 +63,10 @@ def test_folder_names_are_plain(overrides):
         ("method=telly,stat", r"unknown method 'stat'; did you mean 'sat'\?"),
         ("data=sampel", r"unknown data 'sampel'; did you mean 'sample'\?"),
         ("trainer=dpp", r"unknown trainer 'dpp'; did you mean 'ddp'\?"),
-        ("logger=qqq", r"unknown logger 'qqq' There are: csv"),
+        ("logger=qqq", r"unknown logger 'qqq'\. There are: csv"),
+        ("method=[sat,sat]", r"method=\[sat,sat\] chooses sat and sat: keep one"),
+        ("method=[sat,telly,sat_reference]", r"chooses sat and sat_reference: keep one"),
+        ("trainer.qqq=1", r"unknown key trainer\.qqq\. Known here: .*\+trainer\.qqq"),
         ("alhpa=0.1", r"unknown key alhpa; did you mean 'alpha'\? .*\+alhpa=… adds it"),
         ("trainer.max_epoch=3", r"unknown key trainer\.max_epoch; did you mean 'max_epochs'\?"),
         ("k=[", r"codeft: can't read 'k=\['.*needs quotes"),
@@ -149,6 +152,11 @@ def test_jobs_of_a_multirun_have_plain_folders(composed):
         assert cfg.data.dir == str(Path("with, comma").absolute())
         assert not set(folder.name) & set("=,"), folder
     assert len({folder for _, folder in jobs}) == 2
+
+
+def test_a_bad_k_is_told_before_the_data_is_read(command, tiny, tmp_path):
+    with pytest.raises(SystemExit, match=r"k must be .* 0 to 2"):
+        command("train", *tiny, "method=telly", "k=9", f"data.dir={tmp_path / 'nowhere'}")
 
 
 def test_a_multirun_leaves_complete_folders_and_one_bad_job_takes_no_other_down(

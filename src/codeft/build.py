@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -38,6 +38,14 @@ LARGEST_SEED = 2**32 - 1
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class ChecksModel(Protocol):
+    """A method's callback that can tell from the model alone whether its values fit."""
+
+    def check_model(self, model: AbstractCodeModel) -> object:
+        """Raise CodeftError if they don't."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a run is made of."""
@@ -66,6 +74,9 @@ def build_parts(cfg: DictConfig) -> Parts:
     module = FineTuneModule(model=model, task=task, optimizer=optimizer, scheduler=scheduler)
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     check_lengths(task, model)
+    for callback in callbacks:
+        if isinstance(callback, ChecksModel):  # before the data is read
+            callback.check_model(model)
     return Parts(task, model, data, module, callbacks)
 
 

@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric, Metric
 
 from codeft.losses.base import AbstractLossTerm
 from codeft.models.base import AbstractCodeModel
+from codeft.optimizers import EMBEDDING, MATRIX, VECTOR
 from codeft.tasks.base import AbstractTask
 from codeft.types import IGNORED_LABEL, Batch, CodeftError, Example
 
@@ -145,7 +146,9 @@ class FineTuneModule(pl.LightningModule):
         return [prediction for part in gathered for prediction in part]
 
     def configure_optimizers(self) -> Any:
-        """Group the trainable parameters: with weight decay, without, and each loss term's own.
+        """Group the trainable parameters: matrices, embeddings, vectors, and each loss term's own.
+
+        Biases, norms and loss terms have no weight decay.
 
         Raises:
             CodeftError: Nothing is left to train.
@@ -154,12 +157,17 @@ class FineTuneModule(pl.LightningModule):
         trainable = [p for _, p in self.model.trainable_parameters()]
         if not trainable:
             raise CodeftError("every parameter of the model is frozen; lower k, or leave decoder_k away")
+        tables = {id(p) for m in self.model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+        matrices = [p for p in trainable if p.ndim == 2 and id(p) not in tables]
+        embeddings = [p for p in trainable if p.ndim > 2 or (p.ndim == 2 and id(p) in tables)]
+        vectors = [p for p in trainable if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in trainable if p.ndim > 1]},
-            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},  # biases and norms
+            {"params": matrices, "kind": MATRIX},
+            {"params": embeddings, "kind": EMBEDDING},
+            {"params": vectors, "kind": VECTOR, "weight_decay": 0.0},
         ]
         for term in self.loss_terms.values():
-            group: dict[str, Any] = {"params": list(term.parameters()), "weight_decay": 0.0}
+            group: dict[str, Any] = {"params": list(term.parameters()), "kind": VECTOR, "weight_decay": 0.0}
             if term.learning_rate is not None:
                 group["lr"] = term.learning_rate
             groups.append(group)

@@ -64,13 +64,13 @@ def folder_name(overrides: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" where a known word is near, else nothing.
+    """Return "; did you mean …?" where a known word is near, else a full stop.
 
     >>> nearest("tely", ["telly", "sat"])
     "; did you mean 'telly'?"
     """
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:
@@ -95,6 +95,18 @@ def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:
                 raise CodeftError(
                     f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}"
                 )
+        for together in re.findall(r"\[(.*?)\]", value):
+            _check_together(group, re.findall(r"[\w.+-]+", together))
+
+
+def _check_together(group: str, names: Sequence[str]) -> None:
+    """Check that no choice comes twice, and none together with its `_reference` mode."""
+    for name in names:
+        same = [
+            other for other in names if other.removesuffix("_reference") == name.removesuffix("_reference")
+        ]
+        if len(same) > 1:
+            raise CodeftError(f"{group}=[{','.join(names)}] chooses {' and '.join(same)}: keep one of them")
 
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:

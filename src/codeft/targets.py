@@ -21,6 +21,7 @@ ALLOWED_TARGETS = frozenset(
         "codeft.methods.structure_loss.SATStructureLossCallback",
         "codeft.models.encoder.EncoderModel",
         "codeft.models.encoder_decoder.EncoderDecoderModel",
+        "codeft.optimizers.MuonWithAdamW",
         "codeft.schedules.linear_with_warmup",
         "codeft.tasks.span_corruption.SpanCorruptionTask",
         "codeft.tasks.summarization.SummarizationTask",

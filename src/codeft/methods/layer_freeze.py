@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytorch_lightning as pl
 from torch import nn
 
+from codeft.models.base import AbstractCodeModel
 from codeft.module import FineTuneModule
 from codeft.types import CodeftError
 
@@ -27,7 +28,8 @@ class LayerFreezeCallback(pl.Callback):
         reference: Keep frozen layers in training mode.
 
     Raises:
-        CodeftError: `k` or `decoder_k` is missing or outside its range (at `setup`, where it is known).
+        CodeftError: `k` or `decoder_k` is missing or outside its range (at
+            `check_model` and `setup`).
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class LayerFreezeCallback(pl.Callback):
         self.reference = reference
         self._untied = False
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Untie at every stage, for the checkpoint's sake; freeze for fit only."""
-        assert isinstance(pl_module, FineTuneModule)
-        model = pl_module.model
+    def check_model(self, model: AbstractCodeModel) -> int | None:
+        """Return K as a number, None for "base".
+
+        Raises:
+            CodeftError: `k` or `decoder_k` is missing or outside this model's range.
+        """
         k = check_k(self.k, num_layers=len(model.blocks()))
         decoder_layers = len(model.decoder_blocks())
         if not (isinstance(self.decoder_k, int) and 0 <= self.decoder_k <= decoder_layers):
@@ -55,6 +59,13 @@ class LayerFreezeCallback(pl.Callback):
                 f"decoder_k must be a whole number from 0 to {decoder_layers} (this model's decoder layers), "
                 f"not {self.decoder_k!r}"
             )
+        return k
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Untie at every stage, for the checkpoint's sake; freeze for fit only."""
+        assert isinstance(pl_module, FineTuneModule)
+        model = pl_module.model
+        k = self.check_model(model)
         if self.untie_output and not self._untied:  # the copies that fit trained are also the test's
             model.untie_output()
             self._untied = True
