@@ -77,6 +77,9 @@ def training(metrics: Mapping[str, Any], *, config: Mapping[str, Any], commands:
     """Say how the model was trained, with which commands."""
     task, optimizer = config["task"], config["optimizer"]
     pretraining = metrics["pretraining"]
+    num_ranks = config["trainer"]["devices"]
+    num_tokens = num_ranks * config["data"]["batch_tokens"]
+    processes = "one process" if num_ranks == 1 else f"{num_ranks} processes"
     precision = metrics.get("precision", config["trainer"]["precision"])
     typed = "\n".join(portable(command) for command in commands)
     return f"""## Training
@@ -92,18 +95,33 @@ paragraph of the docstring out of the code without it.
 
 | | |
 |---|---|
-| steps | {pretraining["steps"]:,} of about {config["data"]["batch_tokens"]:,} sub-tokens, padding included |
+| steps | {pretraining["steps"]:,} of at most {num_tokens:,} sub-tokens, padding included |
 | sub-tokens read | {pretraining["source_tokens"]:,} in sources, {pretraining["target_tokens"]:,} in targets |
 | validation loss | {pretraining["best_val_loss"]:.3f} nats a target sub-token |
-| optimizer | AdamW, learning rate {optimizer["lr"]:g}, linear warm-up and decay, no dropout |
+| optimizer | {describe(optimizer)}, linear warm-up and decay, no dropout |
 | precision, seed | {precision}, {config["seed"]} |
-| time | {metrics["time"]["fit_s"] / 60:.0f} minutes on one core of a shared server CPU |
+| time | {metrics["time"]["fit_s"] / 60:.0f} minutes, {processes} of a thread each on a shared CPU |
 
 The steps from packages to weights, with their commands, stand in codeft's `recipes/README.md`. The losses
 step by step are in `loss.csv`.
 
 ![losses over steps](loss.png)
 """
+
+
+def describe(optimizer: Mapping[str, Any]) -> str:
+    """Name the optimizer and its learning rates.
+
+    >>> describe({"_target_": "torch.optim.AdamW", "lr": 0.001})
+    'AdamW, learning rate 0.001'
+    """
+    name = optimizer["_target_"].rpartition(".")[2]
+    if "embedding_lr" not in optimizer:
+        return f"{name}, learning rate {optimizer['lr']:g}"
+    return (
+        f"Muon for the layers' matrices, learning rate {optimizer['lr']:g}; AdamW for the rest, "
+        f"{optimizer['embedding_lr']:g}"
+    )
 
 
 def data(train: Mapping[str, Any]) -> str:
@@ -139,13 +157,8 @@ def limits(statistics: Mapping[str, Any]) -> str:
 Repositories that an evaluation set names were left out whole. What that doesn't reach: near duplicates are
 judged by shingles of code tokens, so a function that was rewritten or whose identifiers were renamed may have
 stayed, and the abstracted code of the refinement sets can't be compared at all. Licences were checked package
-by package and at the head of each file; 1,702 functions come from folders of bundled
-third-party code (`contrib/` and the like), where a file without a head may be under another permissive or
-unknown licence. The recipe leaves such folders out now; the next weights won't have seen them.
-
-The texts of files with form feeds or U+2028 were cut at shifted lines: a bug of the miner, mended since, and
-the corpus that these weights saw has a few such rows. In the masked texts the last sub-token was always a
-masked one, so these weights have never read a function's end; spans can stand anywhere now.
+by package and at the head of each file; folders of bundled projects (`contrib/`, `third_party/`, …) were left
+out.
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -40,7 +40,7 @@ class MuonWithAdamW(Optimizer):
         lr: float,
         embedding_lr: float,
         momentum: float = 0.95,
-        betas: tuple[float, float] = (0.9, 0.99),
+        betas: Sequence[float] = (0.9, 0.99),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
@@ -60,7 +60,7 @@ class MuonWithAdamW(Optimizer):
             )
         if others:
             self._parts.append(
-                AdamW(others, lr=embedding_lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+                AdamW(others, lr=embedding_lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
             )
         super().__init__(self._groups_of_parts(), {})
 

@@ -23,8 +23,8 @@ METRICS = {
 }
 CONFIG = """
 task: {noise_density: 0.15, mean_span_length: 3.0, max_source_length: 160, docstring_share: 0.5}
-optimizer: {lr: 0.002}
-trainer: {precision: bf16-mixed}
+optimizer: {_target_: codeft.optimizers.MuonWithAdamW, lr: 0.002, embedding_lr: 0.05}
+trainer: {precision: bf16-mixed, devices: 2}
 data: {batch_tokens: 4096}
 seed: 1234
 """
@@ -67,7 +67,7 @@ def test_it_says_commands_precision_and_facts(write):
         "codeft pretrain resume=OUT/mini\n"
     ) in text
     assert "32-true, 1234" in text and "3,456 in sources, 789 in targets" in text and "2.500 nats" in text
-    assert "form feeds or U+2028" in text
+    assert "Muon for the layers' matrices, learning rate 0.002; AdamW for the rest, 0.05" in text
     assert not re.search(r"/disk|(?<![\w.])~/|\.\./", text)
 
 
