@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from codeft.checkpoints import AtomicCheckpointIO, check_checkpoint
+from codeft.checkpoints import AtomicCheckpointIO, check_checkpoint, load_weights
+from codeft.types import CodeftError
 from resuming import Killed
 
 
@@ -25,3 +26,12 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_older_one(tmp_path, mon
     with pytest.raises(Killed):
         AtomicCheckpointIO().save_checkpoint({"state_dict": {"w": torch.zeros(3)}}, path)
     assert torch.equal(check_checkpoint(path)["state_dict"]["w"], torch.ones(3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    module = torch.nn.Linear(2, 2)
+    weights = {**module.state_dict(), "bias": torch.tensor([1.0, value])}
+    AtomicCheckpointIO().save_checkpoint({"state_dict": weights}, tmp_path / "best.ckpt")
+    with pytest.raises(CodeftError, match=r"no numbers, in 1 weights \(bias"):
+        load_weights(module, tmp_path / "best.ckpt")

@@ -65,16 +65,16 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     """Load a checkpoint's weights, every one of them.
 
     Raises:
-        CodeftError: The checkpoint is damaged, or of another model.
+        CodeftError: The checkpoint is damaged, of another model, or holds NaN or infinity.
     """
     module.load_state_dict(fitting_weights(module, path))
 
 
 def fitting_weights(module: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
-    """Return a checkpoint's weights, which are those of a module by name and shape.
+    """Return a checkpoint's weights, which are those of a module by name and shape, and finite.
 
     Raises:
-        CodeftError: The checkpoint is damaged, or of another model.
+        CodeftError: The checkpoint is damaged, of another model, or holds NaN or infinity.
     """
     state = check_checkpoint(path)["state_dict"]
     own = module.state_dict()
@@ -85,4 +85,15 @@ def fitting_weights(module: torch.nn.Module, path: Path) -> dict[str, torch.Tens
         groups = (("missing", missing), ("not in this model", unknown), ("of another shape", other))
         told = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:3])} …)" for name, keys in groups if keys)
         raise CodeftError(f"{path} is a checkpoint of another model: {told}")
+    broken = [name for name, weight in state.items() if weight.is_floating_point() and not finite(weight)]
+    if broken:
+        raise CodeftError(
+            f"{path} holds values that are no numbers, in {len(broken)} weights ({', '.join(broken[:3])} …); "
+            "use another checkpoint"
+        )
     return state
+
+
+def finite(weight: torch.Tensor) -> bool:
+    """Say whether a tensor has neither NaN nor infinity."""
+    return bool(torch.isfinite(weight).all())

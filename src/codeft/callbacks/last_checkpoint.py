@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
+from codeft.checkpoints import finite
 from codeft.types import CodeftError, RunStopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -102,7 +103,7 @@ class LastCheckpointCallback(Checkpoint):
         return time.monotonic() - self._saved_time >= 60 * self.every_minutes
 
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        bad = [name for name, p in pl_module.named_parameters() if p.requires_grad and not _is_finite(p)]
+        bad = [name for name, p in pl_module.named_parameters() if p.requires_grad and not finite(p.detach())]
         if bad:
             raise NonFiniteWeightsError(
                 f"after step {trainer.global_step} the weights {bad[0]} … aren't finite"
@@ -158,7 +159,3 @@ def _validates_next(trainer: pl.Trainer, batch_idx: int) -> bool:
 def _any_rank(trainer: pl.Trainer, flag: bool) -> bool:
     """Return whether any rank says so: a checkpoint is written by all of them together."""
     return flag if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(flag, all=False)
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    return bool(torch.isfinite(tensor.detach()).all())
