@@ -19,6 +19,7 @@ FLOORS = {
     "syntax": 1,
     "metrics": 2,
     "losses": 2,
+    "optimizers": 2,
     "models": 3,
     "tasks": 4,
     "data": 5,

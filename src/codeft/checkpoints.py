@@ -85,15 +85,10 @@ def fitting_weights(module: torch.nn.Module, path: Path) -> dict[str, torch.Tens
         groups = (("missing", missing), ("not in this model", unknown), ("of another shape", other))
         told = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:3])} …)" for name, keys in groups if keys)
         raise CodeftError(f"{path} is a checkpoint of another model: {told}")
-    broken = [name for name, weight in state.items() if weight.is_floating_point() and not finite(weight)]
+    broken = [name for name, weight in state.items() if not torch.isfinite(weight).all()]
     if broken:
         raise CodeftError(
             f"{path} holds values that are no numbers, in {len(broken)} weights ({', '.join(broken[:3])} …); "
             "use another checkpoint"
         )
     return state
-
-
-def finite(weight: torch.Tensor) -> bool:
-    """Say whether a tensor has neither NaN nor infinity."""
-    return bool(torch.isfinite(weight).all())

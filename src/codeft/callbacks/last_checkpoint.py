@@ -11,9 +11,9 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
 
-from codeft.checkpoints import finite
 from codeft.types import CodeftError, RunStopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -102,7 +102,11 @@ class LastCheckpointCallback(Checkpoint):
         return time.monotonic() - self._saved_time >= 60 * self.every_minutes
 
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        bad = [name for name, p in pl_module.named_parameters() if p.requires_grad and not finite(p.detach())]
+        bad = [
+            name
+            for name, p in pl_module.named_parameters()
+            if p.requires_grad and not torch.isfinite(p.detach()).all()
+        ]
         if bad:
             raise NonFiniteWeightsError(
                 f"after step {trainer.global_step} the weights {bad[0]} … aren't finite"
