@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 import pytest
@@ -26,6 +27,20 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_older_one(tmp_path, mon
     with pytest.raises(Killed):
         AtomicCheckpointIO().save_checkpoint({"state_dict": {"w": torch.zeros(3)}}, path)
     assert torch.equal(check_checkpoint(path)["state_dict"]["w"], torch.ones(3))
+
+
+def test_a_full_disk_is_told_and_leaves_the_older_one(tmp_path):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {"w": torch.ones(3)}}, path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(CodeftError, match=r"can't write .*last\.ckpt: .*the one before stays"):
+            AtomicCheckpointIO().save_checkpoint({"state_dict": {"w": torch.zeros(30_000)}}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert torch.equal(check_checkpoint(path)["state_dict"]["w"], torch.ones(3))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

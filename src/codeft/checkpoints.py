@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,35 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write `checkpoint` to `path`, whole or not at all."""
+        """Write `checkpoint` to `path`, whole or not at all.
+
+        Raises:
+            CodeftError: It can't be written, for instance because the disk is full.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(
-            f".{path.name}.tmp"
-        )  # a fixed name: a killed write leaves one file at most
-        with temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        # A fixed name: a killed write leaves one file at most.
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch wraps what the system says
+            temporary.unlink(missing_ok=True)
+            reason = next((e.strerror for e in _causes(error) if isinstance(e, OSError)), str(error))
+            kept = "the one before stays as it was" if path.is_file() else "there is none before it"
+            raise CodeftError(
+                f"can't write the checkpoint {path}: {reason}; {kept}. Make room, then go on with resume="
+            ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def check_checkpoint(path: Path) -> dict[str, Any]:
