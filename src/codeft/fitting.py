@@ -15,11 +15,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, open_dict
-from pytorch_lightning.callbacks import RichProgressBar
 
 from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks, without_weights
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
+from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_weights
 from codeft.cli import RANK_CONFIG
@@ -189,7 +189,7 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     trainer = build_trainer(
         cfg,
         folder,
-        [*parts.callbacks, timer, RichProgressBar()],
+        [*parts.callbacks, timer, RunProgressBar()],
         logger=False,
         enable_checkpointing=False,
         max_epochs=1,
