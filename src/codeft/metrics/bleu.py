@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,8 +57,7 @@ def smoothed_bleu(predictions: Sequence[str], references: Sequence[str]) -> floa
     39.2158
     """
     check_pairs(predictions, references)
-    total = _add_sentence_scores(0.0, predictions, references)
-    return total * 100.0 / len(predictions)
+    return _total(0.0, sentence_scores(predictions, references)) * 100.0 / len(predictions)
 
 
 def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -90,7 +90,7 @@ def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     59.4604
     """
     check_pairs(predictions, references)
-    return _corpus_score(*_corpus_counts(predictions, references))
+    return float(corpus_bleu_of_counts(corpus_bleu_counts(predictions, references).sum(axis=0)))
 
 
 def _count_ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
@@ -129,42 +129,59 @@ def _sentence_score(hypothesis: Sequence[str], reference: Sequence[str]) -> floa
     return math.exp(log_precision / MAX_ORDER + brevity)
 
 
-def _add_sentence_scores(total: float, predictions: Sequence[str], references: Sequence[str]) -> float:
-    """Add records' scores to `total`, one by one: the sum is then the same however batches fall."""
-    for prediction, reference in zip(predictions, references, strict=True):
-        hypothesis_words = _SMOOTHED_BLEU_TOKEN.findall(prediction.lower())
-        reference_words = _SMOOTHED_BLEU_TOKEN.findall(reference.lower())
-        total += _sentence_score(hypothesis_words, reference_words)
+def _total(total: float, scores: Sequence[float]) -> float:
+    """Add scores to a total one by one: the sum is then the same however batches fall."""
+    for score in scores:
+        total += score
     return total
 
 
-def _corpus_counts(
-    predictions: Sequence[str], references: Sequence[str]
-) -> tuple[list[int], list[int], int, int]:
-    """Return matched and possible n-grams by order, and the words of all predictions and references."""
-    matches, possible = [0] * MAX_ORDER, [0] * MAX_ORDER
-    hypothesis_length = reference_length = 0
+def sentence_scores(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
+    """Return each record's smoothed sentence BLEU, 0 to 1; see `smoothed_bleu`."""
+    return [
+        _sentence_score(
+            _SMOOTHED_BLEU_TOKEN.findall(prediction.lower()), _SMOOTHED_BLEU_TOKEN.findall(reference.lower())
+        )
+        for prediction, reference in zip(predictions, references, strict=True)
+    ]
+
+
+def corpus_bleu_counts(predictions: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return what corpus BLEU counts in each record.
+
+    Args:
+        predictions: Texts that a model made, one a record.
+        references: Reference texts in the same order.
+
+    Returns:
+        int64 [N, 10]: matched n-grams by order, possible ones by order, the prediction's and the
+        reference's words. Any rows' sum goes into `corpus_bleu_of_counts`.
+    """
+    rows = []
     for prediction, reference in zip(predictions, references, strict=True):
-        hypothesis_words, reference_words = prediction.split(), reference.split()
-        hypothesis_length += len(hypothesis_words)
-        reference_length += len(reference_words)
-        for index, count in enumerate(_count_matches(hypothesis_words, reference_words)):
-            matches[index] += count
-            possible[index] += _num_ngrams(len(hypothesis_words), index + 1)
-    return matches, possible, hypothesis_length, reference_length
+        words, reference_words = prediction.split(), reference.split()
+        possible = [_num_ngrams(len(words), order) for order in range(1, MAX_ORDER + 1)]
+        rows.append([*_count_matches(words, reference_words), *possible, len(words), len(reference_words)])
+    return np.asarray(rows, dtype=np.int64)
 
 
-def _corpus_score(
-    matches: Sequence[int], possible: Sequence[int], hypothesis_length: int, reference_length: int
-) -> float:
-    """Return the corpus BLEU, 0 to 100, that summed counts amount to."""
-    if hypothesis_length == 0 and reference_length > 0:
-        return 0.0
-    log_precisions = [math.log((m + 1) / (p + 1)) for m, p in zip(matches, possible, strict=True)]
-    brevity = 0.0
-    if hypothesis_length < reference_length:
-        brevity = 1 - reference_length / hypothesis_length
-    return 100.0 * math.exp(sum(log_precisions) / MAX_ORDER + brevity)
+def corpus_bleu_of_counts(counts: np.ndarray) -> np.ndarray:
+    """Return the corpus BLEU that summed counts amount to.
+
+    Args:
+        counts: [..., 10], sums of rows that `corpus_bleu_counts` gave.
+
+    Returns:
+        float64 [...], 0 to 100.
+    """
+    matches, possible = counts[..., :MAX_ORDER], counts[..., MAX_ORDER : 2 * MAX_ORDER]
+    hypothesis_length, reference_length = counts[..., -2], counts[..., -1]
+    log_precision = np.log((matches + 1) / (possible + 1)).sum(axis=-1) / MAX_ORDER
+    brevity = np.minimum(0.0, 1 - reference_length / np.maximum(hypothesis_length, 1))
+    nothing_said = (hypothesis_length == 0) & (reference_length > 0)
+    # Nothing said where nothing was expected has no brevity to be punished.
+    brevity = np.where((hypothesis_length == 0) & (reference_length == 0), 0.0, brevity)
+    return np.where(nothing_said, 0.0, 100.0 * np.exp(log_precision + brevity))
 
 
 class SmoothedBLEU(AbstractTextMetric):
@@ -184,7 +201,7 @@ class SmoothedBLEU(AbstractTextMetric):
 
     def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
         """Add the batch's sentence scores."""
-        total = _add_sentence_scores(self.total.item(), predictions, references)
+        total = _total(self.total.item(), sentence_scores(predictions, references))
         self.total = torch.full_like(self.total, total)
 
     def score(self) -> float:
@@ -200,25 +217,18 @@ class CorpusBLEU(AbstractTextMetric):
         "corpus_bleu|level:corpus|n:4|tok:whitespace|case:mixed|smooth:+1(n>=1)|bp:ref/hyp|v:1"
     )
 
-    matches: Tensor
-    possible: Tensor
-    lengths: Tensor
+    counts: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for state, size in (("matches", MAX_ORDER), ("possible", MAX_ORDER), ("lengths", 2)):
-            self.add_state(state, default=torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
+        counts = torch.zeros(2 * MAX_ORDER + 2, dtype=torch.int64)
+        self.add_state("counts", default=counts, dist_reduce_fx="sum")
 
     def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
         """Add the batch's counts."""
-        matches, possible, *lengths = _corpus_counts(predictions, references)
-        self.matches += torch.tensor(matches, device=self.matches.device)
-        self.possible += torch.tensor(possible, device=self.possible.device)
-        self.lengths += torch.tensor(lengths, device=self.lengths.device)
+        counts = corpus_bleu_counts(predictions, references).sum(axis=0)
+        self.counts += torch.from_numpy(counts).to(self.counts.device)
 
     def score(self) -> float:
         """Return the corpus BLEU of all counts."""
-        hypothesis_length, reference_length = self.lengths.tolist()
-        return _corpus_score(
-            self.matches.tolist(), self.possible.tolist(), hypothesis_length, reference_length
-        )
+        return float(corpus_bleu_of_counts(self.counts.cpu().numpy()))

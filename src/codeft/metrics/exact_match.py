@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from codeft.metrics.literals import LITERALS_SIGNATURE, restore_literals
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 
 
@@ -55,10 +56,44 @@ def exact_match_split(predictions: Sequence[str], references: Sequence[str]) -> 
     return _count_equal(predictions, references, str.split) * 100.0 / len(predictions)
 
 
+def completion_exact_match(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """`exact_match_split` once the normalised literals of both are restored.
+
+    Source: CodeXGLUE's evaluator of line-level code completion.
+
+    Args:
+        predictions: Lines that a model made, one a record.
+        references: Reference lines in the same order.
+
+    Returns:
+        Per cent, 0 to 100.
+
+    Raises:
+        CodeftError: The numbers of rows differ, or there are none.
+
+    >>> completion_exact_match(["x = <NUM_LIT:0> ;"], ["x = <NUM_LIT> ;"])
+    100.0
+    """
+    check_pairs(predictions, references)
+    return _count_equal(predictions, references, _restored_words) * 100.0 / len(predictions)
+
+
+def _restored_words(text: str) -> list[str]:
+    return restore_literals(text).split()
+
+
 def _count_equal(
     predictions: Sequence[str], references: Sequence[str], normalize: Callable[[str], object]
 ) -> int:
     return sum(normalize(p) == normalize(r) for p, r in zip(predictions, references, strict=True))
+
+
+def equal_rows(
+    predictions: Sequence[str], references: Sequence[str], *, rule: type[_AbstractExactMatch]
+) -> list[bool]:
+    """Return whether each prediction equals its reference under the rule of a metric's class."""
+    pairs = zip(predictions, references, strict=True)
+    return [rule.normalize(prediction) == rule.normalize(reference) for prediction, reference in pairs]
 
 
 class _AbstractExactMatch(AbstractTextMetric):
@@ -94,3 +129,13 @@ class ExactMatchSplit(_AbstractExactMatch):
     name: ClassVar[str] = "exact_match_split"
     signature: ClassVar[str] = "exact_match_split|compare:whitespace-split|case:mixed|v:1"
     normalize: ClassVar[Callable[[str], object]] = str.split
+
+
+class CompletionExactMatch(_AbstractExactMatch):
+    """`completion_exact_match` over batches and processes; tables name it `exact_match_split`."""
+
+    name: ClassVar[str] = "exact_match_split"
+    signature: ClassVar[str] = (
+        f"exact_match_split|compare:whitespace-split|{LITERALS_SIGNATURE}|case:mixed|v:1"
+    )
+    normalize: ClassVar[Callable[[str], object]] = _restored_words

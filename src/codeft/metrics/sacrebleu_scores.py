@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from sacrebleu.metrics import BLEU, CHRF
 from torch import Tensor
 
+from codeft.metrics.bootstrap import RowStatistics
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 
 # `force` only silences the library's remark about text that looks tokenized, as code and docstrings do.
@@ -58,6 +60,30 @@ def chrf(predictions: Sequence[str], references: Sequence[str]) -> float:
     """
     check_pairs(predictions, references)
     return float(_CHRF.corpus_score(predictions, [references]).score)
+
+
+def sacrebleu_statistics(predictions: Sequence[str], references: Sequence[str]) -> RowStatistics:
+    """Return what `sacrebleu_score` needs of each row."""
+    return _row_statistics(_BLEU, predictions, references)
+
+
+def chrf_statistics(predictions: Sequence[str], references: Sequence[str]) -> RowStatistics:
+    """Return what `chrf` needs of each row."""
+    return _row_statistics(_CHRF, predictions, references)
+
+
+def _row_statistics(
+    metric: BLEU | CHRF, predictions: Sequence[str], references: Sequence[str]
+) -> RowStatistics:
+    # The library's own significance tests are built of the same two methods.
+    rows = np.asarray(metric._extract_corpus_statistics(predictions, [references]), dtype=np.float64)
+
+    def combine(sums: np.ndarray) -> np.ndarray:
+        flat = sums.reshape(-1, sums.shape[-1])
+        scores = [metric._compute_score_from_stats(list(row)).score for row in flat]
+        return np.asarray(scores).reshape(sums.shape[:-1])
+
+    return RowStatistics(rows, combine)
 
 
 def _library_signature(metric: BLEU | CHRF) -> str:

@@ -7,12 +7,47 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codeft.metrics.bleu import CorpusBLEU, SmoothedBLEU, corpus_bleu, smoothed_bleu
-from codeft.metrics.exact_match import ExactMatch, ExactMatchSplit, exact_match, exact_match_split
-from codeft.metrics.sacrebleu_scores import CHRF_SIGNATURE, SacreBLEU, chrf, sacrebleu_score
+import numpy as np
+
+from codeft.metrics.bleu import (
+    CorpusBLEU,
+    SmoothedBLEU,
+    corpus_bleu,
+    corpus_bleu_counts,
+    corpus_bleu_of_counts,
+    sentence_scores,
+    smoothed_bleu,
+)
+from codeft.metrics.bootstrap import RowStatistics, mean_of_rows
+from codeft.metrics.edit_similarity import (
+    EditSimilarity,
+    EditSimilarityIndel,
+    difflib_ratios,
+    edit_similarity,
+    edit_similarity_indel,
+    indel_ratios,
+)
+from codeft.metrics.exact_match import (
+    CompletionExactMatch,
+    ExactMatch,
+    ExactMatchSplit,
+    completion_exact_match,
+    equal_rows,
+    exact_match,
+    exact_match_split,
+)
+from codeft.metrics.sacrebleu_scores import (
+    CHRF_SIGNATURE,
+    SacreBLEU,
+    chrf,
+    chrf_statistics,
+    sacrebleu_score,
+    sacrebleu_statistics,
+)
 from codeft.metrics.text_metric import check_pairs
 from codeft.types import CodeftError
 
@@ -27,21 +62,59 @@ class TextScorer:
     Attributes:
         function: Takes predictions and references, returns the score.
         signature: Variant, tokenisation, smoothing, case and version.
+        statistics: The same by row, for a paired bootstrap; None where the score isn't made of sums.
     """
 
     function: Callable[[Sequence[str], Sequence[str]], float]
     signature: str
+    statistics: Callable[[Sequence[str], Sequence[str]], RowStatistics] | None = None
+
+
+def _corpus_bleu_statistics(predictions: Sequence[str], references: Sequence[str]) -> RowStatistics:
+    return RowStatistics(
+        corpus_bleu_counts(predictions, references).astype(np.float64), corpus_bleu_of_counts
+    )
+
+
+def _mean_of(
+    function: Callable[[Sequence[str], Sequence[str]], Sequence[float]], *, scale: float = 1
+) -> Callable[[Sequence[str], Sequence[str]], RowStatistics]:
+    def statistics(predictions: Sequence[str], references: Sequence[str]) -> RowStatistics:
+        return mean_of_rows(np.asarray(function(predictions, references)), scale=scale)
+
+    return statistics
 
 
 TEXT_SCORERS: Mapping[str, TextScorer] = {
-    SmoothedBLEU.name: TextScorer(smoothed_bleu, SmoothedBLEU.signature),
-    CorpusBLEU.name: TextScorer(corpus_bleu, CorpusBLEU.signature),
-    SacreBLEU.name: TextScorer(sacrebleu_score, SacreBLEU.signature),
-    "chrf": TextScorer(chrf, CHRF_SIGNATURE),
-    ExactMatch.name: TextScorer(exact_match, ExactMatch.signature),
-    ExactMatchSplit.name: TextScorer(exact_match_split, ExactMatchSplit.signature),
+    SmoothedBLEU.name: TextScorer(
+        smoothed_bleu, SmoothedBLEU.signature, _mean_of(sentence_scores, scale=100)
+    ),
+    CorpusBLEU.name: TextScorer(corpus_bleu, CorpusBLEU.signature, _corpus_bleu_statistics),
+    SacreBLEU.name: TextScorer(sacrebleu_score, SacreBLEU.signature, sacrebleu_statistics),
+    "chrf": TextScorer(chrf, CHRF_SIGNATURE, chrf_statistics),
+    ExactMatch.name: TextScorer(
+        exact_match, ExactMatch.signature, _mean_of(partial(equal_rows, rule=ExactMatch), scale=100)
+    ),
+    ExactMatchSplit.name: TextScorer(
+        exact_match_split,
+        ExactMatchSplit.signature,
+        _mean_of(partial(equal_rows, rule=ExactMatchSplit), scale=100),
+    ),
 }
-"""Every metric that needs nothing but texts, by its name in `metrics.json`."""
+"""Every metric of any text, by its name in `metrics.json`."""
+
+COMPLETION_SCORERS: Mapping[str, TextScorer] = {
+    CompletionExactMatch.name: TextScorer(
+        completion_exact_match,
+        CompletionExactMatch.signature,
+        _mean_of(partial(equal_rows, rule=CompletionExactMatch), scale=100),
+    ),
+    EditSimilarity.name: TextScorer(edit_similarity, EditSimilarity.signature, _mean_of(difflib_ratios)),
+    EditSimilarityIndel.name: TextScorer(
+        edit_similarity_indel, EditSimilarityIndel.signature, _mean_of(indel_ratios)
+    ),
+}
+"""The metrics of a completed line, by name; all of them restore normalised literals first."""
 
 
 def score_texts(

@@ -1,0 +1,175 @@
+"""Where each query's target stands among the candidates, block by block, so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from codeft.types import CodeftError
+
+BATCH_CANDIDATES = 1000
+"""Candidates that a query has under the protocol `distractors999`: its target and 999 others."""
+
+TIE_TOLERANCE = 1e-6
+"""Scores nearer than this times |query| |target| are ties: float32 says no more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Where the targets stand.
+
+    Attributes:
+        ranks: int64 [Q], from 1; the worst of its places for a target that ties with others.
+        num_ties: Queries whose target ties with at least one other candidate.
+        num_candidates: Candidates that each query had.
+        num_left_out: Queries left out, because the last batch of `distractors999` wasn't full.
+    """
+
+    ranks: Tensor
+    num_ties: int
+    num_candidates: int
+    num_left_out: int = 0
+
+
+def rank_targets(
+    queries: Tensor,
+    *,
+    candidates: Tensor,
+    targets: Tensor,
+    query_block: int = 1024,
+    candidate_block: int = 8192,
+) -> Ranks:
+    """Rank each query's one target among all candidates by dot product.
+
+    Ties are pessimistic: whatever scores no less than the target stands before it. Only one block of scores
+    is in memory, on the queries' device; candidates may lie elsewhere.
+
+    Args:
+        queries: [Q, D] embeddings; normalised ones give cosine similarity.
+        candidates: [C, D] embeddings, scored in float32 (float64 stays float64).
+        targets: int64 [Q], the row in `candidates` of each query's target.
+        query_block: Queries at a time.
+        candidate_block: Candidates at a time.
+
+    Raises:
+        CodeftError: Shapes don't fit, there are no queries, a target isn't there, or a score isn't finite.
+
+    >>> codes = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> rank_targets(codes[:2], candidates=codes, targets=torch.tensor([0, 1])).ranks
+    tensor([2, 1])
+    """
+    _check(queries, candidates, targets)
+    ranks, num_ties = [], 0
+    for start in range(0, len(queries), query_block):
+        block = _widen(queries[start : start + query_block])  # [B, D]
+        block_targets = targets[start : start + query_block].to(block.device)
+        better, tied = _count_rivals(block, candidates, block_targets, candidate_block)
+        ranks.append(1 + better + tied)
+        num_ties += int((tied > 0).sum())
+    return Ranks(torch.cat(ranks).cpu(), num_ties, num_candidates=len(candidates))
+
+
+def rank_in_batches(queries: Tensor, *, candidates: Tensor, targets: Tensor) -> Ranks:
+    """Rank each query's target among the targets of its batch of 1,000 queries (`distractors999`).
+
+    Batches are consecutive queries; the last is left out unless it is full, as its queries would have fewer
+    distractors.
+
+    Source: Husain et al. (2019), "CodeSearchNet Challenge", section 4.
+
+    Args:
+        queries: [Q, D] embeddings.
+        candidates: [C, D] embeddings.
+        targets: int64 [Q], the row in `candidates` of each query's target.
+
+    Raises:
+        CodeftError: As `rank_targets`, or there are fewer than 1,000 queries.
+    """
+    _check(queries, candidates, targets)
+    num_batches = len(queries) // BATCH_CANDIDATES
+    if num_batches == 0:
+        raise CodeftError(
+            f"expected at least {BATCH_CANDIDATES:,} queries for the protocol distractors999, got "
+            f"{len(queries):,}: choose the protocol full"
+        )
+    own, parts = torch.arange(BATCH_CANDIDATES), []
+    for start in range(0, num_batches * BATCH_CANDIDATES, BATCH_CANDIDATES):
+        rows = slice(start, start + BATCH_CANDIDATES)
+        batch = candidates[targets[rows].to(candidates.device)]
+        parts.append(rank_targets(queries[rows], candidates=batch, targets=own))
+    return Ranks(
+        torch.cat([part.ranks for part in parts]),
+        sum(part.num_ties for part in parts),
+        num_candidates=BATCH_CANDIDATES,
+        num_left_out=len(queries) % BATCH_CANDIDATES,
+    )
+
+
+def deduplicate(candidates: Sequence[Hashable]) -> tuple[Tensor, Tensor]:
+    """Say which candidates to keep so that each stands once, the first of its kind.
+
+    Args:
+        candidates: What makes two candidates the same, such as their text.
+
+    Returns:
+        int64 [K], the rows kept, and int64 [C], each candidate's place among them: rank
+        `candidates[kept]` with `places[targets]`.
+
+    >>> deduplicate(["a", "b", "a"])
+    (tensor([0, 1]), tensor([0, 1, 0]))
+    """
+    place: dict[Hashable, int] = {}
+    kept: list[int] = []
+    places: list[int] = []
+    for row, candidate in enumerate(candidates):
+        if candidate not in place:
+            place[candidate] = len(place)
+            kept.append(row)
+        places.append(place[candidate])
+    return torch.tensor(kept, dtype=torch.int64), torch.tensor(places, dtype=torch.int64)
+
+
+def _widen(embeddings: Tensor) -> Tensor:
+    return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+
+
+def _count_rivals(
+    queries: Tensor, candidates: Tensor, targets: Tensor, block_size: int
+) -> tuple[Tensor, Tensor]:
+    """Count, for each query of a block, the candidates above its target and those level with it."""
+    own = _widen(candidates[targets.to(candidates.device)].to(queries.device))  # [B, D]
+    target_scores = (queries * own).sum(1, keepdim=True)  # [B, 1]
+    tolerance = TIE_TOLERANCE * queries.norm(dim=1, keepdim=True) * own.norm(dim=1, keepdim=True)
+    upper, lower = target_scores + tolerance, target_scores - tolerance
+    better = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
+    level = torch.zeros_like(better)
+    for start in range(0, len(candidates), block_size):
+        block = _widen(candidates[start : start + block_size].to(queries.device))
+        scores = queries @ block.T  # [B, C]
+        if not torch.isfinite(scores).all():
+            raise CodeftError("expected finite embeddings, got a score that is no number or infinite")
+        inside = (targets >= start) & (targets < start + len(block))
+        # The target is no rival of itself.
+        scores[inside, targets[inside] - start] = -torch.inf
+        better += (scores > upper).sum(1)
+        level += ((scores >= lower) & (scores <= upper)).sum(1)
+    return better, level
+
+
+def _check(queries: Tensor, candidates: Tensor, targets: Tensor) -> None:
+    if queries.ndim != 2 or candidates.ndim != 2 or queries.shape[1] != candidates.shape[1]:
+        raise CodeftError(
+            f"expected embeddings [Q, D] and [C, D], got {list(queries.shape)} and {list(candidates.shape)}"
+        )
+    if targets.shape != queries.shape[:1]:
+        raise CodeftError(f"expected one target a query, got {len(targets)} for {len(queries)} queries")
+    if len(queries) == 0:
+        raise CodeftError("expected at least one query, got none: nothing to rank")
+    if int(targets.min()) < 0 or int(targets.max()) >= len(candidates):
+        raise CodeftError(
+            f"expected targets out of {len(candidates)} candidates, got {int(targets.min())} to "
+            f"{int(targets.max())}: a query's target isn't among them"
+        )

@@ -1,0 +1,120 @@
+"""Search over batches and processes: embeddings are gathered, then ranked block by block."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from codeft.metrics.ranking import Ranks, rank_in_batches, rank_targets
+from codeft.metrics.retrieval import RECALL_AT, check_protocol, mrr, protocol_name, r_at_k, search_signature
+from codeft.types import CodeftError
+
+
+class SearchScores(Metric):
+    """MRR and R@1, 5, 10 of a split's embeddings, over batches and processes.
+
+    Queries, targets and candidates are kept until `compute`, for a target's rank depends on all candidates.
+    A query or candidate that a distributed sampler hands out twice counts once, by its id.
+
+    Args:
+        protocol: One of `PROTOCOLS`.
+        deduplicated: Whether the caller gives equal candidates one id; stands in the signatures.
+
+    Raises:
+        CodeftError: The protocol is unknown.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    is_differentiable: ClassVar[bool] = False
+    full_state_update: ClassVar[bool] = False
+
+    queries: list[Tensor]
+    query_ids: list[Tensor]
+    target_ids: list[Tensor]
+    candidates: list[Tensor]
+    candidate_ids: list[Tensor]
+
+    def __init__(self, *, protocol: str = "full", deduplicated: bool = False) -> None:
+        super().__init__()
+        check_protocol(protocol)
+        self.protocol = protocol
+        names = ("mrr", *(f"r_at_{k}" for k in RECALL_AT))
+        self.signatures = {
+            protocol_name(name, protocol=protocol): search_signature(
+                name, protocol=protocol, deduplicated=deduplicated
+            )
+            for name in names
+        }
+        for state in ("queries", "query_ids", "target_ids", "candidates", "candidate_ids"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(
+        self,
+        queries: Tensor,
+        query_ids: Tensor,
+        target_ids: Tensor,
+        candidates: Tensor,
+        candidate_ids: Tensor,
+    ) -> None:
+        """Add a batch of queries and a batch of candidates; where both have their own loaders, one is empty.
+
+        Args:
+            queries: [B, D] embeddings.
+            query_ids: int64 [B], each query's own number.
+            target_ids: int64 [B], the id of the candidate that answers each query.
+            candidates: [C, D] embeddings.
+            candidate_ids: int64 [C].
+        """
+        self.queries.append(queries.detach())
+        self.query_ids.append(query_ids)
+        self.target_ids.append(target_ids)
+        self.candidates.append(candidates.detach())
+        self.candidate_ids.append(candidate_ids)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return float64 scalars by name, the number of `ties` among them.
+
+        Raises:
+            CodeftError: There are no queries, or a query's target isn't among the candidates.
+        """
+        ranks = self.rank()
+        scores = {"mrr": mrr(ranks.ranks, protocol=self.protocol)}
+        scores |= {f"r_at_{k}": r_at_k(ranks.ranks, k=k) for k in RECALL_AT}
+        named = {protocol_name(name, protocol=self.protocol): value for name, value in scores.items()}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in named.items()} | {
+            "ties": torch.tensor(ranks.num_ties, dtype=torch.float64)
+        }
+
+    def rank(self) -> Ranks:
+        """Return where the targets stand, in the order of the queries' ids."""
+        _, queries, target_ids = _first_of_each(_joined(self.query_ids), self.queries, self.target_ids)
+        ids, candidates = _first_of_each(_joined(self.candidate_ids), self.candidates)
+        targets = torch.searchsorted(ids, target_ids)
+        missing = (targets == len(ids)) | (ids[targets.clamp(max=len(ids) - 1)] != target_ids)
+        if bool(missing.any()):
+            raise CodeftError(
+                f"expected every query's target among the candidates, got {int(missing.sum())} that aren't, "
+                f"candidate {int(target_ids[missing][0])} the first"
+            )
+        rank = rank_in_batches if self.protocol == "distractors999" else rank_targets
+        return rank(queries, candidates=candidates, targets=targets)
+
+
+def _joined(parts: list[Tensor] | Tensor) -> Tensor:
+    # Processes that have met hold one tensor, a single one its list of batches.
+    joined = parts if isinstance(parts, Tensor) else torch.cat(parts) if parts else torch.zeros(0)
+    if len(joined) == 0:
+        raise CodeftError("expected queries and candidates before search is scored, got none")
+    return joined
+
+
+def _first_of_each(ids: Tensor, *values: list[Tensor] | Tensor) -> tuple[Tensor, ...]:
+    """Return the distinct ids in order and what each came with first."""
+    order = ids.argsort(stable=True)
+    ordered = ids[order]
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first], *(_joined(value)[order[first]] for value in values)
