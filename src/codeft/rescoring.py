@@ -1,73 +1,158 @@
-"""What `evaluate predictions=…` does: every text metric of stored predictions, without a model."""
+"""What `evaluate predictions=…` does: every metric of stored predictions, without a model."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.table import Table
 
-from codeft.metrics.scoring import TEXT_SCORERS, read_pairs, read_texts, score_texts
+from codeft.metrics.bootstrap import Difference, bootstrap_signature, paired_bootstrap
+from codeft.overrides import nearest
 from codeft.run_folder import RunFolder
-from codeft.summary import commit, scores_table, versions
+from codeft.stored.base import AbstractStoredPredictions, Files, Scored
+from codeft.stored.tasks import ANY_TEXTS, STORED_TASKS
+from codeft.summary import commit, scores_table, shown_score, versions
 from codeft.types import CodeftError
-
-TASKS = ("summarization", "translation")
 
 
 def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Score stored predictions by every metric that needs nothing but texts.
+    """Score stored predictions by every metric of their task; compare two files of them.
 
     Args:
-        cfg: The verb's config: `predictions`, and perhaps `references`, `sources` and a chosen task.
+        cfg: The verb's config: `predictions` (a file, or "[A,B]"), and perhaps `references`, `sources`,
+            `lang` and a chosen task.
         run_dir: Where `metrics.json` goes.
 
     Returns:
         What `metrics.json` holds: the files, `rows`, `empty_predictions`, `test` and `signatures` by metric,
-        `baselines` (the naive copy) where there are sources, versions and commit.
+        `baselines` (the naive copy, the majority class), versions and commit. With two files also the
+        second's scores, `test_b`, and the `bootstrap` of their difference by metric.
 
     Raises:
-        CodeftError: A file can't be read, the files differ in their number of rows, or the task isn't scored
-            by texts.
+        CodeftError: A file can't be read, the files differ in their rows, or the task has no scores of
+            stored predictions.
     """
     task = cfg.choices.task
-    if task is not None and task not in TASKS:
-        raise CodeftError(f"stored predictions are scored for task={' or task='.join(TASKS)}, not {task}")
-    files = {key: str(cfg[key]) if cfg[key] else None for key in ("predictions", "references", "sources")}
-    predictions = Path(str(files["predictions"]))
-    references = Path(files["references"]) if files["references"] else None
-    # CodeXGLUE's code-to-text files number their lines.
-    texts, reference_texts = read_pairs(predictions, references, numbered=task == "summarization")
-    sources: list[str] | None = None
-    if files["sources"]:
-        sources = read_texts(Path(files["sources"]), field="source")
-    elif references is None and task == "translation":
-        sources = _own_sources(predictions)
-    result = score_texts(texts, reference_texts, names=list(TEXT_SCORERS), sources=sources)
+    layouts = _layouts(task)
+    predictions = split_paths(cfg.predictions)
+    references, sources = (Path(cfg[key]) if cfg[key] else None for key in ("references", "sources"))
+    layout = next(layout for layout in layouts if layout.fits(predictions[0]))
+    scored = [layout.score(Files(path, references, sources, cfg.lang)) for path in predictions]
+    first = scored[0]
     metrics = {
         "task": task,
-        **files,
-        "rows": result["rows"],
-        "empty_predictions": result["empty_predictions"],
-        "test": result["values"],
-        "signatures": result["signatures"],
-        "baselines": {f"naive_copy_{name}": value for name, value in result.get("naive_copy", {}).items()},
+        "predictions": str(predictions[0]) if len(predictions) == 1 else [str(path) for path in predictions],
+        "references": None if references is None else str(references),
+        "sources": None if sources is None else str(sources),
+        "lang": cfg.lang,
+        "rows": len(first.references),
+        "empty_predictions": first.num_empty,
+        "test": {name: score.value for name, score in first.scores.items()},
+        "signatures": {name: score.signature for name, score in first.scores.items()},
+        "baselines": dict(first.baselines),
         "versions": versions(),
         "commit": commit(),
     }
+    differences: dict[str, Difference] = {}
+    if len(scored) == 2:
+        differences = compare_systems(first, scored[1], paths=predictions)
+        metrics |= {
+            "empty_predictions_b": scored[1].num_empty,
+            "test_b": {name: score.value for name, score in scored[1].scores.items()},
+            "bootstrap": {name: asdict(difference) for name, difference in differences.items()},
+            "bootstrap_signature": bootstrap_signature(),
+        }
     RunFolder(run_dir).write_metrics(metrics)
-    console = Console()
-    console.print(scores_table(metrics))
-    console.print(f"rows  {result['rows']:,}, {result['empty_predictions']:,} predictions empty")
-    console.print(f"outputs  {run_dir}", markup=False, soft_wrap=True)
+    _print(metrics, differences, run_dir=run_dir)
     return metrics
 
 
-def _own_sources(path: Path) -> list[str] | None:
-    """Return what the model read, where every row of a run's `predictions.jsonl` says it."""
-    with path.open(encoding="utf-8-sig") as file:
-        rows = [json.loads(line) for line in file if line.strip()]
-    sources = [row.get("source") for row in rows]
-    return sources if all(isinstance(source, str) for source in sources) else None
+def split_paths(predictions: object) -> list[Path]:
+    """Return the one or two files that `predictions=` names; a name may hold any character.
+
+    Args:
+        predictions: A path, "[A,B]", or a list.
+
+    Raises:
+        CodeftError: There are more than two, or no comma parts the text into two files.
+
+    >>> split_paths("[a.txt, b.txt]")
+    [PosixPath('a.txt'), PosixPath('b.txt')]
+    """
+    if not isinstance(predictions, str):
+        paths = [Path(str(path)) for path in predictions] if isinstance(predictions, Sequence) else []
+        if len(paths) in (1, 2):
+            return paths
+        raise CodeftError(f"expected predictions=<file> or predictions=[A,B], got {predictions!r}")
+    if not (predictions.startswith("[") and predictions.endswith("]")) or Path(predictions).exists():
+        return [Path(predictions)]
+    words = predictions[1:-1].split(",")
+    ways = [(",".join(words[:i]), ",".join(words[i:])) for i in range(1, len(words))]
+    parted = [[Path(path.strip(" '\"")) for path in way] for way in ways]
+    there = [paths for paths in parted if all(path.is_file() for path in paths)]
+    if there or len(parted) == 1:
+        return (there or parted)[0]
+    raise CodeftError(f"expected two files in predictions=[A,B], got {predictions}: give one or two")
+
+
+def compare_systems(first: Scored, second: Scored, *, paths: Sequence[Path]) -> dict[str, Difference]:
+    """Return the paired bootstrap of two files of predictions for the same rows, by metric.
+
+    Raises:
+        CodeftError: They weren't compared with the same references.
+    """
+    pairs = enumerate(zip_longest(first.references, second.references), start=1)
+    parting = next((row for row, (own, other) in pairs if own != other), None)
+    if parting is not None:
+        raise CodeftError(
+            f"expected two files of predictions for the same references, but those of {paths[0]} and "
+            f"{paths[1]} part at row {parting}"
+        )
+    by_row = [
+        {name: score.statistics for name, score in scored.scores.items() if score.statistics is not None}
+        for scored in (first, second)
+    ]
+    return paired_bootstrap(*by_row)
+
+
+def _layouts(task: str | None) -> Sequence[AbstractStoredPredictions]:
+    if task is None:
+        return ANY_TEXTS
+    if task not in STORED_TASKS:
+        raise CodeftError(
+            f"task={task} has no scores of stored predictions{nearest(task, STORED_TASKS)} "
+            f"There are: {', '.join(STORED_TASKS)}"
+        )
+    return STORED_TASKS[task]
+
+
+def _print(metrics: Mapping[str, Any], differences: Mapping[str, Difference], *, run_dir: Path) -> None:
+    console = Console()
+    console.print(scores_table(metrics))
+    if differences:
+        console.print(_differences_table(metrics, differences))
+        console.print(metrics["bootstrap_signature"])
+    console.print(f"rows  {metrics['rows']:,}, {metrics['empty_predictions']:,} predictions empty")
+    console.print(f"outputs  {run_dir}", markup=False, soft_wrap=True)
+
+
+def _differences_table(metrics: Mapping[str, Any], differences: Mapping[str, Difference]) -> Table:
+    table = Table(title="the second file against the first", title_justify="left")
+    for column in ("score", "first", "second", "difference", "95% interval", "p"):
+        table.add_column(column, justify="left" if column == "score" else "right")
+    for name, found in differences.items():
+        signature = metrics["signatures"][name]
+        own, other, difference, low, high = (
+            shown_score(value, signature)
+            for value in (
+                metrics["test"][name], metrics["test_b"][name], found.difference, found.low, found.high
+            )
+        )  # fmt: skip
+        table.add_row(name, own, other, difference, f"{low} to {high}", f"{found.p:.4f}")
+    return table

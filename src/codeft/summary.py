@@ -133,10 +133,20 @@ def scores_table(metrics: Mapping[str, Any], *, split: str = "test") -> Table:
     table.add_column(split, justify="right")
     table.add_column("signature", overflow="fold")
     for name, value in metrics[split].items():
-        table.add_row(name, f"{value:.2f}", metrics["signatures"][name])
+        signature = metrics["signatures"][name]
+        table.add_row(name, shown_score(value, signature), signature)
     for name, value in metrics.get("baselines", {}).items():
         table.add_row(name, f"{value:.2f}", "no model: a baseline", style="dim")
     return table
+
+
+def shown_score(value: float, signature: str) -> str:
+    """Return a score with the digits that its field prints: four from 0 to 1, else two.
+
+    >>> shown_score(0.58333, "map_at_r|range:0-1|v:1"), shown_score(61.0812, "corpus_bleu|v:1")
+    ('0.5833', '61.08')
+    """
+    return f"{value:.{4 if '|range:0-1|' in signature else 2}f}"
 
 
 def predictions_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from codeft.metrics import corpus_bleu, exact_match, exact_match_split, smoothed_bleu
-from codeft.metrics.scoring import read_lines, read_pairs, read_texts
+from codeft.stored.pairs import read_pairs, read_texts
+from codeft.stored.reading import read_lines
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_summarization(shared_data: Path) -> None:
 
 def test_text_to_code(shared_data: Path) -> None:
     folder = shared_data / "golden" / "codexglue" / "text_to_code"
-    pairs = read_pairs(folder / "predictions.txt", folder / "answers.json", reference_field="code")
+    pairs = read_pairs(folder / "predictions.txt", folder / "answers.json", reference_fields=("code",))
     assert round(corpus_bleu(*pairs), 2) == 16.68
     assert exact_match_split(*pairs) == 17.0
 
@@ -71,6 +72,6 @@ def test_method_generation(shared_data: Path) -> None:
 )
 def test_naive_copy(shared_data: Path, sources: str, references: str, bleu: float) -> None:
     copies = read_lines(shared_data / sources)
-    targets = read_texts(shared_data / references, field="reference")
+    targets = read_texts(shared_data / references, fields=("reference",))
     assert round(corpus_bleu(copies, targets), 2) == bleu
     assert exact_match(copies, targets) == 0

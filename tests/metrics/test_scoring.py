@@ -1,17 +1,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-
 import pytest
 
-from codeft.metrics.scoring import TEXT_SCORERS, read_lines, read_pairs, read_texts, score_texts
+from codeft.metrics.scoring import TEXT_SCORERS, score_texts
 from codeft.types import CodeftError
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
 
 
 def test_scores_name_their_variant() -> None:
@@ -35,81 +28,3 @@ def test_names_the_nearest_metric() -> None:
         score_texts(["a"], ["a"], names=["smooth_bleu"])
     with pytest.raises(CodeftError, match="1 sources and 2 references"):
         score_texts(["a", "b"], ["a", "b"], names=["exact_match"], sources=["a"])
-
-
-def test_only_line_ends_end_a_line(tmp_path: Path) -> None:
-    content = "\ufeff a \r\n\nb\u2028c\x0bd\x0ce\x85f\x1c\rg\x00\nlast"
-    texts = [" a ", "", "b\u2028c\x0bd\x0ce\x85f\x1c\rg\x00", "last"]
-    assert read_lines(write(tmp_path / "with.txt", content)) == texts
-    assert read_lines(write(tmp_path / "end.txt", content + "\n")) == texts
-    assert read_lines(write(tmp_path / "nothing.txt", "")) == []
-
-
-def test_a_bad_line_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CodeftError, match=r"bad\.txt:2: expected UTF-8"):
-        read_lines(write(tmp_path / "bad.txt", b"fine\n\xff\n"))
-    with pytest.raises(CodeftError, match="No such file"):
-        read_lines(tmp_path / "absent.txt")
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ('{"prediction": ', "one JSON object a line"),
-        ("[" * 100_000, "one JSON object a line"),
-        ('["prediction"]', "got no object"),
-        ('{"id": "1", "text": ""}', "got the fields id, text"),
-        ('{"prediction": null}', "a text in the field 'prediction'"),
-    ],
-)
-def test_a_bad_row_is_named(tmp_path: Path, line: str, expected: str) -> None:
-    path = write(tmp_path / "p.jsonl", '{"prediction": "a"}\n\n' + line + "\n")
-    with pytest.raises(CodeftError, match=expected) as caught:
-        read_texts(path, field="prediction")
-    assert f"{path}:3: " in str(caught.value)
-
-
-def test_pairs_of_one_file(tmp_path: Path) -> None:
-    rows = [
-        {"id": "1", "prediction": "a\nb", "reference": "c"},
-        {"id": "2", "prediction": "", "reference": "\ud800"},
-    ]
-    path = write(tmp_path / "predictions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    assert read_pairs(path) == (["a\nb", ""], ["c", "\ud800"])
-    with pytest.raises(CodeftError, match="expected a file of references"):
-        read_pairs(write(tmp_path / "predictions.txt", "a\n"))
-
-
-def test_pairs_of_two_files(tmp_path: Path) -> None:
-    predictions = write(tmp_path / "predictions.txt", "1\ta\n\n")
-    references = write(tmp_path / "answers.json", '{"code": "x"}\n{"code": "y"}\n')
-    assert read_pairs(predictions, references, reference_field="code") == (["1\ta", ""], ["x", "y"])
-    with pytest.raises(CodeftError, match="2 predictions and 1 references"):
-        read_pairs(predictions, write(tmp_path / "short.txt", "x\n"))
-
-
-def test_numbered_files_pair_by_number(tmp_path: Path) -> None:
-    predictions = write(tmp_path / "p.txt", "1\tb\n0\ta\tc\n2\n")
-    references = write(tmp_path / "r.txt", "0\tA\n1\tB\n2\tC\n")
-    assert read_pairs(predictions, references, numbered=True) == (["a\tc", "b", ""], ["A", "B", "C"])
-    assert read_pairs(predictions, references)[0][0] == "1\tb"  # only where the task says so
-
-
-def test_files_without_numbers_stay_as_they_are(tmp_path: Path) -> None:
-    predictions = write(tmp_path / "p.txt", "3\nwords\n")
-    references = write(tmp_path / "r.txt", "3\nother words\n")
-    assert read_pairs(predictions, references, numbered=True) == (["3", "words"], ["3", "other words"])
-
-
-@pytest.mark.parametrize(
-    ("predictions", "expected"),
-    [
-        ("0\ta\n", "got 1 that stand"),
-        ("0\ta\n0\tb\n", "p.txt:2: expected each number once"),
-        ("0\ta\nwords\n", "p.txt:2: expected a number and a tab"),
-    ],
-)
-def test_numbers_must_agree(tmp_path: Path, predictions: str, expected: str) -> None:
-    references = write(tmp_path / "r.txt", "0\tA\n1\tB\n")
-    with pytest.raises(CodeftError, match=expected):
-        read_pairs(write(tmp_path / "p.txt", predictions), references, numbered=True)

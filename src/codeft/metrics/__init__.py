@@ -1,23 +1,81 @@
 """What codeft scores predictions by: pure functions, and a `torchmetrics.Metric` each."""
 
 from codeft.metrics.bleu import CorpusBLEU, SmoothedBLEU, corpus_bleu, smoothed_bleu
-from codeft.metrics.exact_match import ExactMatch, ExactMatchSplit, exact_match, exact_match_split
+from codeft.metrics.bootstrap import paired_bootstrap
+from codeft.metrics.classification import (
+    F1,
+    Accuracy,
+    Precision,
+    Recall,
+    accuracy,
+    best_threshold,
+    f1,
+    majority_accuracy,
+    precision,
+    recall,
+)
+from codeft.metrics.edit_similarity import (
+    EditSimilarity,
+    EditSimilarityIndel,
+    edit_similarity,
+    edit_similarity_indel,
+)
+from codeft.metrics.exact_match import (
+    CompletionExactMatch,
+    ExactMatch,
+    ExactMatchSplit,
+    completion_exact_match,
+    exact_match,
+    exact_match_split,
+)
+from codeft.metrics.literals import restore_literals
+from codeft.metrics.ranking import Ranks, deduplicate, rank_in_batches, rank_targets
+from codeft.metrics.retrieval import map_at_r, map_at_r_of_labels, mrr, r_at_k
 from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
-from codeft.metrics.scoring import TEXT_SCORERS, score_texts
+from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS, score_texts
+from codeft.metrics.search_scores import SearchScores
 from codeft.metrics.text_metric import AbstractTextMetric
 
 __all__ = [
+    "COMPLETION_SCORERS",
+    "F1",
     "TEXT_SCORERS",
     "AbstractTextMetric",
+    "Accuracy",
+    "CompletionExactMatch",
     "CorpusBLEU",
+    "EditSimilarity",
+    "EditSimilarityIndel",
     "ExactMatch",
     "ExactMatchSplit",
+    "Precision",
+    "Ranks",
+    "Recall",
     "SacreBLEU",
+    "SearchScores",
     "SmoothedBLEU",
+    "accuracy",
+    "best_threshold",
     "chrf",
+    "completion_exact_match",
     "corpus_bleu",
+    "deduplicate",
+    "edit_similarity",
+    "edit_similarity_indel",
     "exact_match",
     "exact_match_split",
+    "f1",
+    "majority_accuracy",
+    "map_at_r",
+    "map_at_r_of_labels",
+    "mrr",
+    "paired_bootstrap",
+    "precision",
+    "r_at_k",
+    "rank_in_batches",
+    "rank_targets",
+    "recall",
+    "restore_literals",
     "sacrebleu_score",
     "score_texts",
     "smoothed_bleu",

@@ -14,6 +14,9 @@ from torch import Tensor
 from codeft.metrics.literals import LITERALS_SIGNATURE, restore_literals
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 
+_Ratio = Callable[[str, str], float]
+"""From a prediction and its reference to 0 to 1."""
+
 
 def edit_similarity(predictions: Sequence[str], references: Sequence[str]) -> float:
     """Mean `fuzz.ratio` with the standard library's matcher: 200 M / (p + r), rounded for each record.
@@ -83,9 +86,7 @@ def _difflib_ratio(prediction: str, reference: str) -> float:
     return 1.0 if prediction == reference else SequenceMatcher(None, prediction, reference).ratio()
 
 
-def _ratios(
-    ratio: Callable[[str, str], float], predictions: Sequence[str], references: Sequence[str]
-) -> list[int]:
+def _ratios(ratio: _Ratio, predictions: Sequence[str], references: Sequence[str]) -> list[int]:
     pairs = zip(map(_prepare, predictions), map(_prepare, references), strict=True)
     return [round(100 * ratio(prediction, reference)) for prediction, reference in pairs]
 
@@ -97,7 +98,7 @@ def _prepare(text: str) -> str:
 class _AbstractEditSimilarity(AbstractTextMetric):
     """Sums whole-numbered ratios under one backend."""
 
-    ratios: ClassVar[Callable[[Sequence[str], Sequence[str]], list[int]]]
+    ratio: ClassVar[_Ratio]
     total: Tensor
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ class _AbstractEditSimilarity(AbstractTextMetric):
 
     def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
         """Add the batch's ratios."""
-        self.total += sum(type(self).ratios(predictions, references))
+        self.total += sum(_ratios(type(self).ratio, predictions, references))
 
     def score(self) -> float:
         """Return the mean ratio."""
@@ -120,7 +121,7 @@ class EditSimilarity(_AbstractEditSimilarity):
     signature: ClassVar[str] = (
         f"edit_similarity|fuzz.ratio|backend:difflib|round:record|{LITERALS_SIGNATURE}|case:mixed|v:1"
     )
-    ratios = staticmethod(difflib_ratios)
+    ratio: ClassVar[_Ratio] = _difflib_ratio
 
 
 class EditSimilarityIndel(_AbstractEditSimilarity):
@@ -131,4 +132,4 @@ class EditSimilarityIndel(_AbstractEditSimilarity):
         f"edit_similarity_indel|fuzz.ratio|backend:rapidfuzz-{metadata.version('rapidfuzz')}|round:record"
         f"|{LITERALS_SIGNATURE}|case:mixed|v:1"
     )
-    ratios = staticmethod(indel_ratios)
+    ratio: ClassVar[_Ratio] = Indel.normalized_similarity

@@ -13,6 +13,7 @@ PROTOCOLS = ("full", "cut1000", "distractors999")
 CUT = 1000
 """The last rank that counts under the protocol `cut1000`."""
 RECALL_AT = (1, 5, 10)
+MAP_AT_R_SIGNATURE = "map_at_r|R:relevant|ties:as-ranked|range:0-1|v:1"
 
 
 def mrr(ranks: Tensor | Sequence[int], *, protocol: str = "full") -> float:
@@ -181,13 +182,16 @@ def protocol_name(name: str, *, protocol: str) -> str:
     return name if protocol == "full" else f"{name}_{protocol}"
 
 
-def search_signature(name: str, *, protocol: str, deduplicated: bool = False) -> str:
+def search_signature(
+    name: str, *, protocol: str, deduplicated: bool = False, ties: str = "pessimistic"
+) -> str:
     """Return the signature of a search score.
 
     >>> search_signature("mrr", protocol="full")
     'mrr|protocol:full|ties:pessimistic|dedup:no|range:0-1|v:1'
     """
-    return f"{name}|protocol:{protocol}|ties:pessimistic|dedup:{'yes' if deduplicated else 'no'}|range:0-1|v:1"
+    dedup = "yes" if deduplicated else "no"
+    return f"{name}|protocol:{protocol}|ties:{ties}|dedup:{dedup}|range:0-1|v:1"
 
 
 def _checked(ranks: Tensor | Sequence[int]) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -27,9 +25,9 @@ class SearchScores(Metric):
         CodeftError: The protocol is unknown.
     """
 
-    higher_is_better: ClassVar[bool] = True
-    is_differentiable: ClassVar[bool] = False
-    full_state_update: ClassVar[bool] = False
+    higher_is_better = True
+    is_differentiable = False
+    full_state_update = False
 
     queries: list[Tensor]
     query_ids: list[Tensor]

@@ -1,0 +1,1 @@
+"""Stored predictions, scored without a model: their layouts, and what each task's are scored by."""

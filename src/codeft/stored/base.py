@@ -1,0 +1,76 @@
+"""What scoring a file of stored predictions gives, whatever its layout."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codeft.metrics.bootstrap import RowStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one re-scoring.
+
+    Attributes:
+        predictions: What a model said.
+        references: What is right; None where `predictions` holds both.
+        sources: What the model read, or the functions that ids name; None where there is no such file.
+        lang: The language that was asked for.
+    """
+
+    predictions: Path
+    references: Path | None = None
+    sources: Path | None = None
+    lang: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One score.
+
+    Attributes:
+        value: On the scale that the signature or the metric's definition names.
+        signature: Which variant it is.
+        statistics: The same by row; None where rows can't be resampled.
+    """
+
+    value: float
+    signature: str
+    statistics: RowStatistics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one file of predictions amounts to.
+
+    Attributes:
+        scores: By name.
+        references: What each row was compared with, in the rows' order: two files can be compared only
+            where these are equal.
+        num_empty: Predictions that say nothing.
+        baselines: Scores that need no model, by name.
+    """
+
+    scores: Mapping[str, Score]
+    references: Sequence[object]
+    num_empty: int = 0
+    baselines: Mapping[str, float] = field(default_factory=dict)
+
+
+class AbstractStoredPredictions(ABC):
+    """One layout of stored predictions: how files are read and paired, and the metrics that they allow."""
+
+    @abstractmethod
+    def fits(self, predictions: Path) -> bool:
+        """Return whether a file looks to be of this layout, by its beginning."""
+
+    @abstractmethod
+    def score(self, files: Files) -> Scored:
+        """Read, pair and score.
+
+        Raises:
+            CodeftError: A file can't be read, or its rows don't fit those of the others.
+        """

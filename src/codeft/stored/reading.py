@@ -1,0 +1,111 @@
+"""Line files and JSON Lines files as people store predictions: nothing is skipped, nothing cut wrongly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from codeft.types import CodeftError
+
+_JSON_LINES_SUFFIXES = (".jsonl", ".json")
+
+
+class StoredRow(NamedTuple):
+    """One row of a JSON Lines file, and where it stands."""
+
+    where: str
+    fields: dict[str, Any]
+
+
+def is_json_lines(path: Path) -> bool:
+    """Return whether a file is read as JSON Lines, by its name."""
+    return Path(path).suffix in _JSON_LINES_SUFFIXES
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a file of one text a line.
+
+    Only LF and CR LF end a line: characters such as U+2028 or form feed, at which `str.splitlines` cuts,
+    belong to the text, and a text keeps the white space at both its ends.
+
+    Args:
+        path: A UTF-8 file, with or without a byte order mark.
+
+    Returns:
+        The texts in the file's order; a line end at the very end begins no further text.
+
+    Raises:
+        CodeftError: The file can't be read, or a line isn't UTF-8.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CodeftError(f"expected a readable file of texts, got {path}: {error.strerror}") from error
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    texts = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            texts.append(line.removesuffix(b"\r").decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise CodeftError(f"{path}:{number}: expected UTF-8, got {error}: convert the file") from error
+    return texts
+
+
+def read_json_rows(path: Path) -> list[StoredRow]:
+    """Read a JSON Lines file.
+
+    Args:
+        path: A UTF-8 file; blank lines are skipped.
+
+    Raises:
+        CodeftError: The file can't be read, isn't UTF-8, or a row isn't one JSON object.
+    """
+    return [
+        StoredRow(f"{path}:{number}", _parse(line, where=f"{path}:{number}"))
+        for number, line in enumerate(read_lines(path), start=1)
+        if line.strip()
+    ]
+
+
+def _parse(line: str, *, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CodeftError(f"{where}: expected one JSON object a line, got {error}") from error
+    if not isinstance(row, dict):
+        raise CodeftError(f"{where}: expected one JSON object a line, got no object")
+    return row
+
+
+def text_of(row: StoredRow, fields: Sequence[str]) -> str:
+    """Return the text in the first of the fields that a row has.
+
+    Raises:
+        CodeftError: The row has none of them, or it holds no text.
+    """
+    name = next((name for name in fields if name in row.fields), None)
+    if name is None or not isinstance(row.fields[name], str):
+        wanted = " or ".join(repr(field) for field in fields)
+        raise CodeftError(
+            f"{row.where}: expected an object with a text in the field {wanted}, got the fields "
+            f"{', '.join(map(str, row.fields)) or 'none'}"
+        )
+    return str(row.fields[name])
+
+
+def name_of(value: object, *, where: str) -> str:
+    """Return an id, an index or a label, which files spell as text or as a number, as text.
+
+    Raises:
+        CodeftError: It is neither.
+
+    >>> name_of(10, where="rows.jsonl:1"), name_of("10", where="rows.jsonl:2")
+    ('10', '10')
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise CodeftError(f"{where}: expected a text or a number, got {value!r}")
+    return str(value).strip()

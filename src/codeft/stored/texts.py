@@ -1,0 +1,92 @@
+"""Stored texts: summaries, translations, repairs, generated functions and completed lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from codeft.metrics.scoring import TextScorer
+from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
+from codeft.stored.pairs import check_rows, read_pairs, read_texts
+from codeft.stored.reading import is_json_lines, read_json_rows
+
+
+@final
+@dataclass(frozen=True)
+class StoredTexts(AbstractStoredPredictions):
+    """One text a record, in line files or JSON Lines.
+
+    Where there are sources, the naive copy (the source as the prediction) is scored beside the predictions.
+
+    Attributes:
+        scorers: The metrics by name.
+        reference_fields: Where a JSON row holds its reference; the first that it has.
+        source_fields: Where a JSON row holds its source; the first that it has.
+        numbered: Whether lines may begin with a number and a tab.
+        copies: Whether the naive copy is scored even where no sources were given but a run's own
+            predictions hold them.
+        language_scorers: Further metrics for a language that was asked for, by name.
+    """
+
+    scorers: Mapping[str, TextScorer]
+    reference_fields: Sequence[str] = ("reference",)
+    source_fields: Sequence[str] = ("source",)
+    numbered: bool = False
+    copies: bool = False
+    language_scorers: Callable[[str], Mapping[str, TextScorer]] | None = None
+
+    def fits(self, predictions: Path) -> bool:
+        """Return True: any file holds texts."""
+        return True
+
+    def score(self, files: Files) -> Scored:
+        """Read, pair and score."""
+        texts, references = read_pairs(
+            files.predictions,
+            files.references,
+            reference_fields=self.reference_fields,
+            numbered=self.numbered,
+        )
+        check_rows(
+            texts,
+            references,
+            predictions=files.predictions,
+            references=files.references or files.predictions,
+        )
+        scorers = {**self.scorers}
+        if files.lang is not None and self.language_scorers is not None:
+            scorers |= self.language_scorers(files.lang)
+        baselines = {}
+        sources = self._sources(files, references)
+        if sources is not None:
+            copied = _score(scorers, sources, references)
+            baselines = {f"naive_copy_{name}": score.value for name, score in copied.items()}
+        num_empty = sum(not text.strip() for text in texts)
+        return Scored(_score(scorers, texts, references), references, num_empty, baselines)
+
+    def _sources(self, files: Files, references: Sequence[str]) -> list[str] | None:
+        if files.sources is not None:
+            sources = read_texts(files.sources, fields=self.source_fields)
+            path = files.references or files.predictions
+            check_rows(sources, references, predictions=files.sources, references=path)
+            return sources
+        if not self.copies or files.references is not None or not is_json_lines(files.predictions):
+            return None
+        own = [row.fields.get("source") for row in read_json_rows(files.predictions)]
+        texts = [source for source in own if isinstance(source, str)]
+        return texts if len(texts) == len(own) else None
+
+
+def _score(
+    scorers: Mapping[str, TextScorer], texts: Sequence[str], references: Sequence[str]
+) -> dict[str, Score]:
+    scores = {}
+    for name, scorer in scorers.items():
+        if scorer.statistics is None:
+            scores[name] = Score(scorer.function(texts, references), scorer.signature)
+        else:
+            statistics = scorer.statistics(texts, references)
+            scores[name] = Score(statistics.value(), scorer.signature, statistics)
+    return scores
