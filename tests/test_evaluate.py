@@ -158,6 +158,83 @@ def test_errors_of_files(command, tmp_path):
     assert "summarization" in fails(command, *files, "task=span_corruption", out)
 
 
+def rescore(tmp_path, *, task, **files):
+    """Score files as `evaluate predictions=` does once the task is chosen."""
+    from omegaconf import OmegaConf
+
+    from codeft.rescoring import score_files
+
+    given = {"predictions": None, "references": None, "sources": None, "lang": None} | {
+        key: str(value) for key, value in files.items()
+    }
+    out = tmp_path / "scored"
+    out.mkdir(exist_ok=True)
+    score_files(OmegaConf.create({"choices": {"task": task}, **given}), out)
+    return read_metrics(out)
+
+
+def test_two_systems_are_compared(command, tmp_path, capsys):
+    gold = [f"int a{i} = {i} ;" for i in range(60)]
+    (tmp_path / "gold").write_text("\n".join(gold))
+    (tmp_path / "a, first").write_text("\n".join(line if i % 3 else "x" for i, line in enumerate(gold)))
+    (tmp_path / "b").write_text("\n".join(line if i % 30 else "" for i, line in enumerate(gold)))
+    both = f"predictions=[{tmp_path}/a, first, {tmp_path}/b]"
+    command(
+        "evaluate", both, f"references={tmp_path}/gold", "task=translation", f"hydra.run.dir={tmp_path}/run"
+    )
+    metrics = read_metrics(tmp_path / "run")
+    assert metrics["predictions"] == [f"{tmp_path}/a, first", f"{tmp_path}/b"]
+    assert (metrics["empty_predictions"], metrics["empty_predictions_b"]) == (0, 2)
+    assert metrics["test"].keys() == metrics["test_b"].keys() == metrics["bootstrap"].keys()
+    found = metrics["bootstrap"]["exact_match"]
+    assert found["difference"] == pytest.approx(30)
+    assert 0 < found["low"] < 30 < found["high"] < 60
+    assert found["p"] == pytest.approx(1 / 1001)
+    printed = capsys.readouterr().out
+    assert "95% interval" in printed
+    assert "paired_bootstrap|n:1000|seed:12345" in printed
+
+
+def test_systems_of_other_rows_are_not_compared(tmp_path):
+    from codeft.types import CodeftError
+
+    row = '{"id": "1", "prediction": "a", "reference": "%s"}\n'
+    (tmp_path / "a.jsonl").write_text(row % "x" + row % "y")
+    (tmp_path / "b.jsonl").write_text(row % "x" + row % "z")
+    with pytest.raises(CodeftError, match="part at row 2"):
+        rescore(tmp_path, task="refinement", predictions=f"[{tmp_path}/a.jsonl,{tmp_path}/b.jsonl]")
+
+
+@pytest.mark.parametrize("names", ["[a]", "[a,b,c]", "[a,b],c]"])
+def test_what_names_no_two_files(tmp_path, names):
+    from codeft.types import CodeftError
+
+    with pytest.raises(CodeftError, match="expected"):
+        rescore(tmp_path, task=None, predictions=names)
+
+
+def test_labels_have_the_majority_beside_them(tmp_path, capsys):
+    (tmp_path / "p").write_text("1 0\n2 0\n3 1\n")
+    (tmp_path / "r").write_text("1 0\n2 1\n3 1\n")
+    metrics = rescore(
+        tmp_path, task="defect_detection", predictions=tmp_path / "p", references=tmp_path / "r"
+    )
+    assert metrics["test"]["f1"] == pytest.approx(2 / 3)
+    assert metrics["baselines"] == {"majority_accuracy": pytest.approx(200 / 3)}
+    assert metrics["rows"] == 3
+    assert "0.6667" in capsys.readouterr().out  # four digits from 0 to 1
+
+
+def test_odd_texts_stay_aligned(tmp_path):
+    rows = [("a\nb", "a\nb"), ("x\u0000", "x\u0000"), ("\ud800", "\ud800"), ("c\r\n", "c"), ("\u2028", "d")]
+    lines = (json.dumps({"prediction": p, "reference": r, "source": "d"}) for p, r in rows)
+    (tmp_path / "p.jsonl").write_text("\r\n".join(lines))
+    metrics = rescore(tmp_path, task="refinement", predictions=tmp_path / "p.jsonl")
+    assert metrics["test"]["exact_match"] == 80
+    assert metrics["baselines"]["naive_copy_exact_match"] == 20
+    assert (metrics["rows"], metrics["empty_predictions"]) == (5, 1)
+
+
 def loaded(modules: tuple[str, ...], after: str) -> str:
     """Which of the modules a new interpreter holds after an import."""
     code = f"import sys, {after}; print([name for name in {modules} if name in sys.modules])"

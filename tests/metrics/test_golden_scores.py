@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from codeft.metrics import corpus_bleu, exact_match, exact_match_split, smoothed_bleu
+from codeft.metrics import (
+    completion_exact_match,
+    corpus_bleu,
+    edit_similarity,
+    edit_similarity_indel,
+    exact_match,
+    exact_match_split,
+    smoothed_bleu,
+)
+from codeft.stored.base import Files, Scored
 from codeft.stored.pairs import read_pairs, read_texts
 from codeft.stored.reading import read_lines
+from codeft.stored.tasks import STORED_TASKS
 
 
 @pytest.mark.parametrize(
@@ -56,7 +66,10 @@ def test_text_to_code(shared_data: Path) -> None:
 
 def test_method_generation(shared_data: Path) -> None:
     folder = shared_data / "golden" / "codexglue" / "method_generation"
-    assert round(corpus_bleu(*read_pairs(folder / "predictions.txt", folder / "answers.txt")), 2) == 1.97
+    pairs = read_pairs(folder / "predictions.txt", folder / "answers.txt")
+    assert round(corpus_bleu(*pairs), 2) == 1.97
+    assert round(edit_similarity(*pairs), 2) == 27.98
+    assert round(edit_similarity_indel(*pairs), 2) == 37.53  # what tells the two backends apart
 
 
 @pytest.mark.parametrize(
@@ -75,3 +88,80 @@ def test_naive_copy(shared_data: Path, sources: str, references: str, bleu: floa
     targets = read_texts(shared_data / references, fields=("reference",))
     assert round(corpus_bleu(copies, targets), 2) == bleu
     assert exact_match(copies, targets) == 0
+
+
+def test_completion(shared_data: Path) -> None:
+    folder = shared_data / "golden" / "codexglue" / "completion_line"
+    pairs = read_pairs(folder / "predictions.txt", folder / "answers.json", reference_fields=("gt",))
+    assert round(edit_similarity(*pairs), 2) == round(edit_similarity_indel(*pairs), 2) == 43.8
+    assert completion_exact_match(*pairs) == 0
+
+
+def rescore(folder: Path, task: str, predictions: str, references: str) -> Scored:
+    """Score two files as `codeft.evaluate task=` does."""
+    files = Files(folder / predictions, folder / references)
+    return next(layout for layout in STORED_TASKS[task] if layout.fits(files.predictions)).score(files)
+
+
+@pytest.mark.parametrize(
+    ("task", "predictions", "references", "expected"),
+    [
+        ("code_search", "advtest/predictions.jsonl", "advtest/test.jsonl", {"mrr": 0.4233}),
+        (
+            "code_search",
+            "webquery/webquery_predictions.txt",
+            "webquery/webquery_answers.txt",
+            {"accuracy": 40},
+        ),
+        ("clone_detection", "poj104/predictions.jsonl", "poj104/answers.jsonl", {"map_at_r": 0.5833}),
+        ("clone_detection", "poj104/predictions.jsonl", "poj104/test.jsonl", {"map_at_r": 0.5833}),
+        ("defect_detection", "defect/predictions.txt", "defect/test.jsonl", {"accuracy": 60}),
+        (
+            "completion",
+            "completion_line/predictions.txt",
+            "completion_line/answers.json",
+            {"edit_similarity": 43.8, "exact_match_split": 0},
+        ),
+        (
+            "generation",
+            "text_to_code/predictions.txt",
+            "text_to_code/answers.json",
+            {"corpus_bleu": 16.68, "exact_match_split": 17},
+        ),
+        (
+            "refinement",
+            "refinement/predictions.txt",
+            "refinement/references.txt",
+            {"corpus_bleu": 79.03, "exact_match": 40},
+        ),
+        (
+            "translation",
+            "translation/predictions.txt",
+            "translation/references.txt",
+            {"corpus_bleu": 61.08, "exact_match": 50},
+        ),
+        (
+            "summarization",
+            "code_to_text/predictions.txt",
+            "code_to_text/reference.txt",
+            {"smoothed_bleu": 9.5547},
+        ),
+    ],
+)
+def test_rescored(
+    shared_data: Path, task: str, predictions: str, references: str, expected: dict[str, float]
+) -> None:
+    scored = rescore(shared_data / "golden" / "codexglue", task, predictions, references)
+    found = {name: round(scored.scores[name].value, 4) for name in expected}
+    assert found == pytest.approx(expected, abs=0.006 if max(expected.values()) > 1 else 1e-12)
+
+
+def test_naive_copy_stands_beside_refinement(shared_data: Path) -> None:
+    folder = shared_data / "refinement" / "bugs2fix_small"
+    buggy, fixed = folder / "test.buggy-fixed.buggy", folder / "test.buggy-fixed.fixed"
+    gold = shared_data / "golden" / "codexglue" / "refinement" / "small-model.gold"
+    assert [line.strip() for line in read_lines(gold)] == [line.strip() for line in read_lines(fixed)]
+    (layout,) = STORED_TASKS["refinement"]
+    scored = layout.score(Files(gold.with_suffix(".output"), gold, buggy))
+    assert round(scored.scores["corpus_bleu"].value, 2) == 77.42
+    assert round(scored.baselines["naive_copy_corpus_bleu"], 2) == 78.06

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+
 import pytest
 
 from codeft.metrics.scoring import TEXT_SCORERS, score_texts

@@ -10,10 +10,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeft.metrics import TEXT_SCORERS, CorpusBLEU, ExactMatch, ExactMatchSplit, SacreBLEU, SmoothedBLEU
+from codeft.metrics import (
+    COMPLETION_SCORERS,
+    TEXT_SCORERS,
+    CompletionExactMatch,
+    CorpusBLEU,
+    EditSimilarity,
+    EditSimilarityIndel,
+    ExactMatch,
+    ExactMatchSplit,
+    SacreBLEU,
+    SmoothedBLEU,
+)
 from codeft.types import CodeftError
 
-METRICS = [SmoothedBLEU, CorpusBLEU, SacreBLEU, ExactMatch, ExactMatchSplit]
+METRICS = {
+    **dict.fromkeys([SmoothedBLEU, CorpusBLEU, SacreBLEU, ExactMatch, ExactMatchSplit], TEXT_SCORERS),
+    **dict.fromkeys([CompletionExactMatch, EditSimilarity, EditSimilarityIndel], COMPLETION_SCORERS),
+}
 
 texts = st.lists(st.sampled_from(["a", "b", "c", "get_id", ".", "\n", "\ud800", "\x00"]), max_size=8).map(
     " ".join
@@ -35,7 +49,7 @@ def test_any_batching_equals_the_pure_function(cls, batches) -> None:
     predictions, references = unzip([row for batch in batches for row in batch])
     value = metric.compute()
     assert value.dtype == torch.float64
-    assert value.item() == TEXT_SCORERS[cls.name].function(predictions, references)
+    assert value.item() == METRICS[cls][cls.name].function(predictions, references)
 
 
 @pytest.mark.parametrize("cls", METRICS)
@@ -46,7 +60,7 @@ def test_states_of_processes_add_up(cls) -> None:
     second.update(*unzip(rows[1:]))
     first.merge_state(second)
     first.merge_state(idle)  # a process that got no batch
-    expected = TEXT_SCORERS[cls.name].function(*unzip(rows))
+    expected = METRICS[cls][cls.name].function(*unzip(rows))
     assert first.compute().item() == pytest.approx(expected, rel=1e-14)
     assert {reduce.__name__ for reduce in first._reductions.values()} == {"dim_zero_sum"}
 
@@ -56,7 +70,7 @@ def test_forward_returns_the_batch_and_keeps_the_whole(cls) -> None:
     metric = cls()
     metric(["a b c d"], ["a b c x"])
     assert metric(["e f g h"], ["e f g h"]).item() == pytest.approx(100)
-    expected = TEXT_SCORERS[cls.name].function(["a b c d", "e f g h"], ["a b c x", "e f g h"])
+    expected = METRICS[cls][cls.name].function(["a b c d", "e f g h"], ["a b c x", "e f g h"])
     assert metric.compute().item() == pytest.approx(expected, rel=1e-14)
 
 
@@ -64,7 +78,7 @@ def test_forward_returns_the_batch_and_keeps_the_whole(cls) -> None:
 def test_states_keep_their_precision(cls) -> None:
     metric = cls().half()
     metric.update(["a b c"], ["a b d"])
-    assert metric.compute().item() == TEXT_SCORERS[cls.name].function(["a b c"], ["a b d"])
+    assert metric.compute().item() == METRICS[cls][cls.name].function(["a b c"], ["a b d"])
 
 
 @pytest.mark.parametrize("cls", METRICS)

@@ -91,3 +91,58 @@ def test_numbers_must_agree(tmp_path: Path, predictions: str, expected: str) -> 
     references = write(tmp_path / "r.txt", "0\tA\n1\tB\n")
     with pytest.raises(CodeftError, match=expected):
         read_pairs(write(tmp_path / "p.txt", predictions), references, numbered=True)
+
+
+def test_json_lines_pair_by_id(tmp_path: Path) -> None:
+    predictions = write(
+        tmp_path / "p.jsonl", '{"id": 2, "prediction": "b\\nc"}\n{"id": 1, "prediction": "a"}\n'
+    )
+    references = write(tmp_path / "r.jsonl", '{"id": "1", "gt": "A"}\r\n{"id": "2", "gt": "B"}\r\n')
+    assert read_pairs(predictions, references, reference_fields=("reference", "gt")) == (
+        ["a", "b\nc"],
+        ["A", "B"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([1, 3], r"p\.jsonl:2: expected an id that the references have, got 3"),
+        ([1], r"r\.jsonl:2: expected a prediction for id 2"),
+        ([1, 1], r"p\.jsonl:2: expected each id once, got 1 again"),
+        ([1, None], r"p\.jsonl:2: expected a text or a number"),
+    ],
+)
+def test_ids_must_agree(tmp_path: Path, ids: list, expected: str) -> None:
+    rows = "".join(json.dumps({"id": id_, "prediction": "x"}) + "\n" for id_ in ids)
+    references = write(tmp_path / "r.jsonl", '{"id": 1, "reference": "A"}\n{"id": 2, "reference": "B"}\n')
+    with pytest.raises(CodeftError, match=expected):
+        read_pairs(write(tmp_path / "p.jsonl", rows), references)
+
+
+GOLD = [f"public int get{i} ( ) {{ return field{i} ; }}" for i in range(50)]
+
+
+def parting(tmp_path: Path, texts: list[str], references: list[str]) -> str:
+    paths = [
+        write(tmp_path / name, "".join(f"{line}\n" for line in lines))
+        for name, lines in (("p.txt", texts), ("r.txt", references))
+    ]
+    with pytest.raises(CodeftError) as caught:
+        read_pairs(*paths)
+    return str(caught.value)
+
+
+def test_files_of_unequal_length_say_where_they_part(tmp_path: Path) -> None:
+    broken = [*GOLD[:30], *GOLD[30].split(" { "), *GOLD[31:]]  # a line break inside row 31
+    message = parting(tmp_path, broken, GOLD)
+    assert "got 51 in" in message
+    assert "50 in" in message
+    assert any(f"up to row {row} they go together" in message for row in (30, 31))
+    lacking = [*GOLD[:20], *GOLD[23:]]
+    assert "up to row 20 they go together" in parting(tmp_path, lacking, GOLD)
+    assert f"r.txt:21 ({GOLD[20]!r})" in parting(tmp_path, lacking, GOLD)
+    assert "up to row 40 they go together" in parting(tmp_path, GOLD[:40], GOLD)
+    assert "has no partner" in parting(tmp_path, GOLD[:40], GOLD)
+    assert "got 0 in" in parting(tmp_path, [], GOLD)
+    assert "are empty" in parting(tmp_path, [], [])

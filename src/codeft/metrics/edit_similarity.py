@@ -82,7 +82,7 @@ def indel_ratios(predictions: Sequence[str], references: Sequence[str]) -> list[
 
 
 def _difflib_ratio(prediction: str, reference: str) -> float:
-    # A reference of 200 equal characters has none but frequent ones: difflib alone would give it 0.
+    # fuzzywuzzy asks first whether they are equal; so does this, for most of a good model's lines are.
     return 1.0 if prediction == reference else SequenceMatcher(None, prediction, reference).ratio()
 
 
