@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -27,6 +27,7 @@ class StoredTexts(AbstractStoredPredictions):
         numbered: Whether lines may begin with a number and a tab.
         copies: Whether the naive copy is scored even where no sources were given but a run's own
             predictions hold them.
+        copy_names: The metrics that the naive copy is scored by, and the language's own.
         language_scorers: Further metrics for a language that was asked for, by name.
     """
 
@@ -35,6 +36,7 @@ class StoredTexts(AbstractStoredPredictions):
     source_fields: Sequence[str] = ("source",)
     numbered: bool = False
     copies: bool = False
+    copy_names: Collection[str] = ("corpus_bleu", "exact_match", "exact_match_split")
     language_scorers: Callable[[str], Mapping[str, TextScorer]] | None = None
 
     def fits(self, predictions: Path) -> bool:
@@ -55,16 +57,18 @@ class StoredTexts(AbstractStoredPredictions):
             predictions=files.predictions,
             references=files.references or files.predictions,
         )
-        scorers = {**self.scorers}
+        of_language: Mapping[str, TextScorer] = {}
         if files.lang is not None and self.language_scorers is not None:
-            scorers |= self.language_scorers(files.lang)
+            of_language = self.language_scorers(files.lang)
         baselines = {}
         sources = self._sources(files, references)
         if sources is not None:
-            copied = _score(scorers, sources, references)
+            chosen = {name: scorer for name, scorer in self.scorers.items() if name in self.copy_names}
+            copied = _score({**chosen, **of_language}, sources, references)
             baselines = {f"naive_copy_{name}": score.value for name, score in copied.items()}
         num_empty = sum(not text.strip() for text in texts)
-        return Scored(_score(scorers, texts, references), references, num_empty, baselines)
+        scores = _score({**self.scorers, **of_language}, texts, references)
+        return Scored(scores, references, num_empty, baselines)
 
     def _sources(self, files: Files, references: Sequence[str]) -> list[str] | None:
         if files.sources is not None:
