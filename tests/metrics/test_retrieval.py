@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional.retrieval import retrieval_reciprocal_rank
 
-from codeft.metrics import SearchScores, map_at_r, map_at_r_of_labels, mrr, r_at_k, rank_targets
+from codeft.metrics import MapAtR, SearchScores, map_at_r, map_at_r_of_labels, mrr, r_at_k, rank_targets
 from codeft.types import CodeftError
 
 
@@ -99,3 +99,16 @@ def test_candidates_may_come_alone():
     metric.update(q[2:3], torch.tensor([2]), torch.tensor([3]), none, no_ids)
     with pytest.raises(CodeftError, match="candidate 3 the first"):
         metric.compute()
+
+
+def test_map_at_r_over_processes():
+    x = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
+    ids, labels = torch.arange(24), torch.arange(24) % 5
+    first, second = MapAtR(), MapAtR()
+    for batch in ids[:10].split(4):
+        first.update(x[batch], labels[batch], batch)
+    second.update(x[8:], labels[8:], ids[8:])  # two rows once more
+    first.merge_state(second)
+    assert first.compute().item() == pytest.approx(map_at_r_of_labels(x, labels=labels), abs=1e-12)
+    with pytest.warns(UserWarning, match="before"), pytest.raises(CodeftError, match="got none"):
+        MapAtR().compute()

@@ -33,7 +33,7 @@ from codeft.metrics.ranking import Ranks, deduplicate, rank_in_batches, rank_tar
 from codeft.metrics.retrieval import map_at_r, map_at_r_of_labels, mrr, r_at_k
 from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
 from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS, score_texts
-from codeft.metrics.search_scores import SearchScores
+from codeft.metrics.search_scores import MapAtR, SearchScores
 from codeft.metrics.text_metric import AbstractTextMetric
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "EditSimilarityIndel",
     "ExactMatch",
     "ExactMatchSplit",
+    "MapAtR",
     "Precision",
     "Ranks",
     "Recall",

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from codeft.metrics.ranking import Ranks, rank_in_batches, rank_targets
-from codeft.metrics.retrieval import RECALL_AT, check_protocol, mrr, protocol_name, r_at_k, search_signature
+from codeft.metrics.retrieval import (
+    MAP_AT_R_SIGNATURE,
+    RECALL_AT,
+    check_protocol,
+    map_at_r_of_labels,
+    mrr,
+    protocol_name,
+    r_at_k,
+    search_signature,
+)
 from codeft.types import CodeftError
 
 
@@ -101,11 +112,55 @@ class SearchScores(Metric):
         return rank(queries, candidates=candidates, targets=targets)
 
 
+class MapAtR(Metric):
+    """`map_at_r_of_labels` over batches and processes.
+
+    Embeddings are kept until `compute`; a row that a distributed sampler hands out twice counts once, by
+    its id.
+    """
+
+    name: ClassVar[str] = "map_at_r"
+    signature: ClassVar[str] = MAP_AT_R_SIGNATURE
+    higher_is_better = True
+    is_differentiable = False
+    full_state_update = False
+
+    embeddings: list[Tensor]
+    labels: list[Tensor]
+    ids: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for state in ("embeddings", "labels", "ids"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, embeddings: Tensor, labels: Tensor, ids: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            embeddings: [B, D].
+            labels: int64 [B], the problem that each row solves.
+            ids: int64 [B], each row's own number.
+        """
+        self.embeddings.append(embeddings.detach())
+        self.labels.append(labels)
+        self.ids.append(ids)
+
+    def compute(self) -> Tensor:
+        """Return MAP@R, a float64 scalar.
+
+        Raises:
+            CodeftError: No label has two rows.
+        """
+        _, embeddings, labels = _first_of_each(_joined(self.ids), self.embeddings, self.labels)
+        return torch.tensor(map_at_r_of_labels(embeddings, labels=labels), dtype=torch.float64)
+
+
 def _joined(parts: list[Tensor] | Tensor) -> Tensor:
     # Processes that have met hold one tensor, a single one its list of batches.
     joined = parts if isinstance(parts, Tensor) else torch.cat(parts) if parts else torch.zeros(0)
     if len(joined) == 0:
-        raise CodeftError("expected queries and candidates before search is scored, got none")
+        raise CodeftError("expected rows before search is scored, got none: nothing to rank")
     return joined
 
 

@@ -1,0 +1,66 @@
+"""The table of tasks: what each one's stored predictions are scored by."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import codeft
+from codeft.metrics.scoring import TextScorer
+from codeft.stored.base import Files
+from codeft.stored.tasks import ANY_TEXTS, STORED_TASKS
+from codeft.stored.texts import StoredTexts
+
+DOCUMENT = Path(codeft.__file__).parents[2] / "docs" / "metrics.md"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    for name, text in {"p": "a b\n\n", "r": "a b\nc\n", "s": "a b\nc\n"}.items():
+        (tmp_path / name).write_text(text)
+    return Files(tmp_path / "p", tmp_path / "r", tmp_path / "s")
+
+
+TEXTS = {name: layouts[0] for name, layouts in STORED_TASKS.items() if isinstance(layouts[0], StoredTexts)}
+
+
+@pytest.mark.parametrize("task", TEXTS)
+def test_every_score_has_a_documented_signature_and_statistics(task, files):
+    scored = TEXTS[task].score(dataclasses.replace(files, sources=None))
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for name, score in scored.scores.items():
+        assert score.signature.startswith(f"{name}|")
+        assert f"`{score.signature}`" in text
+        assert score.statistics is not None
+    assert scored.num_empty == 1
+    assert scored.references == ["a b", "c"]
+    assert scored.baselines == {}
+
+
+@pytest.mark.parametrize("task", ["translation", "refinement"])
+def test_the_naive_copy_stands_beside(task, files):
+    baselines = TEXTS[task].score(files).baselines
+    assert baselines["naive_copy_exact_match"] == 100
+    assert "naive_copy_corpus_bleu" in baselines
+
+
+def test_a_language_brings_its_own_scores(files):
+    asked = []
+
+    def of_language(lang: str) -> dict[str, TextScorer]:
+        asked.append(lang)
+        return {"parsed": TextScorer(lambda p, r: float(p == r), "parsed|v:1")}
+
+    layout = dataclasses.replace(TEXTS["generation"], language_scorers=of_language)
+    assert "parsed" not in layout.score(files).scores
+    scored = layout.score(dataclasses.replace(files, lang="java"))
+    assert asked == ["java"]
+    assert (scored.scores["parsed"].value, scored.scores["parsed"].statistics) == (0, None)
+    assert scored.baselines["naive_copy_parsed"] == 1
+
+
+def test_the_last_layout_takes_any_file(files):
+    for layouts in (*STORED_TASKS.values(), ANY_TEXTS):
+        assert layouts[-1].fits(files.predictions)
