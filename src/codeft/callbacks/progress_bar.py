@@ -20,3 +20,13 @@ class RunProgressBar(RichProgressBar):
             elif name.startswith("val/"):
                 shown[name] = value
         return shown
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Return an epoch's batches; what Lightning returns shrinks with each resume of `max_steps`."""
+        return self.trainer.num_training_batches
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Return Lightning's "Epoch 0/2", without the last epoch where the run is counted in steps."""
+        text = super()._get_train_description(current_epoch)
+        return text.replace("/-2", "  ")
