@@ -101,8 +101,19 @@ def _count_ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
     return counts
 
 
-def _count_matches(hypothesis: Sequence[str], reference: Sequence[str]) -> list[int]:
-    """Count the hypothesis' n-grams found in the reference, clipped, by order."""
+def count_matches(hypothesis: Sequence[str], reference: Sequence[str]) -> list[int]:
+    """Count the hypothesis' n-grams found in the reference, clipped, by order.
+
+    Args:
+        hypothesis: Words.
+        reference: Words.
+
+    Returns:
+        `MAX_ORDER` counts, unigrams first; the same with the arguments swapped.
+
+    >>> count_matches(["a", "b", "a"], ["a", "b"])
+    [2, 1, 0, 0]
+    """
     matches = [0] * MAX_ORDER
     reference_counts = _count_ngrams(reference)
     for ngram, count in _count_ngrams(hypothesis).items():
@@ -120,7 +131,7 @@ def _sentence_score(hypothesis: Sequence[str], reference: Sequence[str]) -> floa
     brevity = min(0.0, 1 - (len(reference) + 1) / (len(hypothesis) + 1))
     if not hypothesis:
         return math.exp(brevity)
-    matches = _count_matches(hypothesis, reference)
+    matches = count_matches(hypothesis, reference)
     if matches[0] == 0:
         return 0.0
     log_precision = math.log(matches[0]) - math.log(len(hypothesis))
@@ -148,7 +159,7 @@ def _corpus_counts(
         hypothesis_words, reference_words = prediction.split(), reference.split()
         hypothesis_length += len(hypothesis_words)
         reference_length += len(reference_words)
-        for index, count in enumerate(_count_matches(hypothesis_words, reference_words)):
+        for index, count in enumerate(count_matches(hypothesis_words, reference_words)):
             matches[index] += count
             possible[index] += _num_ngrams(len(hypothesis_words), index + 1)
     return matches, possible, hypothesis_length, reference_length
