@@ -1,4 +1,4 @@
-"""CodeBLEU: BLEU, BLEU with weighted keywords, and how much of the reference's tree and data flow was made."""
+"""CodeBLEU: BLEU, BLEU with weighted keywords, and the shares of tree and data flow that were found."""
 
 from __future__ import annotations
 
@@ -63,24 +63,29 @@ def codebleu(
 
         exp(1/4 sum over n=1..4 of log(m_n/t_n)) * min(1, exp(1 - r/c))
 
-    where t_n counts the predictions' n-grams, and 0 where no word matches. `weighted_ngram` counts the
-    references' n-grams in t_n, weighs unigrams, 1 for a keyword and 0.2 for others, and has no brevity penalty. `ast` compares
-    sub-trees by their S-expressions, `dataflow` edges whose variables are renamed by order of appearance.
+    where t_n counts the predictions' n-grams, at least 1 a record, and 0 where no word matches.
+    `weighted_ngram` is recall: t_n counts the references' n-grams, unigrams weigh 1 for a keyword and 0.2
+    for other words, and there is no brevity penalty. `ast` compares sub-trees by their S-expressions,
+    `dataflow` edges whose variables are renamed by order of appearance.
 
-    Source: Ren et al. (2020), "CodeBLEU", arXiv 2009.10297; recall in the weighted part as in the published
-    evaluator. Deviation of all modes: NUL and lone surrogates are read as U+FFFD, and of loops nested more
-    than 8 deep the inner ones are read once.
+    The modes:
+
+    - `fixed` is the same under any `PYTHONHASHSEED`, clips sub-trees as n-grams are clipped, takes comments
+      of the source's own language out, parses methods inside a class, goes by today's grammars, and leaves
+      `dataflow` out where no reference has any: the other weights then grow in proportion.
+    - `reference` scores as CodeXGLUE's evaluator and equals it under the same hash seed and grammars.
+    - `package` scores as the `codebleu` package 0.7.0: other than `reference`, Python's comments are
+      stripped as Python's and Ruby's not at all, and a data flow of 0 counts as 100 in the mean.
+
+    Source: Ren et al. (2020), "CodeBLEU", arXiv 2009.10297; recall in the weighted part as in its evaluator.
+    Deviation of all modes: NUL and lone surrogates are read as U+FFFD, and of loops nested more than 8 deep
+    the inner ones are read once.
 
     Args:
         predictions: Code that a model made, one text a record.
         references: Reference code in the same order.
         lang: Name or alias of the language of both.
-        mode: `fixed`: the same under any `PYTHONHASHSEED`; sub-trees are clipped; comments of the source's own
-            language don't count; methods are parsed inside a class; no data flow in any reference leaves that
-            part out and the others' weights grow in proportion. `reference`: as CodeXGLUE's evaluator scores;
-            equal to it only under the same hash seed and grammars. `package`: as the `codebleu` package
-            does: comments by Python's own rule in Python and not at all in Ruby, and a data flow of 0 counts
-            as 1 in the mean.
+        mode: `fixed`, `reference` or `package`.
         weights: Of `ngram`, `weighted_ngram`, `ast` and `dataflow`; they add up to 1.
 
     Returns:
@@ -144,8 +149,8 @@ def _checked(lang: str, mode: Mode, weights: Weights) -> tuple[str, Mode, Weight
 def _score(counts: CodeBLEUCounts, *, rows: int, mode: Mode, weights: Weights) -> CodeBLEUScore:
     found_edges, all_edges = counts.edges
     has_flow = all_edges > 0
-    # Recall punishes short predictions by itself. The published brevity penalty of the weighted part takes
-    # each reference to be 2 words long (it measures a list of words and weights), so that it hardly ever acts.
+    # Recall punishes short predictions by itself. The published penalty of the weighted part takes each
+    # reference to be 2 words long (it measures a pair of words and weights), so that it hardly ever acts.
     weighted_lengths = (counts.lengths[0], 0 if mode == "fixed" else 2 * rows)
     dataflow = 100.0 * found_edges / all_edges if has_flow else 0.0
     parts = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeft.syntax.tree import HOLLOW, MISSING, UNEXPECTED, NodeTable, parse_nodes
+from codeft.syntax.nodes import HOLLOW, MISSING, UNEXPECTED, NodeTable
+from codeft.syntax.tree import parse_nodes
 
 _FAULTS = {MISSING: "MISSING", HOLLOW: "HOLLOW", UNEXPECTED: "UNEXPECTED"}
 
@@ -98,7 +99,7 @@ def subtree_ids(tree: CodeTree, keys: SubtreeKeys) -> list[int]:
     """Number the root's and every node with children's sub-tree so that like ones get the same number.
 
     Two sub-trees are alike where their S-expressions are the same text: types and fields of all named nodes,
-    without the words of identifiers and literals. Linear in the tree, where the expressions' texts wouldn't be.
+    without the words of identifiers and literals. The texts themselves would take quadratic time.
 
     Args:
         tree: A tree.

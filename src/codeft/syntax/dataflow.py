@@ -1,48 +1,19 @@
-"""Where the value of each variable comes from: the data flow that CodeBLEU compares.
-
-The names are read in the program's order. What is known of a name at any point is the set of places that its
-value may come from; alternatives add theirs up, and loops are read twice, so that a value can come from the
-round before.
-"""
+"""Where the value of each variable comes from: the data flow that CodeBLEU compares."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from codeft.syntax.code_tree import CodeTree
-from codeft.syntax.dataflow_rules import PUBLISHED_RULES, RULES, FlowRules, MissingPartError, Slot
+from codeft.syntax.dataflow_reader import COMES_FROM, COMPUTED_FROM, FlowEdge, FlowReader
+from codeft.syntax.dataflow_rules import PUBLISHED_RULES, RULES, MissingPartError
 
-COMES_FROM = "comesFrom"
-COMPUTED_FROM = "computedFrom"
+__all__ = ["COMES_FROM", "COMPUTED_FROM", "FlowEdge", "RenamedEdge", "data_flow", "rename_variables"]
 
 RenamedEdge = tuple[int, str, tuple[int, ...]]
 """A variable, the relation and its sources; variables are numbers by order of appearance."""
-
-_WHOLE = frozenset({"string_literal", "string", "character_literal"})
-"""Types that are one token whatever is inside them."""
-
-_MAX_REPEATED_LOOPS = 8
-"""Loops nested deeper are read once: reading each twice takes 2 to the power of the depth."""
-
-
-class FlowEdge(NamedTuple):
-    """What one occurrence of a variable gets its value from.
-
-    Attributes:
-        name: The variable.
-        place: Which token of the text it is.
-        relation: `comesFrom` for a use or a definition, `computedFrom` for an assignment.
-        sources: The variables and literals that it comes from.
-        source_places: Which tokens those are.
-    """
-
-    name: str
-    place: int
-    relation: str
-    sources: tuple[str, ...] = ()
-    source_places: frozenset[int] = frozenset()
 
 
 def data_flow(tree: CodeTree, lang: str, *, published: bool = False) -> list[FlowEdge]:
@@ -69,11 +40,11 @@ def data_flow(tree: CodeTree, lang: str, *, published: bool = False) -> list[Flo
         a comesFrom ()
         1 comesFrom ()
     """
-    reader = _FlowReader(
+    reader = FlowReader(
         tree,
         rules=(PUBLISHED_RULES if published else RULES)[lang],
-        token_text=_text_by_bytes if published else _text,
-        distinct=_hash_order if published else dict.fromkeys,
+        token_text=_cut_by_bytes if published else _cut,
+        join=_join_by_hash if published else _join,
     )
     try:
         return reader.read()
@@ -99,285 +70,31 @@ def rename_variables(edges: Iterable[FlowEdge]) -> Counter[RenamedEdge]:
     return found
 
 
-def _text(tree: CodeTree, start: int, end: int) -> str:
-    return tree.source[start:end]
+def _join(parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(parts)))
 
 
-def _text_by_bytes(tree: CodeTree, start: int, end: int) -> str:
+def _join_by_hash(parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    # The order of a set depends on its history, too, so that the sets must be made one by one.
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = tuple(set(joined + part))
+    return joined
+
+
+def _cut(source: str, start: int, end: int) -> str:
+    return source[start:end]
+
+
+def _cut_by_bytes(source: str, start: int, end: int) -> str:
     """Cut a token as the published evaluators do: lines of characters by columns of bytes, no line feeds."""
-    source = tree.source
     if source.isascii():
         return source[start:end].replace("\n", "")
-    line_start = source.rfind("\n", 0, start) + 1
-    last_start = source.rfind("\n", 0, end) + 1
-    first, last = (
-        len(source[a:b].encode("utf-8", "surrogatepass")) for a, b in ((line_start, start), (last_start, end))
-    )
-    if line_start == last_start:
-        return source[line_start:].partition("\n")[0][first:last]
-    lines = source[line_start:].split("\n")[: source.count("\n", line_start, end) + 1]
-    return "".join([lines[0][first:], *lines[1:-1], lines[-1][:last]])
-
-
-def _hash_order(names: Iterable[str]) -> Iterable[str]:
-    return set(names)
-
-
-class _FlowReader:
-    """Reads one tree. Nodes are visited by generators on a list of their own: recursion dies on deep trees."""
-
-    def __init__(
-        self,
-        tree: CodeTree,
-        *,
-        rules: FlowRules,
-        token_text: Callable[[CodeTree, int, int], str],
-        distinct: Callable[[Iterable[str]], Iterable[str]],
-    ) -> None:
-        self.tree = tree
-        self.rules = rules
-        self.distinct = distinct
-        self.edges: list[FlowEdge] = []
-        self.known: dict[str, frozenset[int]] = {}
-        self.loop_depth = 0
-        self.names: dict[int, str] = {}  # by node, of the tokens in the text's order
-        self.in_string = [False] * len(tree)
-        self._find_tokens(token_text)
-        self.visits: dict[str, Callable[[int], Iterator[int]]] = {
-            **dict.fromkeys(rules.definitions, self._define),
-            **dict.fromkeys(rules.assignments, self._assign),
-            **dict.fromkeys(rules.increments, self._increment),
-            **dict.fromkeys(rules.conditionals, self._choose),
-            **dict.fromkeys(rules.counted_loops, self._count),
-            **dict.fromkeys(rules.iterations, self._iterate),
-            **dict.fromkeys(rules.loops, self._loop),
-        }
-
-    def _find_tokens(self, token_text: Callable[[CodeTree, int, int], str]) -> None:
-        tree = self.tree
-        waiting = [0]
-        while waiting:
-            node = waiting.pop()
-            children = tree.children[node]
-            if self.in_string[node]:
-                pass
-            elif (not children or tree.types[node] in _WHOLE) and tree.types[node] != "comment":
-                self.names[node] = token_text(tree, tree.starts[node], tree.ends[node])
-                for child in children:
-                    self.in_string[child] = True
-            if self.in_string[node]:
-                for child in children:
-                    self.in_string[child] = True
-            waiting += reversed(children)
-        # Tokens of no width may share a span; the last one's place stands for all of them.
-        by_span = {(tree.starts[node], tree.ends[node]): place for place, node in enumerate(self.names)}
-        self.places = {node: by_span[tree.starts[node], tree.ends[node]] for node in self.names}
-
-    def read(self) -> list[FlowEdge]:
-        """Visit the whole tree and return the edges between tokens that have any, one a token."""
-        waiting = [self._visit(0)]
-        while waiting:
-            node = next(waiting[-1], None)
-            if node is None:
-                waiting.pop()
-            elif node in self.names:
-                self._use(node)
-            else:
-                waiting.append(self._visit(node))
-        self.edges.sort(key=lambda edge: edge.place)
-        linked = {edge.place for edge in self.edges if edge.source_places}
-        linked.update(*(edge.source_places for edge in self.edges))
-        edges = [edge for edge in self.edges if edge.place in linked]
-        return self._merge(edges, key=lambda edge: edge.place)
-
-    def _merge(self, edges: list[FlowEdge], *, key: Callable[[FlowEdge], object]) -> list[FlowEdge]:
-        """Join the sources of edges that have the same key."""
-        merged: dict[object, FlowEdge] = {}
-        for edge in edges:
-            place = key(edge)
-            first = merged.get(place)
-            if first is not None:
-                edge = first._replace(
-                    sources=tuple(self.distinct(first.sources + edge.sources)),
-                    source_places=first.source_places | edge.source_places,
-                )
-            merged[place] = edge
-        return list(merged.values())
-
-    def _visit(self, node: int) -> Iterator[int]:
-        """Yield the nodes to visit inside a node that is no token, and note what it does between them."""
-        if self.in_string[node] and self.rules.strict:
-            raise MissingPartError
-        visit = self.visits.get(self.tree.types[node])
-        return self._pass_through(node) if visit is None else visit(node)
-
-    def _pass_through(self, node: int) -> Iterator[int]:
-        children = self.tree.children[node]
-        first = self.rules.first
-        if not first.isdisjoint(self.tree.types[child] for child in children):
-            children = sorted(children, key=lambda child: self.tree.types[child] not in first)
-        yield from children
-
-    def _use(self, node: int) -> None:
-        name, kind, place = self.names[node], self.tree.types[node], self.places[node]
-        if kind == name:  # a keyword or a mark
-            return
-        if name in self.known:
-            self.edges.append(FlowEdge(name, place, COMES_FROM, (name,), self.known[name]))
-            return
-        if kind == "identifier":
-            self.known[name] = frozenset((place,))
-        self.edges.append(FlowEdge(name, place, COMES_FROM))
-
-    def _define(self, node: int) -> Iterator[int]:
-        name_slot, value_slot = self.rules.definitions[self.tree.types[node]]
-        value = self._child(node, value_slot, optional=True)
-        name = self._child(node, name_slot)
-        if value is not None:
-            yield value
-            self._link(self._variables(name), self._variables(value), COMES_FROM, joined=False)
-            return
-        for token in self._variables(name):
-            self.edges.append(FlowEdge(self.names[token], self.places[token], COMES_FROM))
-            self.known[self.names[token]] = frozenset((self.places[token],))
-
-    def _assign(self, node: int) -> Iterator[int]:
-        target_slot, value_slot = self.rules.assignments[self.tree.types[node]]
-        value = self._child(node, value_slot)
-        if value is not None:
-            yield from self._give(node, self._child(node, target_slot), value)
-
-    def _give(self, node: int, target: int | None, value: int | None) -> Iterator[int]:
-        pairs = self._pair_up(node, target, value)
-        for _, part in pairs:
-            if part is not None:
-                yield part
-        for left, right in pairs:
-            self._link(self._variables(left), self._variables(right), COMPUTED_FROM, joined=self.rules.joined)
-
-    def _pair_up(
-        self, node: int, target: int | None, value: int | None
-    ) -> list[tuple[int | None, int | None]]:
-        """Pair the parts of both sides where they have the same number of parts, else the sides."""
-        if target is None or value is None or self.tree.types[node] not in self.rules.unpacking:
-            return [(target, value)]
-        left, right = self._parts(target), self._parts(value)
-        return list(zip(left, right, strict=True)) if left and len(left) == len(right) else [(target, value)]
-
-    def _parts(self, node: int) -> list[int]:
-        if self.rules.sequences is not None and self.tree.types[node] not in self.rules.sequences:
-            return []
-        return [child for child in self.tree.children[node] if self.tree.types[child] != ","]
-
-    def _increment(self, node: int) -> Iterator[int]:
-        tokens = self._variables(node)
-        self._link(tokens, tokens, COMPUTED_FROM, joined=False)
-        yield from ()
-
-    def _choose(self, node: int) -> Iterator[int]:
-        types, rules = self.tree.types, self.rules
-        before = self.known
-        going_on = dict(before)
-        outcomes: list[dict[str, frozenset[int]]] = []
-        has_else = "else" in types[node]
-        for child in self.tree.children[node]:
-            has_else = has_else or "else" in types[child]
-            if types[child] in rules.branches or (rules.branches_go_on and outcomes):
-                self.known = dict(before)
-                yield child
-                outcomes.append(self.known)
-            else:
-                self.known = going_on
-                yield child
-                going_on = self.known
-        outcomes.append(going_on)
-        if rules.keeps_before or not has_else:
-            outcomes.append(before)
-        self.known = {}
-        for outcome in outcomes:
-            for name, places in outcome.items():
-                self.known[name] = self.known.get(name, places) | places
-
-    def _count(self, node: int) -> Iterator[int]:
-        mark, children = len(self.edges), self.tree.children[node]
-        rounds = self._enter_loop()
-        yield from children
-        is_behind = False
-        for child in children if rounds > 1 else ():
-            if is_behind:
-                yield child
-            elif self.tree.types[child] in self.rules.headers:
-                is_behind = True
-                update = self._child(child, "update", optional=True)
-                if update is not None:
-                    yield update
-        self._leave_loop(mark)
-
-    def _iterate(self, node: int) -> Iterator[int]:
-        target_slot, value_slot, body_slot = self.rules.iterations[self.tree.types[node]]
-        target, value = self._child(node, target_slot), self._child(node, value_slot)
-        body = self._child(node, body_slot)
-        mark = len(self.edges)
-        for _ in range(self._enter_loop()):
-            yield from self._give(node, target, value)
-            if body is not None:
-                yield body
-        self._leave_loop(mark)
-
-    def _loop(self, node: int) -> Iterator[int]:
-        mark = len(self.edges)
-        for _ in range(self._enter_loop()):
-            yield from self.tree.children[node]
-        self._leave_loop(mark)
-
-    def _enter_loop(self) -> int:
-        """Return how many rounds of the loop to read."""
-        self.loop_depth += 1
-        return 2 if self.loop_depth <= _MAX_REPEATED_LOOPS else 1
-
-    def _leave_loop(self, mark: int) -> None:
-        self.loop_depth -= 1
-        self.edges[mark:] = self._merge(self.edges[mark:], key=lambda edge: edge[:3])
-
-    def _link(self, targets: Sequence[int], sources: Sequence[int], relation: str, *, joined: bool) -> None:
-        names = tuple(self.names[token] for token in sources)
-        places = [self.places[token] for token in sources]
-        for token in targets:
-            name, place = self.names[token], self.places[token]
-            if joined:
-                self.edges.append(FlowEdge(name, place, relation, names, frozenset(places)))
-            else:
-                self.edges.extend(
-                    FlowEdge(name, place, relation, (source,), frozenset((at,)))
-                    for source, at in zip(names, places, strict=True)
-                )
-            self.known[name] = frozenset((place,))
-
-    def _variables(self, node: int | None) -> list[int]:
-        """Return the tokens in a node that are neither keywords nor marks."""
-        found: list[int] = []
-        waiting = [] if node is None else [node]
-        while waiting:
-            inner = waiting.pop()
-            if inner in self.names:
-                if self.names[inner] != self.tree.types[inner]:
-                    found.append(inner)
-                continue
-            if self.in_string[inner] and self.rules.strict:
-                raise MissingPartError
-            waiting += reversed(self.tree.children[inner])
-        return found
-
-    def _child(self, node: int, slot: Slot, *, optional: bool = False) -> int | None:
-        children = self.tree.children[node]
-        if isinstance(slot, int):
-            return children[slot]
-        if isinstance(slot, str):
-            for child in children:
-                if self.tree.fields[child] == slot:
-                    return child
-            if self.rules.strict and not optional:
-                raise MissingPartError
-            return None
-        place = slot([self.tree.types[c] for c in children], [self.tree.fields[c] for c in children])
-        return None if place is None else children[place]
+    first_line, last_line = source.rfind("\n", 0, start) + 1, source.rfind("\n", 0, end) + 1
+    first = len(source[first_line:start].encode("utf-8", "surrogatepass"))
+    last = len(source[last_line:end].encode("utf-8", "surrogatepass"))
+    line_end = source.find("\n", end)
+    lines = source[first_line : line_end if line_end >= 0 else None].split("\n")
+    lines[-1] = lines[-1][:last]
+    lines[0] = lines[0][first:]
+    return "".join(lines)

@@ -3,6 +3,9 @@
 `PUBLISHED_RULES` are those of CodeBLEU's evaluators. They were written for grammars of 2020 and are kept as
 they are, with what they miss on today's: the initialisers of C#'s declarations, its `foreach`, everything
 that C and C++ name otherwise than C#, whose rules they borrow. `RULES` name today's nodes.
+
+In neither is a variable a source of its own compound assignment (`x += y` computes x from y), and in neither
+do values pass between functions, attributes or elements.
 """
 
 from __future__ import annotations

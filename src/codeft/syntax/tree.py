@@ -14,45 +14,12 @@ import numpy as np
 import tree_sitter
 
 from codeft.syntax.languages import LANGUAGES, canonical_language, load_grammar
+from codeft.syntax.nodes import HOLLOW, MISSING, UNEXPECTED, NodeTable
 
-MISSING, HOLLOW, UNEXPECTED = 1, 2, 3
 _ERROR_KIND = 0xFFFF
 _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 _WHITE = np.array([chr(code).isspace() for code in range(0x3002)])
 """Whether a character is white space; none is beyond U+3000."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeTable:
-    """All nodes of a tree in pre-order, the root first.
-
-    Attributes:
-        types: The type of each node, such as `identifier`.
-        fields: The field that each node fills in its parent, such as `name`; "" for none.
-        starts: int32 [m], where each node begins, in characters.
-        ends: int32 [m], where each node ends, exclusive.
-        depths: int32 [m], edges from the root.
-        parents: int32 [m], index of the parent; -1 for the root.
-        childless: bool [m], True for nodes that have no children.
-        named: bool [m], False for nodes that the grammar gives by their text alone, such as `(`.
-        faults: int8 [m], `MISSING` for tokens put in, `HOLLOW` for leaves around nothing but such a token,
-            `UNEXPECTED` for text without any token, 0 for the rest.
-        num_errors: How many error nodes and missing tokens the parser put in.
-    """
-
-    types: tuple[str, ...]
-    fields: tuple[str, ...]
-    starts: np.ndarray
-    ends: np.ndarray
-    depths: np.ndarray
-    parents: np.ndarray
-    childless: np.ndarray
-    named: np.ndarray
-    faults: np.ndarray
-    num_errors: int
-
-    def __len__(self) -> int:
-        return len(self.types)
 
 
 @dataclass(frozen=True, slots=True)
