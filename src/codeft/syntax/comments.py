@@ -38,7 +38,7 @@ def strip_python_comments(source: str) -> str:
 
     Examples:
         >>> strip_python_comments('def f():\n    "Doc."\n    return 1  # one')
-        'def f():\n    \n    return 1'
+        'def f():\n    return 1  '
     """
     pieces: list[str] = []
     previous, line, column = tokenize.INDENT, -1, 0

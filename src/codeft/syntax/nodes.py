@@ -9,7 +9,7 @@ import numpy as np
 MISSING = 1
 """A token of no width that the parser put in."""
 HOLLOW = 2
-"""A leaf around nothing but a token that the parser put in."""
+"""A node right inside which the parser put a token that is no node itself, such as the end of a block."""
 UNEXPECTED = 3
 """Text in which the parser found no token."""
 

@@ -171,6 +171,8 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
     childless = np.append(depths[1:] <= depths[:-1], True)
     starts, ends = _to_characters(data, starts, ends)
     parents = _parents(depths)
+    with_fault_inside = parents[1:][((faults != 0) | is_error)[1:]]
+    faults[with_fault_inside[faults[with_fault_inside] == HOLLOW]] = 0
     if prefix:
         starts, ends = starts - len(prefix), ends - len(prefix)
         # The wrapper's tokens lie before and after the source, its inner nodes around it.
@@ -197,19 +199,23 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
 def _walk(tree: tree_sitter.Tree) -> list[tuple[int, int, int, int, int, int]]:
     """Return (kind, first byte, last byte + 1, depth, field, fault) of each node in pre-order.
 
+    The fault is `HOLLOW` for all nodes that hold one at any depth.
+
     A cursor and a loop: recursion dies on deep trees.
     """
     cursor = tree.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     rows: list[tuple[int, int, int, int, int, int]] = []
-    depth = 0
+    depth, has_error = 0, tree.root_node.has_error
     while True:
         node = cursor.node
         assert node is not None
         start, end, kind, fault = node.start_byte, node.end_byte, node.kind_id, 0
-        if start == end and not node.child_count:
-            fault = MISSING if node.is_missing else HOLLOW if "(MISSING" in str(node) else 0
-        elif kind == _ERROR_KIND and not node.child_count and str(node).startswith("(UNEXPECTED"):
+        if start == end and node.is_missing:
+            fault = MISSING
+        elif kind != _ERROR_KIND:
+            fault = HOLLOW if has_error and node.has_error else 0
+        elif not node.child_count and str(node).startswith("(UNEXPECTED"):
             fault = UNEXPECTED
         rows.append((kind, start, end, depth, cursor.field_id or 0, fault))
         if down():
