@@ -10,42 +10,45 @@ import sys
 from pathlib import Path
 
 import pytest
+from codebleu_pairs import PAIRS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codebleu_pairs import PAIRS
 from codeft.metrics import CodeBLEU, codebleu, codebleu_signature
 from codeft.metrics.codebleu_counts import MODES
 from codeft.syntax import LANGUAGES
 from codeft.types import CodeftError
 
-wild = st.one_of(
-    st.text(max_size=40),
-    st.lists(
-        st.sampled_from(
-            [
-                "x",
-                "=",
-                "1",
-                "(",
-                ")",
-                "{",
-                "}",
-                "if",
-                "else",
-                "for",
-                "while",
-                ";",
-                "\r\n",
-                "\n",
-                "\0",
-                "\ud800",
-            ]
-            + ['"', "'", "#", "//", "/*", "é", "<?php", "return", "x = 1", "in", "end", ":", "\t", "\\"]
-        ),
-        max_size=14,
-    ).map(" ".join),
-)
+PIECES = [
+    *[
+        "x",
+        "=",
+        "1",
+        "(",
+        ")",
+        "{",
+        "}",
+        "if",
+        "else",
+        "for",
+        "while",
+        ";",
+        '"',
+        "'",
+        "#",
+        "//",
+        "/*",
+        "é",
+        "<?php",
+        "return",
+        "in",
+        "end",
+        ":",
+        "\\",
+    ],
+    *["x = 1", "\r\n", "\n", "\t", "\0", "\ud800"],
+]
+wild = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join))
 
 
 def test_words_by_hand() -> None:

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from test_codebleu import run_with_seed
 
 from codeft.metrics import codebleu
 from codeft.metrics.scoring import read_pairs
-from test_codebleu import run_with_seed
 
 # AST and data flow of the codebleu package 0.7.0 with the grammars in constraints.txt, PYTHONHASHSEED=0.
 PACKAGE = {
