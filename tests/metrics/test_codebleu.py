@@ -19,35 +19,9 @@ from codeft.metrics.codebleu_counts import MODES
 from codeft.syntax import LANGUAGES
 from codeft.types import CodeftError
 
-PIECES = [
-    *[
-        "x",
-        "=",
-        "1",
-        "(",
-        ")",
-        "{",
-        "}",
-        "if",
-        "else",
-        "for",
-        "while",
-        ";",
-        '"',
-        "'",
-        "#",
-        "//",
-        "/*",
-        "é",
-        "<?php",
-        "return",
-        "in",
-        "end",
-        ":",
-        "\\",
-    ],
-    *["x = 1", "\r\n", "\n", "\t", "\0", "\ud800"],
-]
+SIGNS = ["x", "=", "1", "(", ")", "{", "}", ";", '"', "'", "#", "//", "/*", "é", "\\", ":"]
+WORDS = ["if", "else", "for", "while", "in", "end", "return", "<?php", "x = 1"]
+PIECES = [*SIGNS, *WORDS, "\r\n", "\n", "\t", "\0", "\ud800"]
 wild = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join))
 
 
