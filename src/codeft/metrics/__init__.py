@@ -31,6 +31,7 @@ from codeft.metrics.exact_match import (
 from codeft.metrics.literals import restore_literals
 from codeft.metrics.ranking import Ranks, deduplicate, rank_in_batches, rank_targets
 from codeft.metrics.retrieval import map_at_r, map_at_r_of_labels, mrr, r_at_k
+from codeft.metrics.codebleu import CodeBLEU, CodeBLEUScore, codebleu, codebleu_signature
 from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
 from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS, score_texts
 from codeft.metrics.search_scores import MapAtR, SearchScores
@@ -43,6 +44,8 @@ __all__ = [
     "AbstractTextMetric",
     "Accuracy",
     "CompletionExactMatch",
+    "CodeBLEU",
+    "CodeBLEUScore",
     "CorpusBLEU",
     "EditSimilarity",
     "EditSimilarityIndel",
@@ -59,6 +62,8 @@ __all__ = [
     "best_threshold",
     "chrf",
     "completion_exact_match",
+    "codebleu",
+    "codebleu_signature",
     "corpus_bleu",
     "deduplicate",
     "edit_similarity",

@@ -101,8 +101,19 @@ def _count_ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
     return counts
 
 
-def _count_matches(hypothesis: Sequence[str], reference: Sequence[str]) -> list[int]:
-    """Count the hypothesis' n-grams found in the reference, clipped, by order."""
+def count_matches(hypothesis: Sequence[str], reference: Sequence[str]) -> list[int]:
+    """Count the hypothesis' n-grams found in the reference, clipped, by order.
+
+    Args:
+        hypothesis: Words.
+        reference: Words.
+
+    Returns:
+        `MAX_ORDER` counts, unigrams first; the same with the arguments swapped.
+
+    >>> count_matches(["a", "b", "a"], ["a", "b"])
+    [2, 1, 0, 0]
+    """
     matches = [0] * MAX_ORDER
     reference_counts = _count_ngrams(reference)
     for ngram, count in _count_ngrams(hypothesis).items():
@@ -120,7 +131,7 @@ def _sentence_score(hypothesis: Sequence[str], reference: Sequence[str]) -> floa
     brevity = min(0.0, 1 - (len(reference) + 1) / (len(hypothesis) + 1))
     if not hypothesis:
         return math.exp(brevity)
-    matches = _count_matches(hypothesis, reference)
+    matches = count_matches(hypothesis, reference)
     if matches[0] == 0:
         return 0.0
     log_precision = math.log(matches[0]) - math.log(len(hypothesis))
@@ -161,7 +172,7 @@ def corpus_bleu_counts(predictions: Sequence[str], references: Sequence[str]) ->
     for prediction, reference in zip(predictions, references, strict=True):
         words, reference_words = prediction.split(), reference.split()
         possible = [_num_ngrams(len(words), order) for order in range(1, MAX_ORDER + 1)]
-        rows.append([*_count_matches(words, reference_words), *possible, len(words), len(reference_words)])
+        rows.append([*count_matches(words, reference_words), *possible, len(words), len(reference_words)])
     return np.asarray(rows, dtype=np.int64)
 
 

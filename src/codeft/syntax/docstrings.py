@@ -7,7 +7,8 @@ import re
 import numpy as np
 
 from codeft.syntax.languages import canonical_language
-from codeft.syntax.tree import NodeTable, parse_nodes
+from codeft.syntax.nodes import NodeTable
+from codeft.syntax.tree import parse_nodes
 
 _STRINGS = ("string", "concatenated_string")
 _STATEMENT_PARENTS = ("expression_statement", "block", "module", "ERROR")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from codeft.syntax.docstrings import split_docstring
 from codeft.syntax.languages import canonical_language
+from codeft.syntax.nodes import NodeTable
 from codeft.syntax.prose import clean_docstring
-from codeft.syntax.tree import NodeTable, parse_nodes
+from codeft.syntax.tree import parse_nodes
 
 _FUNCTIONS = {
     "python": {"function_definition"},

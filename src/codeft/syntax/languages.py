@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import PurePath
 
 from codeft.types import CodeftError
@@ -138,3 +139,23 @@ def load_grammar(language: Language, function: str) -> object:
         raise CodeftError(f"The {language.name} grammar isn't installed: pip install {wheel}") from error
     grammar: object = getattr(module, function)()
     return grammar
+
+
+def grammar_version(lang: str) -> str:
+    """Return the wheels that trees of a language depend on, with their versions.
+
+    Args:
+        lang: Canonical name of the language.
+
+    Returns:
+        Such as `tree-sitter-java-0.23.5+tree-sitter-0.26.1`.
+    """
+    wheels = (LANGUAGES[lang].module.replace("_", "-"), "tree-sitter")
+    return "+".join(f"{wheel}-{_version(wheel)}" for wheel in wheels)
+
+
+def _version(wheel: str) -> str:
+    try:
+        return metadata.version(wheel)
+    except metadata.PackageNotFoundError:  # on the path, not installed
+        return "unknown"

@@ -14,39 +14,12 @@ import numpy as np
 import tree_sitter
 
 from codeft.syntax.languages import LANGUAGES, canonical_language, load_grammar
+from codeft.syntax.nodes import HOLLOW, MISSING, UNEXPECTED, NodeTable
 
 _ERROR_KIND = 0xFFFF
 _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 _WHITE = np.array([chr(code).isspace() for code in range(0x3002)])
 """Whether a character is white space; none is beyond U+3000."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeTable:
-    """All nodes of a tree in pre-order, the root first.
-
-    Attributes:
-        types: The type of each node, such as `identifier`.
-        fields: The field that each node fills in its parent, such as `name`; "" for none.
-        starts: int32 [m], where each node begins, in characters.
-        ends: int32 [m], where each node ends, exclusive.
-        depths: int32 [m], edges from the root.
-        parents: int32 [m], index of the parent; -1 for the root.
-        childless: bool [m], True for nodes that have no children.
-        num_errors: How many error nodes and missing tokens the parser put in.
-    """
-
-    types: tuple[str, ...]
-    fields: tuple[str, ...]
-    starts: np.ndarray
-    ends: np.ndarray
-    depths: np.ndarray
-    parents: np.ndarray
-    childless: np.ndarray
-    num_errors: int
-
-    def __len__(self) -> int:
-        return len(self.types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +104,13 @@ def parse(source: str, lang: str) -> SyntaxTree:
     )
 
 
-def parse_nodes(source: str, lang: str) -> NodeTable:
+def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:
     """Parse source text into the table of all its nodes; never raises on any text.
 
     Args:
         source: A file or a snippet, with its layout.
         lang: Name or alias of the language.
+        as_file: Parse once, alone, by the grammar for files: what isn't one gives errors.
 
     Returns:
         The table of the parse with the fewest errors: alone, or inside one of the language's wrappers, which
@@ -148,8 +122,10 @@ def parse_nodes(source: str, lang: str) -> NodeTable:
     # One for one, so that offsets stay right: lone surrogates have no UTF-8, and NUL ends some scanners.
     source = _UNENCODABLE.sub("\ufffd", source)
     best: NodeTable | None = None
-    for function, prefix, suffix in _attempts(source, canonical_language(lang)):
-        table = _table(source, function=function, lang=canonical_language(lang), prefix=prefix, suffix=suffix)
+    name = canonical_language(lang)
+    whole_file = (LANGUAGES[name].file_function or LANGUAGES[name].function, "", "")
+    for function, prefix, suffix in [whole_file] if as_file else _attempts(source, name):
+        table = _table(source, function=function, lang=name, prefix=prefix, suffix=suffix)
         if best is None or table.num_errors < best.num_errors:
             best = table
         if not best.num_errors:
@@ -174,23 +150,29 @@ def _attempts(source: str, lang: str) -> Iterator[tuple[str, str, str]]:
 
 
 @functools.cache
-def _parser(lang: str, function: str) -> tuple[tree_sitter.Parser, tuple[str, ...], tuple[str, ...]]:
-    """Return the parser of a grammar and the names of its node kinds and fields."""
+def _parser(
+    lang: str, function: str
+) -> tuple[tree_sitter.Parser, tuple[str, ...], tuple[str, ...], np.ndarray]:
+    """Return the parser of a grammar, its node kinds' and fields' names, and which kinds are named."""
     grammar = tree_sitter.Language(load_grammar(LANGUAGES[lang], function))
     kinds = tuple(grammar.node_kind_for_id(kind) or "" for kind in range(grammar.node_kind_count))
     fields = tuple(grammar.field_name_for_id(field) or "" for field in range(grammar.field_count + 1))
-    return tree_sitter.Parser(grammar), kinds, fields
+    named = np.array([grammar.node_kind_is_named(kind) for kind in range(grammar.node_kind_count)])
+    return tree_sitter.Parser(grammar), kinds, fields, named
 
 
 def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -> NodeTable:
-    parser, kind_names, field_names = _parser(lang, function)
+    parser, kind_names, field_names, kind_is_named = _parser(lang, function)
     data = (prefix + source + suffix).encode()
-    rows, num_missing = _walk(parser.parse(data))
-    kinds, starts, ends, depths, fields = np.array(rows, dtype=np.int64).T
-    num_errors = int((kinds == _ERROR_KIND).sum()) + num_missing
+    kinds, starts, ends, depths, fields, faults = np.array(_walk(parser.parse(data)), dtype=np.int64).T
+    is_error = kinds == _ERROR_KIND
+    num_errors = int(is_error.sum() + (faults == MISSING).sum())
+    named = is_error | kind_is_named[np.where(is_error, 0, kinds)]
     childless = np.append(depths[1:] <= depths[:-1], True)
     starts, ends = _to_characters(data, starts, ends)
     parents = _parents(depths)
+    with_fault_inside = parents[1:][((faults != 0) | is_error)[1:]]
+    faults[with_fault_inside[faults[with_fault_inside] == HOLLOW]] = 0
     if prefix:
         starts, ends = starts - len(prefix), ends - len(prefix)
         # The wrapper's tokens lie before and after the source, its inner nodes around it.
@@ -198,6 +180,7 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
         new_index = np.cumsum(kept) - 1
         parents = np.where(parents >= 0, new_index[parents], -1)[kept]
         kinds, depths, fields, childless = kinds[kept], depths[kept], fields[kept], childless[kept]
+        named, faults = named[kept], faults[kept]
         starts, ends = starts[kept].clip(0, len(source)), ends[kept].clip(0, len(source))
     return NodeTable(
         types=tuple("ERROR" if kind == _ERROR_KIND else kind_names[kind] for kind in kinds.tolist()),
@@ -207,32 +190,40 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
         depths=depths.astype(np.int32),
         parents=parents.astype(np.int32),
         childless=childless,
+        named=named,
+        faults=faults.astype(np.int8),
         num_errors=num_errors,
     )
 
 
-def _walk(tree: tree_sitter.Tree) -> tuple[list[tuple[int, int, int, int, int]], int]:
-    """Return (kind, first byte, last byte + 1, depth, field) of each node in pre-order; the missing tokens.
+def _walk(tree: tree_sitter.Tree) -> list[tuple[int, int, int, int, int, int]]:
+    """Return (kind, first byte, last byte + 1, depth, field, fault) of each node in pre-order.
+
+    The fault is `HOLLOW` for all nodes that hold one at any depth.
 
     A cursor and a loop: recursion dies on deep trees.
     """
     cursor = tree.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
-    rows: list[tuple[int, int, int, int, int]] = []
-    depth = num_missing = 0
+    rows: list[tuple[int, int, int, int, int, int]] = []
+    depth, has_error = 0, tree.root_node.has_error
     while True:
         node = cursor.node
         assert node is not None
-        start, end = node.start_byte, node.end_byte
-        rows.append((node.kind_id, start, end, depth, cursor.field_id or 0))
+        start, end, kind, fault = node.start_byte, node.end_byte, node.kind_id, 0
         if start == end and node.is_missing:
-            num_missing += 1
+            fault = MISSING
+        elif kind != _ERROR_KIND:
+            fault = HOLLOW if has_error and node.has_error else 0
+        elif not node.child_count and str(node).startswith("(UNEXPECTED"):
+            fault = UNEXPECTED
+        rows.append((kind, start, end, depth, cursor.field_id or 0, fault))
         if down():
             depth += 1
             continue
         while not along():
             if not up():
-                return rows, num_missing
+                return rows
             depth -= 1
 
 

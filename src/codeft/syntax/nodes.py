@@ -1,0 +1,46 @@
+"""All nodes of a syntax tree as flat arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MISSING = 1
+"""A token of no width that the parser put in."""
+HOLLOW = 2
+"""A node right inside which the parser put a token that is no node itself, such as the end of a block."""
+UNEXPECTED = 3
+"""Text in which the parser found no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTable:
+    """All nodes of a tree in pre-order, the root first.
+
+    Attributes:
+        types: The type of each node, such as `identifier`.
+        fields: The field that each node fills in its parent, such as `name`; "" for none.
+        starts: int32 [m], where each node begins, in characters.
+        ends: int32 [m], where each node ends, exclusive.
+        depths: int32 [m], edges from the root.
+        parents: int32 [m], index of the parent; -1 for the root.
+        childless: bool [m], True for nodes that have no children.
+        named: bool [m], False for nodes that the grammar gives by their text alone, such as `(`.
+        faults: int8 [m], what the parser mended: `MISSING`, `HOLLOW`, `UNEXPECTED`, or 0.
+        num_errors: How many error nodes and missing tokens the parser put in.
+    """
+
+    types: tuple[str, ...]
+    fields: tuple[str, ...]
+    starts: np.ndarray
+    ends: np.ndarray
+    depths: np.ndarray
+    parents: np.ndarray
+    childless: np.ndarray
+    named: np.ndarray
+    faults: np.ndarray
+    num_errors: int
+
+    def __len__(self) -> int:
+        return len(self.types)
