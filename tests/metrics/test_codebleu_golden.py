@@ -10,7 +10,7 @@ import pytest
 from test_codebleu import run_with_seed
 
 from codeft.metrics import codebleu
-from codeft.metrics.scoring import read_pairs
+from codeft.stored.pairs import read_pairs
 
 # AST and data flow of the codebleu package 0.7.0 with the grammars in constraints.txt, PYTHONHASHSEED=0.
 PACKAGE = {

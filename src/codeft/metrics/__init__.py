@@ -14,6 +14,7 @@ from codeft.metrics.classification import (
     precision,
     recall,
 )
+from codeft.metrics.codebleu import CodeBLEU, CodeBLEUScore, codebleu, codebleu_signature
 from codeft.metrics.edit_similarity import (
     EditSimilarity,
     EditSimilarityIndel,
@@ -31,7 +32,6 @@ from codeft.metrics.exact_match import (
 from codeft.metrics.literals import restore_literals
 from codeft.metrics.ranking import Ranks, deduplicate, rank_in_batches, rank_targets
 from codeft.metrics.retrieval import map_at_r, map_at_r_of_labels, mrr, r_at_k
-from codeft.metrics.codebleu import CodeBLEU, CodeBLEUScore, codebleu, codebleu_signature
 from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
 from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS, score_texts
 from codeft.metrics.search_scores import MapAtR, SearchScores
@@ -43,9 +43,9 @@ __all__ = [
     "TEXT_SCORERS",
     "AbstractTextMetric",
     "Accuracy",
-    "CompletionExactMatch",
     "CodeBLEU",
     "CodeBLEUScore",
+    "CompletionExactMatch",
     "CorpusBLEU",
     "EditSimilarity",
     "EditSimilarityIndel",
@@ -61,9 +61,9 @@ __all__ = [
     "accuracy",
     "best_threshold",
     "chrf",
-    "completion_exact_match",
     "codebleu",
     "codebleu_signature",
+    "completion_exact_match",
     "corpus_bleu",
     "deduplicate",
     "edit_similarity",
