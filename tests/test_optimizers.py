@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import AdamW, Muon
 from torch.optim.lr_scheduler import LambdaLR
 
-from codeft.optimizers import MATRIX, VECTOR, MuonWithAdamW
+from codeft.optimizers import IS_MATRIX, MuonWithAdamW
 
 LR, EMBEDDING_LR = 0.01, 0.05
 
@@ -22,8 +22,8 @@ def network():
 def groups(network):
     """Matrices and vectors, as the module hands them over."""
     return [
-        {"params": [p for p in network.parameters() if p.ndim == 2], "kind": MATRIX},
-        {"params": [p for p in network.parameters() if p.ndim == 1], "kind": VECTOR, "weight_decay": 0.0},
+        {"params": [p for p in network.parameters() if p.ndim == 2], IS_MATRIX: True},
+        {"params": [p for p in network.parameters() if p.ndim == 1], IS_MATRIX: False, "weight_decay": 0.0},
     ]
 
 

@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric, Metric
 
 from codeft.losses.base import AbstractLossTerm
 from codeft.models.base import AbstractCodeModel
-from codeft.optimizers import EMBEDDING, MATRIX, VECTOR
+from codeft.optimizers import IS_MATRIX
 from codeft.tasks.base import AbstractTask
 from codeft.types import IGNORED_LABEL, Batch, CodeftError, Example
 
@@ -162,12 +162,12 @@ class FineTuneModule(pl.LightningModule):
         embeddings = [p for p in trainable if p.ndim > 2 or (p.ndim == 2 and id(p) in tables)]
         vectors = [p for p in trainable if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
-            {"params": matrices, "kind": MATRIX},
-            {"params": embeddings, "kind": EMBEDDING},
-            {"params": vectors, "kind": VECTOR, "weight_decay": 0.0},
+            {"params": matrices, IS_MATRIX: True},
+            {"params": embeddings, IS_MATRIX: False},
+            {"params": vectors, IS_MATRIX: False, "weight_decay": 0.0},
         ]
         for term in self.loss_terms.values():
-            group: dict[str, Any] = {"params": list(term.parameters()), "kind": VECTOR, "weight_decay": 0.0}
+            group: dict[str, Any] = {"params": list(term.parameters()), IS_MATRIX: False, "weight_decay": 0.0}
             if term.learning_rate is not None:
                 group["lr"] = term.learning_rate
             groups.append(group)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 
-MATRIX, EMBEDDING, VECTOR = "matrix", "embedding", "vector"
-"""What a parameter group's key `kind` says of it."""
+IS_MATRIX = "is_matrix"
+"""Key of a parameter group: whether its parameters are matrices that multiply, and not tables or vectors."""
 
 
 class MuonWithAdamW(Optimizer):
@@ -21,7 +21,7 @@ class MuonWithAdamW(Optimizer):
     scaled to AdamW's size as in Liu et al. 2025 (arXiv 2502.16982).
 
     Args:
-        params: Parameter groups; those whose `kind` is "matrix" are Muon's.
+        params: Parameter groups; those whose `is_matrix` is true are Muon's.
         lr: Of the matrices.
         embedding_lr: Of embeddings, biases and norms.
         momentum: Muon's.
@@ -45,8 +45,8 @@ class MuonWithAdamW(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         groups = [group if isinstance(group, dict) else {"params": [group]} for group in params]
-        matrices = [group for group in groups if group.get("kind") == MATRIX]
-        others = [group for group in groups if group.get("kind") != MATRIX]
+        matrices = [group for group in groups if group.get(IS_MATRIX)]
+        others = [group for group in groups if not group.get(IS_MATRIX)]
         self._parts: list[Optimizer] = []
         if matrices:
             self._parts.append(
