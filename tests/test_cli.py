@@ -69,6 +69,8 @@ def test_folder_names_are_plain(overrides):
         ("trainer.qqq=1", r"unknown key trainer\.qqq\. Known here: .*\+trainer\.qqq"),
         ("alhpa=0.1", r"unknown key alhpa; did you mean 'alpha'\? .*\+alhpa=… adds it"),
         ("trainer.max_epoch=3", r"unknown key trainer\.max_epoch; did you mean 'max_epochs'\?"),
+        ("metod=telly", r"unknown key metod; did you mean 'method'\?"),
+        ("data.dir=rows", r"doesn't read data\.dir; choose data=local"),
         ("k=[", r"codeft: can't read 'k=\['.*needs quotes"),
         ("method=null", r"method can't be null; leave it away, or choose of: full"),
     ],
@@ -152,6 +154,11 @@ def test_jobs_of_a_multirun_have_plain_folders(composed):
         assert cfg.data.dir == str(Path("with, comma").absolute())
         assert not set(folder.name) & set("=,"), folder
     assert len({folder for _, folder in jobs}) == 2
+
+
+def test_a_folder_that_the_data_does_not_read_is_an_error(command, tmp_path):
+    with pytest.raises(SystemExit, match=r"data=sample doesn't read data\.dir; choose data=local"):
+        command("train", "+data.dir=rows", f"hydra.run.dir={tmp_path}")
 
 
 def test_a_bad_k_is_told_before_the_data_is_read(command, tiny, tmp_path):

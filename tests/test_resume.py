@@ -69,7 +69,7 @@ def test_a_signal_stops_after_the_step_and_says_how_to_go_on(
     with pytest.raises(SystemExit) as stopped:
         command("train", *tiny, *SETTINGS, *never, f"hydra.run.dir='{folder}'")
     assert stopped.value.code == 128 + number
-    assert f"codeft train resume='{folder}'" in capfd.readouterr().err
+    assert f"-m codeft.train 'resume={folder}'" in capfd.readouterr().err
     assert signal.getsignal(number) is before
     assert load(folder / "checkpoints/last.ckpt")["global_step"] == 5  # 4 in the first epoch, 1 in the second
     command("train", f"resume={folder}")

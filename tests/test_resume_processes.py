@@ -48,6 +48,6 @@ def test_ctrl_c_of_a_real_process_with_workers(command, tiny, reference, tmp_pat
     _, said = process.communicate()
     assert process.returncode == 128 + signal.SIGINT, said
     assert "Traceback" not in said
-    assert f"codeft train resume={tmp_path}" in said
+    assert f"-m codeft.train resume={tmp_path}" in said
     command("train", f"resume={tmp_path}")
     assert_same_end(tmp_path, whole)

@@ -81,10 +81,8 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
         sys.exit(f"codeft: {error}")
     except RunStopped as stop:
         code, told = 128 + stop.signal, signal.Signals(stop.signal).name
-        print(
-            f"stopped by {told}; go on with: codeft {name} resume={shlex.quote(str(stop.folder))}",
-            file=sys.stderr,
-        )
+        again = [sys.executable, "-m", f"codeft.{name}", f"resume={stop.folder}"]  # works in any shell
+        print(f"stopped by {told}; go on with: {shlex.join(again)}", file=sys.stderr)
         sys.exit(code)
 
 

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue
 
-from codeft.overrides import nearest
+from codeft.overrides import GROUPS, nearest
 from codeft.signatures import check_values
 from codeft.targets import check_logger_names, check_targets
 from codeft.types import CodeftError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 METHOD_KEYS = ("k", "alpha")
 """Keys at the top that people sweep over and that only some methods read."""
+
+READ_BY = {"data.dir": "data=local, data=codexglue or data=codesearchnet", "data.source": "data=local"}
+"""Keys that people type and only some data sets have, and which ones do."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
     """
     with open_dict(cfg):
         cfg.choices = {group: chosen(group, hydra_config) for group in ("task", "model", "method", "data")}
+    for key in READ_BY:
+        chosen_reader = OmegaConf.select(cfg, "data.reader", throw_on_missing=False)
+        if chosen_reader and OmegaConf.select(cfg, key, throw_on_missing=False) and not _is_read(cfg, key):
+            raise CodeftError(f"data={cfg.choices.data} doesn't read {key}; choose {READ_BY[key]}")
     _make_paths_absolute(cfg)
     if "callbacks" in cfg:  # a run that trains
         composed = OmegaConf.to_container(cfg, resolve=False)
@@ -72,7 +79,12 @@ def explain(error: Exception) -> str:
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     parent = getattr(cause, "parent_node", None)
     if unknown and isinstance(parent, DictConfig):
-        key, known = str(cause.key), sorted(map(str, parent.keys()))
+        if unknown[1] in READ_BY:
+            return f"the chosen data doesn't read {unknown[1]}; choose {READ_BY[unknown[1]]}"
+        key, known = (
+            str(cause.key),
+            sorted({*map(str, parent.keys()), *(() if "." in unknown[1] else GROUPS)}),
+        )
         there_are = f"Known here: {', '.join(known)}; +{unknown[1]}=… adds it"
         return f"unknown key {unknown[1]}{nearest(key, known)} {there_are}"
     if isinstance(error, MissingMandatoryValue):

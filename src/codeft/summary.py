@@ -120,9 +120,14 @@ def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
         facts.add_row("time", f"{times['epoch_s']:.1f} s an epoch, {times['fit_s']:.0f} s in all")
     if metrics["empty_predictions"]:
         facts.add_row("empty", f"{metrics['empty_predictions']:,} predictions")
-    facts.add_row("outputs", str(folder.path))
     console.print(facts)
     console.print(predictions_table(rows[:: max(1, len(rows) // _SHOWN_PREDICTIONS)][:_SHOWN_PREDICTIONS]))
+    print_folder(console, folder)
+
+
+def print_folder(console: Console, folder: RunFolder) -> None:
+    """Say where the outputs lie, on a line that can be copied from a narrow terminal too."""
+    console.print(Text(f"outputs: {folder.path}"), soft_wrap=True)
 
 
 def scores_table(metrics: Mapping[str, Any], *, split: str = "test") -> Table:
@@ -180,5 +185,6 @@ def print_dry_run(metrics: Mapping[str, Any], folder: RunFolder) -> None:
         "estimate", f"{needs['estimated_epoch_s']:.0f} s an epoch, {needs['estimated_fit_s']:.0f} s at most"
     )
     table.add_row("", "training only: validation comes on top")
-    table.add_row("outputs", str(folder.path))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    print_folder(console, folder)
