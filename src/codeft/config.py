@@ -38,9 +38,9 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
     """
     with open_dict(cfg):
         cfg.choices = {group: chosen(group, hydra_config) for group in ("task", "model", "method", "data")}
-    for key in READ_BY:
-        chosen_reader = OmegaConf.select(cfg, "data.reader", throw_on_missing=False)
-        if chosen_reader and OmegaConf.select(cfg, key, throw_on_missing=False) and not _is_read(cfg, key):
+    has_reader = OmegaConf.select(cfg, "data.reader", throw_on_missing=False)
+    for key in READ_BY if has_reader else ():
+        if OmegaConf.select(cfg, key, throw_on_missing=False) and not _is_read(cfg, key):
             raise CodeftError(f"data={cfg.choices.data} doesn't read {key}; choose {READ_BY[key]}")
     _make_paths_absolute(cfg)
     if "callbacks" in cfg:  # a run that trains
@@ -81,10 +81,8 @@ def explain(error: Exception) -> str:
     if unknown and isinstance(parent, DictConfig):
         if unknown[1] in READ_BY:
             return f"the chosen data doesn't read {unknown[1]}; choose {READ_BY[unknown[1]]}"
-        key, known = (
-            str(cause.key),
-            sorted({*map(str, parent.keys()), *(() if "." in unknown[1] else GROUPS)}),
-        )
+        groups = () if "." in unknown[1] else GROUPS
+        key, known = str(cause.key), sorted({*map(str, parent.keys()), *groups})
         there_are = f"Known here: {', '.join(known)}; +{unknown[1]}=… adds it"
         return f"unknown key {unknown[1]}{nearest(key, known)} {there_are}"
     if isinstance(error, MissingMandatoryValue):

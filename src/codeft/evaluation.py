@@ -13,7 +13,7 @@ from rich.table import Table
 
 from codeft.finished_run import reopen, stored_config
 from codeft.run_folder import RunFolder
-from codeft.summary import describe_run, prediction_rows, scores_table
+from codeft.summary import describe_run, prediction_rows, print_outputs, scores_table
 from codeft.types import CodeftError
 
 SPLITS = ("test", "valid")
@@ -117,4 +117,4 @@ def _print(metrics: Mapping[str, Any], *, split: str, run_dir: Path) -> None:
             now = metrics[split].get(name)
             table.add_row(name, "" if now is None else f"{now:.4f}", f"{value:.4f}")
         console.print(table)
-    console.print(f"outputs  {run_dir}", markup=False, soft_wrap=True)
+    print_outputs(console, run_dir)

@@ -18,6 +18,7 @@ from codeft.data.jsonl import SkippedRow, write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.progress import track
 from codeft.run_folder import RunFolder
+from codeft.summary import print_outputs
 from codeft.types import CodeftError, Example
 
 _SHOWN_ROWS = 5
@@ -163,4 +164,4 @@ def _print(told: dict[str, Any], report: InputReport, output: Path) -> None:
         console.print(f"left out: {_counts(Counter(told['skipped']))}")
     for row in report.skipped_rows[:_SHOWN_ROWS]:
         console.print(f"  {row.where}: {row.reason}", markup=False, highlight=False)
-    console.print(f"outputs  {output}", markup=False, soft_wrap=True)
+    print_outputs(console, output)

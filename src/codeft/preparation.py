@@ -22,6 +22,7 @@ from codeft.data.sources import SPLITS
 from codeft.data.statistics import describe_split, duplicates_across
 from codeft.models.loading import MINI, RANDOM, find_folder, load_tokenizer
 from codeft.run_folder import write_text
+from codeft.summary import print_outputs
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError, Example
 
@@ -174,7 +175,7 @@ def _print(statistics: Mapping[str, Any], *, folder: Path, run_dir: Path) -> Non
         console.print("each bad row stands in the log and in statistics.json")
     if "mined" in statistics:
         console.print(f"rows     {folder} (data=local data.dir=…)", markup=False, soft_wrap=True)
-    console.print(f"outputs  {run_dir}", markup=False, soft_wrap=True)
+    print_outputs(console, run_dir)
 
 
 def statistics_table(statistics: Mapping[str, Any]) -> Table:

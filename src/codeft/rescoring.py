@@ -17,7 +17,7 @@ from codeft.overrides import nearest
 from codeft.run_folder import RunFolder
 from codeft.stored.base import AbstractStoredPredictions, Files, Scored
 from codeft.stored.tasks import ANY_TEXTS, STORED_TASKS
-from codeft.summary import commit, scores_table, shown_score, versions
+from codeft.summary import commit, print_outputs, scores_table, shown_score, versions
 from codeft.types import CodeftError
 
 
@@ -139,7 +139,7 @@ def _print(metrics: Mapping[str, Any], differences: Mapping[str, Difference], *,
         console.print(_differences_table(metrics, differences))
         console.print(metrics["bootstrap_signature"])
     console.print(f"rows  {metrics['rows']:,}, {metrics['empty_predictions']:,} predictions empty")
-    console.print(f"outputs  {run_dir}", markup=False, soft_wrap=True)
+    print_outputs(console, run_dir)
 
 
 def _differences_table(metrics: Mapping[str, Any], differences: Mapping[str, Difference]) -> Table:

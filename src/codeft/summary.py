@@ -111,8 +111,6 @@ def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
     console = Console()
     console.print(scores_table(metrics))
     facts = Table(show_header=False, box=None)
-    facts.add_column()
-    facts.add_column(overflow="fold")  # a folder's name is of use only whole
     params, times = metrics["params"], metrics["time"]
     facts.add_row("rows", ", ".join(f"{n:,} {name}" for name, n in metrics["rows"].items() if n))
     facts.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
@@ -122,12 +120,12 @@ def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
         facts.add_row("empty", f"{metrics['empty_predictions']:,} predictions")
     console.print(facts)
     console.print(predictions_table(rows[:: max(1, len(rows) // _SHOWN_PREDICTIONS)][:_SHOWN_PREDICTIONS]))
-    print_folder(console, folder)
+    print_outputs(console, folder.path)
 
 
-def print_folder(console: Console, folder: RunFolder) -> None:
+def print_outputs(console: Console, path: Path) -> None:
     """Say where the outputs lie, on a line that can be copied from a narrow terminal too."""
-    console.print(Text(f"outputs: {folder.path}"), soft_wrap=True)
+    console.print(f"outputs  {path}", markup=False, soft_wrap=True)
 
 
 def scores_table(metrics: Mapping[str, Any], *, split: str = "test") -> Table:
@@ -187,4 +185,4 @@ def print_dry_run(metrics: Mapping[str, Any], folder: RunFolder) -> None:
     table.add_row("", "training only: validation comes on top")
     console = Console()
     console.print(table)
-    print_folder(console, folder)
+    print_outputs(console, folder.path)

@@ -31,7 +31,7 @@ def exact_match(predictions: Sequence[str], references: Sequence[str]) -> float:
     50.0
     """
     check_pairs(predictions, references)
-    return _count_equal(predictions, references, str.strip) * 100.0 / len(predictions)
+    return sum(equal_rows(predictions, references, rule=ExactMatch)) * 100.0 / len(predictions)
 
 
 def exact_match_split(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -53,7 +53,7 @@ def exact_match_split(predictions: Sequence[str], references: Sequence[str]) -> 
     100.0
     """
     check_pairs(predictions, references)
-    return _count_equal(predictions, references, str.split) * 100.0 / len(predictions)
+    return sum(equal_rows(predictions, references, rule=ExactMatchSplit)) * 100.0 / len(predictions)
 
 
 def completion_exact_match(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -75,17 +75,11 @@ def completion_exact_match(predictions: Sequence[str], references: Sequence[str]
     100.0
     """
     check_pairs(predictions, references)
-    return _count_equal(predictions, references, _restored_words) * 100.0 / len(predictions)
+    return sum(equal_rows(predictions, references, rule=CompletionExactMatch)) * 100.0 / len(predictions)
 
 
 def _restored_words(text: str) -> list[str]:
     return restore_literals(text).split()
-
-
-def _count_equal(
-    predictions: Sequence[str], references: Sequence[str], normalize: Callable[[str], object]
-) -> int:
-    return sum(normalize(p) == normalize(r) for p, r in zip(predictions, references, strict=True))
 
 
 def equal_rows(
@@ -108,7 +102,7 @@ class _AbstractExactMatch(AbstractTextMetric):
 
     def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
         """Count the batch's matches."""
-        self.matches += _count_equal(predictions, references, type(self).normalize)
+        self.matches += sum(equal_rows(predictions, references, rule=type(self)))
 
     def score(self) -> float:
         """Return the matches' share of the rows, in per cent."""

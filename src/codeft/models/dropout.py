@@ -26,7 +26,7 @@ def drop(x: Tensor, *, probability: float) -> Tensor:
         return nn.functional.dropout(x, p=probability)
     num_dropped = round(probability * LEVELS)
     if num_dropped in (0, LEVELS):
-        return x if num_dropped == 0 else torch.zeros_like(x) * x
+        return x if num_dropped == 0 else x * 0.0
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     halves = draws.view(torch.int16)[: x.numel()].view(x.shape)
     kept = (halves >= num_dropped - LEVELS // 2).view(torch.uint8).to(x.dtype)
