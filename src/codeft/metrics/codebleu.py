@@ -225,11 +225,14 @@ def _leaves_flow_out(sums: np.ndarray, *, mode: Mode) -> bool:
 
 def _score(sums: np.ndarray, *, mode: Mode, weights: Weights) -> CodeBLEUScore:
     counts = split_counts(sums)
-    values = scores_of_counts(sums, mode=mode, weights=weights).tolist()
+    codebleu, ngram, weighted_ngram, ast, dataflow = scores_of_counts(sums, mode=mode, weights=weights)
     is_left_out = _leaves_flow_out(sums, mode=mode)
     return CodeBLEUScore(
-        *values[:-1],
-        dataflow=None if is_left_out else values[-1],
+        codebleu=float(codebleu),
+        ngram=float(ngram),
+        weighted_ngram=float(weighted_ngram),
+        ast=float(ast),
+        dataflow=None if is_left_out else float(dataflow),
         left_out=("dataflow",) if is_left_out else (),
         rows=int(counts.rows[0]),
         rows_without_dataflow=int(counts.no_flow[0]),

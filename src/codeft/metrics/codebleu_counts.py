@@ -83,14 +83,10 @@ def count_rows(
         words = _count_words(prediction.split(), reference.split(), KEYWORDS[lang])
         for mode in modes:
             rows[mode].append([*words, *_count_structure(prediction, reference, lang=lang, mode=mode), 1])
-    return {
-        mode: np.asarray(counts, dtype=np.int64).reshape(-1, NUM_COUNTS) for mode, counts in rows.items()
-    }
+    return {mode: np.asarray(counts, dtype=np.int64).reshape(-1, NUM_COUNTS) for mode, counts in rows.items()}
 
 
-def _count_words(
-    hypothesis: Sequence[str], reference: Sequence[str], keywords: frozenset[str]
-) -> list[int]:
+def _count_words(hypothesis: Sequence[str], reference: Sequence[str], keywords: frozenset[str]) -> list[int]:
     """Return the counts from `matches` to `lengths`."""
     matches = count_matches(hypothesis, reference)
     possible, wanted = (
