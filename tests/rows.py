@@ -35,3 +35,20 @@ def pair_rows(start: int, count: int) -> list[dict]:
         }
         for i in range(start, start + count)
     ]
+
+
+def write_codexglue(folder: Path, task: str, *, split: str, start: int, count: int) -> None:
+    """One split of a task in CodeXGLUE's published layout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    methods = [
+        f"public int get{i}(int a) {{ return {'a + ' * (i % 3)}a; }}" for i in range(start, start + count)
+    ]
+    if task == "refinement":
+        for side, old in (("buggy", "public"), ("fixed", "private")):
+            lines = "".join(method.replace("public", old) + " \n" for method in methods)
+            (folder / f"{split}.buggy-fixed.{side}").write_text(lines, encoding="utf-8")
+        return
+    rows = [{"nl": f"gets {m[11:16]} concode_field_sep int a", "code": m} for m in methods]
+    if task == "completion":
+        rows = [{"input": f"<s> x = <NUM_LIT:1> <EOL> {m[:20]}", "gt": m[20:]} for m in methods]
+    write_jsonl(folder / f"{'dev' if split == 'valid' else split}.json", rows)

@@ -14,13 +14,15 @@ import pytorch_lightning as pl
 import torch
 
 import codeft.fitting
-from codeft.metrics import corpus_bleu, exact_match, smoothed_bleu
+from codeft.metrics import codebleu, codebleu_signature, corpus_bleu, exact_match, smoothed_bleu
+from rows import write_codexglue
 
 KEYS = {
     "task", "model", "method", "data", "k", "alpha", "seed", "lang",
     "params", "test", "signatures", "baselines", "time", "rows",
     "precision", "command", "versions", "commit",
 }  # fmt: skip
+CODEBLEU = {f"codebleu{part}" for part in ("", "_ngram", "_weighted_ngram", "_ast", "_dataflow")}
 TIMES = {"epoch_s", "first_epoch_s", "val_s", "cache_s", "fit_s"}
 
 
@@ -91,12 +93,55 @@ def test_translation_runs_in_both_directions(command, tiny_model, tiny_pairs, tm
         command("train", *arguments, f"lang={lang}", "trainer.max_epochs=1", f"hydra.run.dir={folder}")
         metrics, rows = metrics_of(folder), rows_of(folder)
         assert metrics["lang"] == lang
-        assert metrics["test"].keys() == {"corpus_bleu", "exact_match", "sacrebleu"}
+        assert metrics["test"].keys() == {"corpus_bleu", "exact_match", "sacrebleu", *CODEBLEU} - {
+            "codebleu_dataflow"  # no reference has any
+        }
+        assert metrics["signatures"].keys() == metrics["test"].keys()
+        assert metrics["signatures"]["codebleu_ast"] == codebleu_signature(lang.split("-")[1])
         sources, references = [row["source"] for row in rows], [row["reference"] for row in rows]
         assert sources[0].startswith("public int get200()" if lang == "java-cs" else "public int Get200 =>")
-        assert metrics["baselines"]["naive_copy_corpus_bleu"] == pytest.approx(
-            corpus_bleu(sources, references)
+        copied = codebleu(sources, references, lang=lang.split("-")[1])
+        assert metrics["baselines"] == pytest.approx(
+            {
+                "naive_copy_corpus_bleu": corpus_bleu(sources, references),
+                "naive_copy_exact_match": exact_match(sources, references),
+                "naive_copy_codebleu": copied.codebleu,
+            }
         )
+
+
+@pytest.mark.parametrize(
+    ("task", "scores", "baselines"),
+    [
+        ("refinement", {"corpus_bleu", "exact_match", *CODEBLEU}, {"corpus_bleu", "exact_match", "codebleu"}),
+        ("generation", {"corpus_bleu", "exact_match_split", *CODEBLEU}, set()),
+        ("completion", {"edit_similarity", "exact_match_split"}, set()),
+    ],
+)
+def test_published_layouts_run_where_there_is_no_training_split(
+    command, tiny_model, tmp_path, task, scores, baselines
+):
+    write_codexglue(tmp_path / "data", task, split="valid", start=0, count=12)
+    write_codexglue(tmp_path / "data", task, split="test", start=50, count=4)
+    data = ["data=codexglue", f"data.dir={tmp_path}/data", "data.splits.train=valid[4:]"]
+    arguments = [*tiny_model, f"task={task}", *data, "data.splits.valid=valid[:4]", "logger=none"]
+    folder = tmp_path / "run"
+    command("train", *arguments, "trainer.max_epochs=1", f"hydra.run.dir={folder}")
+    metrics = metrics_of(folder)
+    assert metrics["rows"] == {"train": 8, "valid": 4, "test": 4, "skipped": 0}
+    assert metrics["test"].keys() == metrics["signatures"].keys() == scores
+    assert metrics["baselines"].keys() == {f"naive_copy_{name}" for name in baselines}
+    command("evaluate", f"run={folder}", f"hydra.run.dir={tmp_path}/again")
+    assert metrics_of(tmp_path / "again")["reproduced"] is True
+    lang = [] if task == "completion" else ["lang=java"]
+    predictions = f"predictions={folder}/predictions.jsonl"
+    command("evaluate", predictions, f"task={task}", *lang, f"hydra.run.dir={tmp_path}/scored")
+    scored = metrics_of(tmp_path / "scored")
+    for name, value in metrics["test"].items():
+        assert scored["test"][name] == pytest.approx(value, abs=1e-9), name
+        assert scored["signatures"][name] == metrics["signatures"][name]
+    for name, value in metrics["baselines"].items():
+        assert scored["baselines"][name] == pytest.approx(value, abs=1e-9), name
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(command, tiny, summarization, tmp_path):
@@ -123,6 +168,7 @@ def test_the_best_checkpoint_is_tested_not_the_last(command, tiny, tmp_path, mon
     def score_by_size(module: codeft.module.FineTuneModule, split: str) -> None:
         sizes.append(module.model.network.shared.weight.norm().item())
         module.scores = {"loss": 0.0, module.task.monitor: sizes[-1]}
+        module.signatures = {module.task.monitor: "a size"}
         module.log(f"{split}/{module.task.monitor}", sizes[-1])
 
     monkeypatch.setattr(codeft.module.FineTuneModule, "_finish", score_by_size)

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, Metric
 
 from codeft.losses.base import AbstractLossTerm
+from codeft.metrics import named_scores
 from codeft.models.base import AbstractCodeModel
 from codeft.optimizers import IS_MATRIX
 from codeft.tasks.base import AbstractTask
@@ -46,6 +47,7 @@ class FineTuneModule(pl.LightningModule):
     Attributes:
         loss_terms: What methods add to the loss in training, by name.
         scores: The last validation's or test's, in full precision.
+        signatures: Which variant each of them is; the loss has none.
         predictions: All ranks' predictions of the last validation or test, ordered by index.
     """
 
@@ -64,6 +66,7 @@ class FineTuneModule(pl.LightningModule):
         self.metrics = nn.ModuleDict(task.metrics())
         self.eval_loss = MeanMetric()
         self.scores: dict[str, float] = {}
+        self.signatures: dict[str, str] = {}
         self.predictions: list[Prediction] = []
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -129,10 +132,13 @@ class FineTuneModule(pl.LightningModule):
 
     def _finish(self, split: str) -> None:
         self.scores = {"loss": self.eval_loss.compute().item()}
+        self.signatures = {}
         self.eval_loss.reset()
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
-            self.scores[name] = metric.compute().item()
+            scores = named_scores(name, metric)
+            self.scores |= scores
+            self.signatures |= dict.fromkeys(scores, str(metric.signature))
             metric.reset()
         for name, value in self.scores.items():
             self.log(f"{split}/{name}", value, prog_bar=name == self.task.monitor)

@@ -13,8 +13,9 @@ GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
 LITERAL_KEYS = (
     "run", "resume", "input", "output", "predictions", "references", "sources", "to",
     "data.dir", "data.source", "data.train", "data.valid", "model.tokenizer",
+    "data.splits.train", "data.splits.valid", "data.splits.test",
 )  # fmt: skip
-"""Keys whose values are paths that people type: taken literally, whatever characters they hold."""
+"""Keys whose values are taken literally, whatever characters they hold: paths, mostly."""
 
 RUN_FOLDER_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 """Keys whose values are paths too, unless they are in Hydra's grammar: quoted, escaped or interpolated."""

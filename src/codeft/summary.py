@@ -43,7 +43,7 @@ def describe_run(
         scores: The module's, its loss among them; none where nothing was tested.
         split: What was tested.
     """
-    scorers = parts.task.metrics()
+    signatures = parts.module.signatures
     names = {key: cfg.choices[key] for key in ("task", "model", "method", "data")}
     described = {
         **names,
@@ -52,8 +52,8 @@ def describe_run(
         "seed": cfg.seed,
         "lang": parts.task.lang,
         "params": {"total": params[0], "trainable": params[1]},
-        split: {name: value for name, value in scores.items() if name in scorers},
-        "signatures": {name: scorer.signature for name, scorer in scorers.items() if name in scores},
+        split: {name: value for name, value in scores.items() if name in signatures},
+        "signatures": signatures if scores else {},
         "baselines": parts.task.baselines(parts.data.datasets[split].examples) if scores else {},
         "time": dict(times),
         "rows": parts.data.num_rows(),

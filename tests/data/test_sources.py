@@ -75,8 +75,47 @@ def test_codexglue_summarization_by_language_or_flat(tmp_path):
     assert len(read(reader)) == 5
     assert len(read(reader, lang="java")) == 3
     assert len(read(CodeXGLUEReader(dir=tmp_path / "python"), lang="py")) == 2
-    with pytest.raises(CodeftError, match="not task=completion"):
-        read(reader, task="completion")
+    with pytest.raises(CodeftError, match="not task=span_corruption"):
+        read(reader, task="span_corruption")
+
+
+def test_codexglue_refinement_files(tmp_path):
+    (tmp_path / "valid.buggy-fixed.buggy").write_text("int a ;  \nint b ;\n")
+    (tmp_path / "valid.buggy-fixed.fixed").write_text("int A ;\nint B ;\n")
+    rows = read(CodeXGLUEReader(dir=tmp_path), "valid", task="refinement")
+    assert rows[1] == {"id": "1", "buggy": "int b ;", "fixed": "int B ;"}
+    with pytest.raises(CodeftError, match=r"expected train\.buggy-fixed\.buggy .* data\.splits\.train="):
+        read(CodeXGLUEReader(dir=tmp_path), "train", task="refinement")
+
+
+@pytest.mark.parametrize("task", ["generation", "completion"])
+def test_codexglue_has_one_file_a_split(tmp_path, task):
+    write_jsonl(tmp_path / "dev.json", [{"nl": "add", "code": "int f ( ) ;"}])
+    reader = CodeXGLUEReader(dir=tmp_path)
+    assert read(reader, "valid", task=task) == [{"nl": "add", "code": "int f ( ) ;"}]
+    with pytest.raises(CodeftError, match=r"which holds dev\.json; .* data\.splits\.train="):
+        read(reader, "train", task=task)
+
+
+def test_the_hub_has_no_splits_of_line_completion():
+    with pytest.raises(CodeftError, match=r"the hub has no splits for task=completion; .*data\.dir="):
+        read(CodeXGLUEReader(), task="completion")
+
+
+@pytest.mark.parametrize(
+    ("task", "folder", "split", "rows"),
+    [
+        ("refinement", "refinement/bugs2fix_small", "valid", 5835),
+        ("refinement", "refinement/codereview_tufano", "train", 13756),
+        ("generation", "concode", "valid", 2000),
+        ("generation", "concode", "test", 2000),
+        ("completion", "completion/javaCorpus", "valid", 3000),
+        ("completion", "completion/py150", "valid", 3819),
+    ],
+)
+def test_published_files(shared_data, task, folder, split, rows):
+    reader = CodeXGLUEReader(dir=shared_data / folder)
+    assert sum(1 for _ in reader.rows(split, task=task, lang=None)) == rows
 
 
 def test_codexglue_translation_files(tmp_path):
@@ -87,7 +126,7 @@ def test_codexglue_translation_files(tmp_path):
         {"id": "0", "java": "int a ;", "cs": "int A ;"},
         {"id": "1", "java": "int b ;", "cs": "int B\u2028 ;"},
     ]
-    with pytest.raises(CodeftError, match=r"expected a text file .*train\.java-cs\.txt\.java': No such file"):
+    with pytest.raises(CodeftError, match=r"expected train\.java-cs\.txt\.java .* data\.splits\.train="):
         read(CodeXGLUEReader(dir=tmp_path), "train", task="translation")
 
 
@@ -140,7 +179,7 @@ def test_codesearchnet_layout(tmp_path):
     reader = CodeSearchNetReader(dir=tmp_path)
     assert len(read(reader, "valid", lang="python")) == 3
     assert len(read(reader, "valid")) == 5
-    with pytest.raises(CodeftError, match="no parallel code; take data=codexglue"):
+    with pytest.raises(CodeftError, match="functions and their docstrings; take data=codexglue"):
         read(reader, task="translation")
 
 

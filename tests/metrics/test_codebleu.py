@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from codebleu_pairs import PAIRS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeft.metrics import CodeBLEU, codebleu, codebleu_signature
+from codeft.metrics.codebleu import PARTS, codebleu_statistics
 from codeft.metrics.codebleu_counts import MODES
 from codeft.syntax import LANGUAGES
 from codeft.types import CodeftError
@@ -159,6 +161,32 @@ def test_no_data_flow() -> None:
     assert codebleu(**pair, weights=(0, 0, 0, 1)).codebleu == 0.0
 
 
+def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    metric = CodeBLEU(lang="python")
+    metric.update(["pass"], ["pass"])
+    assert set(metric.compute()) == set(PARTS) - {"codebleu_dataflow"}
+    assert "leaves its data flow out" in caplog.text
+
+
+@pytest.mark.parametrize("lang", ["java", "python"])
+def test_statistics_by_row_add_up_to_the_scores(lang: str) -> None:
+    """All rows give the corpus score of every mode; one row twice gives that of the row twice."""
+    rows = [PAIRS[lang], ("x = 1", "y = x"), ("a", ""), PAIRS[lang][::-1]]
+    references, predictions = zip(*rows, strict=True)
+    by_mode = codebleu_statistics(predictions, references, lang=lang, modes=MODES)
+    for mode in MODES:
+        for picked in (slice(None), [0, 0, 1]):
+            chosen = np.arange(len(rows))[picked]
+            made, gold = ([texts[i] for i in chosen] for texts in (predictions, references))
+            score = codebleu(made, gold, lang=lang, mode=mode)
+            values = (score.codebleu, score.ngram, score.weighted_ngram, score.ast, score.dataflow)
+            for (name, statistics), value in zip(by_mode[mode].items(), values, strict=True):
+                assert statistics.combine(statistics.rows[picked].sum(axis=0)) == pytest.approx(value), name
+        assert tuple(by_mode[mode]) == PARTS
+    left_out = codebleu_statistics(["pass"], ["pass"], lang="python", modes=["fixed", "reference"])
+    assert tuple(left_out["fixed"]) == PARTS[:-1] and tuple(left_out["reference"]) == PARTS
+
+
 def test_some_rows_without_data_flow() -> None:
     score = codebleu(["pass", "a = b"], ["pass", "a = b"], lang="python")
     assert (score.dataflow, score.left_out, score.rows_without_dataflow) == (100.0, (), 1)
@@ -176,7 +204,9 @@ def test_nothing_crashes(lang: str, rows: list[tuple[str, str]], mode) -> None:
     for prediction, reference in rows:
         metric.update([prediction], [reference])
     assert metric.parts() == score
-    assert metric.compute().item() == score.codebleu
+    found = {name: value.item() for name, value in metric.compute().items()}
+    values = (score.codebleu, score.ngram, score.weighted_ngram, score.ast, score.dataflow)
+    assert found == {name: value for name, value in zip(PARTS, values, strict=True) if value is not None}
 
 
 def test_what_the_model_made_of_nothing_or_depth() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import codeft
-from codeft.metrics.scoring import TextScorer
-from codeft.stored.base import Files
+from codeft.metrics import codebleu, codebleu_signature
+from codeft.stored.base import Files, Score
 from codeft.stored.tasks import ANY_TEXTS, STORED_TASKS
 from codeft.stored.texts import StoredTexts
 
@@ -49,16 +49,35 @@ def test_the_naive_copy_stands_beside(task, files):
 def test_a_language_brings_its_own_scores(files):
     asked = []
 
-    def of_language(lang: str) -> dict[str, TextScorer]:
+    def of_language(predictions, references, *, lang):
         asked.append(lang)
-        return {"parsed": TextScorer(lambda p, r: float(p == r), "parsed|v:1")}
+        return {"parsed": Score(float(predictions == references), "parsed|v:1")}
 
-    layout = dataclasses.replace(TEXTS["generation"], language_scorers=of_language)
+    layout = dataclasses.replace(TEXTS["generation"], language_scores=of_language)
     assert "parsed" not in layout.score(files).scores
     scored = layout.score(dataclasses.replace(files, lang="java"))
-    assert asked == ["java"]
+    assert asked == ["java", "java"]
     assert (scored.scores["parsed"].value, scored.scores["parsed"].statistics) == (0, None)
     assert scored.baselines["naive_copy_parsed"] == 1
+
+
+@pytest.mark.parametrize("task", ["translation", "refinement", "generation"])
+@pytest.mark.parametrize("lang", ["cs", "java-cs"])
+def test_code_is_scored_by_codebleu_in_two_modes(task, lang, tmp_path):
+    (tmp_path / "p").write_text("int F(int b) { return b; }\n\n")
+    (tmp_path / "r").write_text("int F(int a) { return a; }\nint x = y;\n")
+    layout = TEXTS[task]
+    scored = layout.score(Files(tmp_path / "p", tmp_path / "r", tmp_path / "r", lang))
+    for prefix, mode in (("codebleu", "fixed"), ("codebleu_reference", "reference")):
+        score = codebleu(["int F(int b) { return b; }", ""], scored.references, lang="csharp", mode=mode)
+        parts = {"": score.codebleu, "_ngram": score.ngram, "_weighted_ngram": score.weighted_ngram}
+        parts |= {"_ast": score.ast, "_dataflow": score.dataflow}
+        for part, value in parts.items():
+            found = scored.scores[prefix + part]
+            assert found.value == pytest.approx(value)
+            assert found.signature == codebleu_signature("csharp", mode=mode)
+            assert found.statistics is not None
+        assert scored.baselines[f"naive_copy_{prefix}"] == pytest.approx(100)
 
 
 def test_the_last_layout_takes_any_file(files):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,10 @@ from torch.utils.data import Dataset
 
 from codeft.data.collate import Collator, Item
 from codeft.data.features import AbstractFeature
+from codeft.data.jsonl import Row
 from codeft.data.sampling import Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
+from codeft.data.splits import parse_splits
 from codeft.progress import track
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError, Encoding, Example
@@ -82,6 +85,7 @@ class CodeDataModule(pl.LightningDataModule):
         tokenizer: The model's tokenizer.
         reader: Yields the rows of a split.
         features: What the method asks of an example, by name.
+        splits: Which rows stand for a split ("valid[500:]" for train, say); a split not named, for itself.
         batch_size: Examples a training batch on each device; or
         batch_tokens: source and target sub-tokens a training batch, padding included.
         eval_batch_size: Examples a batch of validation, test and prediction.
@@ -108,6 +112,7 @@ class CodeDataModule(pl.LightningDataModule):
         tokenizer: PreTrainedTokenizerBase,
         reader: AbstractReader,
         features: Mapping[str, AbstractFeature] | None = None,
+        splits: Mapping[str, str] | None = None,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         eval_batch_size: int = 32,
@@ -141,6 +146,7 @@ class CodeDataModule(pl.LightningDataModule):
         self.tokenizer = tokenizer
         self.reader = reader
         self.features = dict(features or {})
+        self.splits = parse_splits(splits or {})
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
         self.eval_batch_size = eval_batch_size
@@ -170,7 +176,7 @@ class CodeDataModule(pl.LightningDataModule):
         examples: list[Example] = []
         skipped_before = len(self.skipped)
         num_rows = 0
-        for row in self.reader.rows(split, task=self.task.name, lang=self.task.lang):
+        for row in self._rows(split):
             num_rows += 1
             try:
                 example = self.task.read(row.fields, where=row.where, input=self.input, labelled=True)
@@ -189,6 +195,11 @@ class CodeDataModule(pl.LightningDataModule):
             asked = f" for lang={self.task.lang}" if self.task.lang else ""
             raise CodeftError(f"the {split} split is empty{asked}: {num_rows} rows were read, none is left")
         return self._limit(examples, split)
+
+    def _rows(self, split: str) -> Iterator[Row]:
+        part = self.splits[split]
+        rows = self.reader.rows(part.split, task=self.task.name, lang=self.task.lang)
+        return islice(rows, part.start, part.stop)
 
     def _limit(self, examples: list[Example], split: str) -> list[Example]:
         limit = self.limits[split]

@@ -130,15 +130,26 @@ class CodeXGLUEReader(AbstractReader):
     """CodeXGLUE in its published file layout, or from the hub.
 
     Args:
-        dir: Folder in the published layout: `<language>/train.jsonl` for summarization (or the language's
-            folder itself), `train.java-cs.txt.java` and `.cs` for translation. None asks the hub.
+        dir: Folder in the task's published layout (`docs/tasks.md` has them): `<language>/train.jsonl` for
+            summarization, or the language's folder itself; `train.java-cs.txt.java` and `.cs` for
+            translation; `train.buggy-fixed.buggy` and `.fixed` for refinement; `train.json` for generation
+            and completion. None asks the hub.
         on_bad_row: See `AbstractReader`.
     """
 
     HUB: ClassVar[dict[str, str]] = {
         "summarization": "google/code_x_glue_ct_code_to_text",
         "translation": "google/code_x_glue_cc_code_to_code_trans",
+        "refinement": "google/code_x_glue_cc_code_refinement",
+        "generation": "google/code_x_glue_tc_text_to_code",
     }
+    PARALLEL: ClassVar[dict[str, tuple[str, str]]] = {
+        "translation": ("{split}.java-cs.txt.java", "{split}.java-cs.txt.cs"),
+        "refinement": ("{split}.buggy-fixed.buggy", "{split}.buggy-fixed.fixed"),
+    }
+    """Tasks whose splits are two files of lines."""
+    FOLDERS: ClassVar[tuple[str, ...]] = ("generation", "completion")
+    """Tasks whose folder holds one file a split."""
 
     def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
         super().__init__(on_bad_row=on_bad_row)
@@ -146,20 +157,37 @@ class CodeXGLUEReader(AbstractReader):
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a task's split."""
-        if task not in self.HUB:
-            raise CodeftError(f"data=codexglue has {', '.join(self.HUB)}, not task={task}")
+        known = dict.fromkeys([*self.HUB, *self.PARALLEL, *self.FOLDERS])
+        if task not in known:
+            raise CodeftError(f"data=codexglue has {', '.join(known)}, not task={task}")
         if self.dir is None:
-            names = _languages(lang, CODESEARCHNET_LANGUAGES) if task == "summarization" else [None]
-            for name in names:
-                yield from hub_rows(self.HUB[task], name, split)
-        elif task == "translation":
-            folder = existing_folder(self.dir)
-            source, target = (folder / f"{split}.java-cs.txt.{suffix}" for suffix in ("java", "cs"))
+            yield from self._hub_rows(split, task=task, lang=lang)
+            return
+        folder = existing_folder(self.dir)
+        if task in self.PARALLEL:
+            source, target = (folder / name.format(split=split) for name in self.PARALLEL[task])
+            if not source.exists() and not target.exists():
+                raise CodeftError(
+                    f"expected {source.name} and {target.name} in {str(folder)!r}{_other_split(split)}"
+                )
             yield from parallel_rows(source, target, on_bad_row=self.on_bad_row, skipped=self.skipped)
+        elif task in self.FOLDERS:
+            yield from self._read([split_file(folder, split)])
         else:
-            yield from self._read(
-                _language_files(existing_folder(self.dir), split, lang, "{lang}/{split}.jsonl")
+            yield from self._read(_language_files(folder, split, lang, "{lang}/{split}.jsonl"))
+
+    def _hub_rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
+        if task not in self.HUB:
+            raise CodeftError(
+                f"the hub has no splits for task={task}; give the folder of its published files: data.dir="
             )
+        configs: list[str | None] = [None]
+        if task == "summarization":
+            configs = [*_languages(lang, CODESEARCHNET_LANGUAGES)]
+        elif task == "refinement":
+            configs = ["small"]
+        for config in configs:
+            yield from hub_rows(self.HUB[task], config, split)
 
 
 class CodeSearchNetReader(AbstractReader):
@@ -178,9 +206,9 @@ class CodeSearchNetReader(AbstractReader):
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a split."""
-        if task == "translation":
+        if task not in ("summarization", "code_search"):
             raise CodeftError(
-                "data=codesearchnet has no parallel code; take data=codexglue for task=translation"
+                f"data=codesearchnet has functions and their docstrings; take data=codexglue for task={task}"
             )
         if self.dir is None:
             for name in _languages(lang, CODESEARCHNET_LANGUAGES):
@@ -216,7 +244,11 @@ def split_file(folder: Path, split: str) -> Path:
             if (folder / f"{name}{suffix}").is_file():
                 return folder / f"{name}{suffix}"
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
-    raise CodeftError(f"expected {split}.jsonl in {str(folder)!r}, which holds {there}")
+    raise CodeftError(f"expected {split}.jsonl in {str(folder)!r}, which holds {there}{_other_split(split)}")
+
+
+def _other_split(split: str) -> str:
+    return f"; where there is no such split, data.splits.{split}= takes rows of another one"
 
 
 def parallel_rows(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from codeft.metrics.codebleu_counts import MODES, SIZES, CodeBLEUCounts, Mode, count_pairs
+from codeft.metrics.bootstrap import RowStatistics
+from codeft.metrics.codebleu_counts import MODES, NUM_COUNTS, Mode, count_rows, split_counts
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 from codeft.syntax.languages import canonical_language, grammar_version
 from codeft.types import CodeftError
@@ -19,8 +22,13 @@ from codeft.types import CodeftError
 Weights = tuple[float, float, float, float]
 
 EQUAL_WEIGHTS: Weights = (0.25, 0.25, 0.25, 0.25)
+PARTS = ("codebleu", "codebleu_ngram", "codebleu_weighted_ngram", "codebleu_ast", "codebleu_dataflow")
+"""What the score and its parts are called in `metrics.json`, in the order of `scores_of_counts`."""
+
 _EPSILON = 0.1
 """Stands for the matches of an order that has none."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +110,42 @@ def codebleu(
     """
     lang, mode, weights = _checked(lang, mode, weights)
     check_pairs(predictions, references)
-    counts = count_pairs(predictions, references, lang=lang, mode=mode)
-    return _score(counts, rows=len(predictions), mode=mode, weights=weights)
+    counts = count_rows(predictions, references, lang=lang, modes=[mode])[mode]
+    return _score(counts.sum(axis=0), mode=mode, weights=weights)
+
+
+def codebleu_statistics(
+    predictions: Sequence[str], references: Sequence[str], *, lang: str, modes: Sequence[Mode]
+) -> dict[Mode, dict[str, RowStatistics]]:
+    """Return CodeBLEU and its parts by row, for a paired bootstrap; several modes at once are cheaper.
+
+    Args:
+        predictions: Code that a model made, one text a record.
+        references: Reference code in the same order.
+        lang: Name or alias of the language of both.
+        modes: As `codebleu` takes one.
+
+    Returns:
+        By mode and name (`PARTS`); without `codebleu_dataflow` where it is left out.
+
+    Raises:
+        CodeftError: The numbers of rows differ, or there are none; language or modes make no sense.
+    """
+    modes = [_checked(lang, mode, EQUAL_WEIGHTS)[1] for mode in modes]
+    check_pairs(predictions, references)
+    by_mode = count_rows(predictions, references, lang=canonical_language(lang), modes=modes)
+    found = {}
+    for mode, rows in by_mode.items():
+        names = PARTS[:-1] if _leaves_flow_out(rows.sum(axis=0), mode=mode) else PARTS
+        found[mode] = {
+            name: RowStatistics(rows.astype(np.float64), partial(_one_score, place=place, mode=mode))
+            for place, name in enumerate(names)
+        }
+    return found
+
+
+def _one_score(sums: np.ndarray, *, place: int, mode: Mode) -> np.ndarray:
+    return scores_of_counts(sums, mode=mode)[..., place]
 
 
 def codebleu_signature(lang: str, *, mode: Mode = "fixed", weights: Weights = EQUAL_WEIGHTS) -> str:
@@ -146,42 +188,62 @@ def _checked(lang: str, mode: Mode, weights: Weights) -> tuple[str, Mode, Weight
     return canonical_language(lang), mode, weights
 
 
-def _score(counts: CodeBLEUCounts, *, rows: int, mode: Mode, weights: Weights) -> CodeBLEUScore:
-    found_edges, all_edges = counts.edges
-    has_flow = all_edges > 0
+def scores_of_counts(sums: np.ndarray, *, mode: Mode, weights: Weights = EQUAL_WEIGHTS) -> np.ndarray:
+    """Return what summed counts amount to.
+
+    Args:
+        sums: [..., `NUM_COUNTS`], sums of rows that `count_rows` gave.
+        mode: As `codebleu` takes it.
+        weights: As `codebleu` takes them.
+
+    Returns:
+        float64 [..., 5], 0 to 100: CodeBLEU and its parts in the order of `PARTS`. Where data flow is left
+        out, it is 0 and CodeBLEU rests on the other parts.
+    """
+    counts = split_counts(sums)
     # Recall punishes short predictions by itself. The published penalty of the weighted part takes each
     # reference to be 2 words long (it measures a pair of words and weights), so that it hardly ever acts.
-    weighted_lengths = (counts.lengths[0], 0 if mode == "fixed" else 2 * rows)
-    dataflow = 100.0 * found_edges / all_edges if has_flow else 0.0
+    weighted_length = np.zeros_like(counts.rows) if mode == "fixed" else 2 * counts.rows
+    weighted_lengths = np.concatenate([counts.lengths[..., :1], weighted_length], axis=-1)
+    found_edges, all_edges = counts.edges[..., 0], counts.edges[..., 1]
+    dataflow = 100.0 * found_edges / np.maximum(all_edges, 1)
     parts = [
         _bleu(counts.matches, counts.possible, counts.lengths),
         _bleu(counts.weighted_matches, counts.weighted_possible, weighted_lengths),
-        100.0 * counts.subtrees[0] / counts.subtrees[1],
-        100.0 if mode == "package" and found_edges == 0 else dataflow,
+        100.0 * counts.subtrees[..., 0] / counts.subtrees[..., 1],
     ]
-    is_left_out = mode == "fixed" and not has_flow
-    weight = sum(weights[:3]) if is_left_out else 1.0
-    kept = zip(weights, parts[:3] if is_left_out else parts, strict=False)
+    weighed = np.where((found_edges == 0) & (mode == "package"), 100.0, dataflow)
+    total = sum(share * part for share, part in zip(weights, [*parts, weighed], strict=True))
+    kept = np.where((all_edges == 0) & (mode == "fixed"), sum(weights[:3]), 1.0)
+    codebleu = np.divide(total, kept, out=np.zeros_like(kept), where=kept > 0)
+    return np.stack([codebleu, *parts, dataflow], axis=-1)
+
+
+def _leaves_flow_out(sums: np.ndarray, *, mode: Mode) -> bool:
+    return mode == "fixed" and split_counts(sums).edges[1] == 0
+
+
+def _score(sums: np.ndarray, *, mode: Mode, weights: Weights) -> CodeBLEUScore:
+    counts = split_counts(sums)
+    codebleu, ngram, weighted_ngram, ast, dataflow = scores_of_counts(sums, mode=mode, weights=weights)
+    is_left_out = _leaves_flow_out(sums, mode=mode)
     return CodeBLEUScore(
-        codebleu=sum(share * part for share, part in kept) / weight if weight else 0.0,
-        ngram=parts[0],
-        weighted_ngram=parts[1],
-        ast=parts[2],
-        dataflow=None if is_left_out else dataflow,
+        codebleu=float(codebleu),
+        ngram=float(ngram),
+        weighted_ngram=float(weighted_ngram),
+        ast=float(ast),
+        dataflow=None if is_left_out else float(dataflow),
         left_out=("dataflow",) if is_left_out else (),
-        rows=rows,
-        rows_without_dataflow=counts.no_flow[0],
+        rows=int(counts.rows[0]),
+        rows_without_dataflow=int(counts.no_flow[0]),
     )
 
 
-def _bleu(matches: Sequence[int], possible: Sequence[int], lengths: Sequence[int]) -> float:
-    """Return BLEU, 0 to 100, from summed counts."""
-    hypothesis_length, reference_length = lengths
-    if matches[0] == 0:
-        return 0.0
-    logs = [math.log((m or _EPSILON) / p) for m, p in zip(matches, possible, strict=True)]
-    brevity = min(0.0, 1 - reference_length / hypothesis_length)
-    return 100.0 * math.exp(math.fsum(logs) / len(logs) + brevity)
+def _bleu(matches: np.ndarray, possible: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return BLEU, 0 to 100, from summed counts by order [..., 4] and both sides' words [..., 2]."""
+    logs = np.log(np.where(matches > 0, matches, _EPSILON) / possible).mean(axis=-1)
+    brevity = np.minimum(0.0, 1 - lengths[..., 1] / np.maximum(lengths[..., 0], 1))
+    return np.where(matches[..., 0] == 0, 0.0, 100.0 * np.exp(logs + brevity))
 
 
 class CodeBLEU(AbstractTextMetric):
@@ -198,11 +260,13 @@ class CodeBLEU(AbstractTextMetric):
 
     name: ClassVar[str] = "codebleu"
 
+    counts: Tensor
+
     def __init__(self, *, lang: str, mode: Mode = "fixed", weights: Weights = EQUAL_WEIGHTS) -> None:
         super().__init__()
         self.lang, self.mode, self.weights = _checked(lang, mode, weights)
-        for state, (size,) in SIZES._asdict().items():
-            self.add_state(state, default=torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
+        counts = torch.zeros(NUM_COUNTS, dtype=torch.int64)
+        self.add_state("counts", default=counts, dist_reduce_fx="sum")
 
     @property
     def signature(self) -> str:  # type: ignore[override]  # unlike the others', it depends on the language
@@ -211,10 +275,26 @@ class CodeBLEU(AbstractTextMetric):
 
     def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
         """Add the batch's counts."""
-        counts = count_pairs(predictions, references, lang=self.lang, mode=self.mode)
-        for state, values in counts._asdict().items():
-            sums: Tensor = getattr(self, state)
-            setattr(self, state, sums + torch.tensor(values, device=sums.device))
+        rows = count_rows(predictions, references, lang=self.lang, modes=[self.mode])[self.mode]
+        self.counts += torch.from_numpy(rows.sum(axis=0)).to(self.counts.device)
+
+    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]  # five numbers, not one
+        """Return the score of all records so far and its parts, float64 scalars by name (`PARTS`).
+
+        `codebleu_dataflow` isn't there where no reference has a data flow: the mode `fixed` leaves it out.
+
+        Raises:
+            CodeftError: There were no records.
+        """
+        score = self._parts()
+        values = (score.codebleu, score.ngram, score.weighted_ngram, score.ast, score.dataflow)
+        if score.left_out:
+            log.warning("codebleu leaves its data flow out: no reference has any")
+        return {
+            name: torch.tensor(value, dtype=torch.float64, device=self.rows.device)
+            for name, value in zip(PARTS, values, strict=True)
+            if value is not None
+        }
 
     def parts(self) -> CodeBLEUScore:
         """Return the score of all records so far, of all processes, with its parts.
@@ -232,5 +312,4 @@ class CodeBLEU(AbstractTextMetric):
     def _parts(self) -> CodeBLEUScore:
         if self.rows == 0:
             raise CodeftError(f"expected at least one record before {self.name} is computed, got none")
-        counts = CodeBLEUCounts(*(getattr(self, state).tolist() for state in SIZES._fields))
-        return _score(counts, rows=int(self.rows), mode=self.mode, weights=self.weights)
+        return _score(self.counts.cpu().numpy(), mode=self.mode, weights=self.weights)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal, NamedTuple, get_args
+
+import numpy as np
 
 from codeft.metrics.bleu import MAX_ORDER, count_matches
 from codeft.syntax.code_tree import CodeTree, SubtreeKeys, parse_code, subtree_ids
@@ -20,57 +23,70 @@ KEYWORD_WEIGHT = 5
 
 
 class CodeBLEUCounts(NamedTuple):
-    """Sums over pairs; lists have one number an n-gram order, unigrams first.
+    """Sums over pairs, float64; the last axis has one number an n-gram order, unigrams first.
 
     Attributes:
-        matches: N-grams found on both sides, clipped by pair.
-        possible: N-grams of the predictions; at least 1 a pair.
-        weighted_matches: As `matches`, the unigrams in fifths by their weights.
-        weighted_possible: N-grams of the references; at least 1 a pair (5 fifths).
-        lengths: Words of the predictions and of the references.
-        subtrees: The references' sub-trees that were found in the predictions, and all of them.
-        edges: The references' data-flow edges that were found in the predictions, and all of them.
-        no_flow: Pairs whose reference has no data flow.
+        matches: [..., 4], n-grams found on both sides, clipped by pair.
+        possible: [..., 4], n-grams of the predictions; at least 1 a pair.
+        weighted_matches: [..., 4], as `matches`, the unigrams in fifths by their weights.
+        weighted_possible: [..., 4], n-grams of the references; at least 1 a pair (5 fifths).
+        lengths: [..., 2], words of the predictions and of the references.
+        subtrees: [..., 2], the references' sub-trees that were found in the predictions, and all of them.
+        edges: [..., 2], the references' data-flow edges that were found in the predictions, and all of them.
+        no_flow: [..., 1], pairs whose reference has no data flow.
+        rows: [..., 1], pairs.
     """
 
-    matches: list[int]
-    possible: list[int]
-    weighted_matches: list[int]
-    weighted_possible: list[int]
-    lengths: list[int]
-    subtrees: list[int]
-    edges: list[int]
-    no_flow: list[int]
+    matches: np.ndarray
+    possible: np.ndarray
+    weighted_matches: np.ndarray
+    weighted_possible: np.ndarray
+    lengths: np.ndarray
+    subtrees: np.ndarray
+    edges: np.ndarray
+    no_flow: np.ndarray
+    rows: np.ndarray
 
 
-SIZES = CodeBLEUCounts(*([size] for size in (MAX_ORDER, MAX_ORDER, MAX_ORDER, MAX_ORDER, 2, 2, 2, 1)))
-"""How many numbers each list of the counts holds."""
+_SIZES = (MAX_ORDER, MAX_ORDER, MAX_ORDER, MAX_ORDER, 2, 2, 2, 1, 1)
+NUM_COUNTS = sum(_SIZES)
+"""How many numbers are counted in a pair."""
 
 
-def count_pairs(
-    predictions: Sequence[str], references: Sequence[str], *, lang: str, mode: Mode
-) -> CodeBLEUCounts:
-    """Count what CodeBLEU is made of.
+def split_counts(sums: np.ndarray) -> CodeBLEUCounts:
+    """Return what each number counts.
+
+    Args:
+        sums: [..., `NUM_COUNTS`], sums of rows that `count_rows` gave.
+    """
+    parts = np.split(sums.astype(np.float64), list(accumulate(_SIZES))[:-1], axis=-1)
+    return CodeBLEUCounts(*parts)
+
+
+def count_rows(
+    predictions: Sequence[str], references: Sequence[str], *, lang: str, modes: Sequence[Mode]
+) -> dict[Mode, np.ndarray]:
+    """Count what CodeBLEU is made of, in each pair.
 
     Args:
         predictions: Texts that a model made.
         references: As many reference texts, in the same order.
         lang: Canonical name of the language.
-        mode: See `codeft.metrics.codebleu`.
+        modes: See `codeft.metrics.codebleu`; several share what they have in common.
+
+    Returns:
+        By mode, int64 [N, `NUM_COUNTS`]; `split_counts` tells the numbers apart.
     """
-    total = CodeBLEUCounts(*([0] * size for (size,) in SIZES))
+    rows: dict[Mode, list[list[int]]] = {mode: [] for mode in modes}
     for prediction, reference in zip(predictions, references, strict=True):
         prediction, reference = prediction.strip(), reference.strip()
-        pair = [*_count_words(prediction.split(), reference.split(), KEYWORDS[lang])]
-        pair += _count_structure(prediction, reference, lang=lang, mode=mode)
-        for sums, counts in zip(total, pair, strict=True):
-            sums[:] = map(sum, zip(sums, counts, strict=True))
-    return total
+        words = _count_words(prediction.split(), reference.split(), KEYWORDS[lang])
+        for mode in modes:
+            rows[mode].append([*words, *_count_structure(prediction, reference, lang=lang, mode=mode), 1])
+    return {mode: np.asarray(counts, dtype=np.int64).reshape(-1, NUM_COUNTS) for mode, counts in rows.items()}
 
 
-def _count_words(
-    hypothesis: Sequence[str], reference: Sequence[str], keywords: frozenset[str]
-) -> tuple[list[int], ...]:
+def _count_words(hypothesis: Sequence[str], reference: Sequence[str], keywords: frozenset[str]) -> list[int]:
     """Return the counts from `matches` to `lengths`."""
     matches = count_matches(hypothesis, reference)
     possible, wanted = (
@@ -79,15 +95,15 @@ def _count_words(
     in_reference = Counter(reference)
     found = _weigh(in_reference & Counter(hypothesis), keywords)
     all_words = max(KEYWORD_WEIGHT, _weigh(in_reference, keywords))
-    lengths = [len(hypothesis), len(reference)]
-    return matches, possible, [found, *matches[1:]], [all_words, *wanted[1:]], lengths
+    weighted = [found, *matches[1:], all_words, *wanted[1:]]
+    return [*matches, *possible, *weighted, len(hypothesis), len(reference)]
 
 
 def _weigh(words: Counter[str], keywords: frozenset[str]) -> int:
     return sum(count * (KEYWORD_WEIGHT if word in keywords else 1) for word, count in words.items())
 
 
-def _count_structure(prediction: str, reference: str, *, lang: str, mode: Mode) -> tuple[list[int], ...]:
+def _count_structure(prediction: str, reference: str, *, lang: str, mode: Mode) -> list[int]:
     """Return the counts from `subtrees` to `no_flow`."""
     keys: SubtreeKeys = {}
     wanted, wanted_flow = _read_structure(reference, keys, lang=lang, mode=mode)
@@ -96,11 +112,10 @@ def _count_structure(prediction: str, reference: str, *, lang: str, mode: Mode) 
         made, made_flow = _read_structure(prediction, keys, lang=lang, mode=mode)
     # Unless fixed, a sub-tree is found as often as the reference has it, if the prediction has it once.
     found = wanted & made if mode == "fixed" else Counter({key: wanted[key] for key in wanted if key in made})
-    return (
-        [found.total(), wanted.total()],
-        [(wanted_flow & made_flow).total(), wanted_flow.total()],
-        [int(not wanted_flow)],
-    )
+    found_flow = wanted_flow & made_flow
+    return [
+        found.total(), wanted.total(), found_flow.total(), wanted_flow.total(), int(not wanted_flow)
+    ]  # fmt: skip
 
 
 def _read_structure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -91,3 +91,16 @@ class AbstractTextMetric(Metric, ABC):
     @abstractmethod
     def score(self) -> float:
         """Return the score that the states amount to."""
+
+
+def named_scores(name: str, metric: Metric) -> dict[str, float]:
+    """Compute a metric that gives one number, or several by name.
+
+    Args:
+        name: What the number is called, if it is one.
+        metric: Has seen at least one record.
+    """
+    computed = metric.compute()
+    if isinstance(computed, Mapping):
+        return {part: float(value) for part, value in computed.items()}
+    return {name: float(computed)}

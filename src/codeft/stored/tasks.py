@@ -4,31 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS, TextScorer
-from codeft.stored.base import AbstractStoredPredictions
+from codeft.metrics.codebleu import codebleu_signature, codebleu_statistics
+from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS
+from codeft.stored.base import AbstractStoredPredictions, Score
 from codeft.stored.labels import StoredLabels
 from codeft.stored.rankings import StoredRetrieval, StoredSearch
 from codeft.stored.texts import StoredTexts
 
 
-def code_scorers(lang: str) -> Mapping[str, TextScorer]:
-    """Return the metrics that parse code, by name, for the language that predictions are written in.
-
-    CodeBLEU belongs here: a `TextScorer` for each mode, its signature naming the grammar's version, with
-    `statistics` if a paired bootstrap is wanted.
+def code_scores(predictions: Sequence[str], references: Sequence[str], *, lang: str) -> dict[str, Score]:
+    """Return the scores that parse code: CodeBLEU with its parts, in the modes `fixed` and `reference`.
 
     Args:
-        lang: As typed in `lang=`.
+        predictions: Code that a model made, one text a record.
+        references: Reference code in the same order.
+        lang: What it is written in, as typed in `lang=`.
+
+    Raises:
+        CodeftError: The language is unknown, or there is nothing to score.
     """
-    return {}
+    target = lang.split("-")[-1]  # of a translation's pair
+    by_mode = codebleu_statistics(predictions, references, lang=target, modes=("fixed", "reference"))
+    scores = {}
+    for mode, by_name in by_mode.items():
+        signature = codebleu_signature(target, mode=mode)
+        for name, statistics in by_name.items():
+            own = name if mode == "fixed" else name.replace("codebleu", f"codebleu_{mode}", 1)
+            scores[own] = Score(statistics.value(), signature, statistics)
+    return scores
 
 
 STORED_TASKS: Mapping[str, Sequence[AbstractStoredPredictions]] = {
     "summarization": [StoredTexts(TEXT_SCORERS, numbered=True)],
-    "translation": [StoredTexts(TEXT_SCORERS, copies=True, language_scorers=code_scorers)],
-    "refinement": [StoredTexts(TEXT_SCORERS, copies=True, language_scorers=code_scorers)],
+    "translation": [StoredTexts(TEXT_SCORERS, copies=True, language_scores=code_scores)],
+    "refinement": [StoredTexts(TEXT_SCORERS, copies=True, language_scores=code_scores)],
     "generation": [
-        StoredTexts(TEXT_SCORERS, reference_fields=("reference", "code"), language_scorers=code_scorers)
+        StoredTexts(TEXT_SCORERS, reference_fields=("reference", "code"), language_scores=code_scores)
     ],
     "completion": [StoredTexts(COMPLETION_SCORERS, reference_fields=("reference", "gt"))],
     "code_search": [StoredSearch(), StoredLabels()],

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 from codeft.metrics.scoring import TextScorer
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.pairs import check_rows, read_pairs, read_texts
 from codeft.stored.reading import is_json_lines, read_json_rows
+
+
+class LanguageScores(Protocol):
+    """Scores of texts in a language."""
+
+    def __call__(
+        self, predictions: Sequence[str], references: Sequence[str], *, lang: str
+    ) -> Mapping[str, Score]:
+        """Return the scores by name."""
 
 
 @final
@@ -27,8 +36,9 @@ class StoredTexts(AbstractStoredPredictions):
         numbered: Whether lines may begin with a number and a tab.
         copies: Whether the naive copy is scored even where no sources were given but a run's own
             predictions hold them.
-        copy_names: The metrics that the naive copy is scored by, and the language's own.
-        language_scorers: Further metrics for a language that was asked for, by name.
+        copy_names: The metrics that the naive copy is scored by, beside the language's own.
+        language_scores: Further scores by name, of predictions and references in a language that was asked
+            for.
     """
 
     scorers: Mapping[str, TextScorer]
@@ -37,7 +47,7 @@ class StoredTexts(AbstractStoredPredictions):
     numbered: bool = False
     copies: bool = False
     copy_names: Collection[str] = ("corpus_bleu", "exact_match", "exact_match_split")
-    language_scorers: Callable[[str], Mapping[str, TextScorer]] | None = None
+    language_scores: LanguageScores | None = None
 
     def fits(self, predictions: Path) -> bool:
         """Return True: any file holds texts."""
@@ -57,18 +67,23 @@ class StoredTexts(AbstractStoredPredictions):
             predictions=files.predictions,
             references=files.references or files.predictions,
         )
-        of_language: Mapping[str, TextScorer] = {}
-        if files.lang is not None and self.language_scorers is not None:
-            of_language = self.language_scorers(files.lang)
         baselines = {}
         sources = self._sources(files, references)
         if sources is not None:
-            chosen = {name: scorer for name, scorer in self.scorers.items() if name in self.copy_names}
-            copied = _score({**chosen, **of_language}, sources, references)
+            copied = self._scores(sources, references, lang=files.lang, names=self.copy_names)
             baselines = {f"naive_copy_{name}": score.value for name, score in copied.items()}
         num_empty = sum(not text.strip() for text in texts)
-        scores = _score({**self.scorers, **of_language}, texts, references)
+        scores = self._scores(texts, references, lang=files.lang, names=self.scorers)
         return Scored(scores, references, num_empty, baselines)
+
+    def _scores(
+        self, texts: Sequence[str], references: Sequence[str], *, lang: str | None, names: Collection[str]
+    ) -> dict[str, Score]:
+        chosen = {name: scorer for name, scorer in self.scorers.items() if name in names}
+        scores = _score(chosen, texts, references)
+        if lang is not None and self.language_scores is not None:
+            scores |= self.language_scores(texts, references, lang=lang)
+        return scores
 
     def _sources(self, files: Files, references: Sequence[str]) -> list[str] | None:
         if files.sources is not None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from codeft.metrics import named_scores
 from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, GeneratingModel, ModelOutput
 
 if TYPE_CHECKING:
@@ -100,7 +102,12 @@ class AbstractGenerationTask(AbstractTask):
         max_target_length: Sub-tokens of the target at most, special tokens included.
         num_beams: Beams in validation, test and prediction; 1 is greedy.
         prefix: Text set before each source ("Summarize Python: "); no offset points into it.
+
+    Attributes:
+        truncation_side: Where a source that is too long is cut: "left" keeps its end, and cuts a prefix.
     """
+
+    truncation_side: ClassVar[Literal["left", "right"]] = "right"
 
     def __init__(
         self, *, max_source_length: int, max_target_length: int, num_beams: int, prefix: str = ""
@@ -121,15 +128,16 @@ class AbstractGenerationTask(AbstractTask):
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
         if not examples:
             return []
-        sources = tokenizer(
-            [self.prefix + example.source for example in examples],
-            truncation=True,
-            max_length=self.max_source_length,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            return_attention_mask=False,
-            split_special_tokens=True,
-        )
+        with _cutting_at(tokenizer, self.truncation_side):
+            sources = tokenizer(
+                [self.prefix + example.source for example in examples],
+                truncation=True,
+                max_length=self.max_source_length,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+                return_attention_mask=False,
+                split_special_tokens=True,
+            )
         targets, cut_targets = self._encode_targets(examples, tokenizer)
         encodings = []
         for i, labels in enumerate(targets):
@@ -149,13 +157,14 @@ class AbstractGenerationTask(AbstractTask):
         texts = [example.target for example in examples]
         if not texts or any(text is None for text in texts):
             return [None] * len(texts), [False] * len(texts)
-        batch = tokenizer(
-            texts,
-            truncation=True,
-            max_length=self.max_target_length,
-            return_attention_mask=False,
-            split_special_tokens=True,
-        )
+        with _cutting_at(tokenizer, "right"):
+            batch = tokenizer(
+                texts,
+                truncation=True,
+                max_length=self.max_target_length,
+                return_attention_mask=False,
+                split_special_tokens=True,
+            )
         labels: list[np.ndarray | None] = [np.asarray(row, dtype=np.int32) for row in batch["input_ids"]]
         return labels, [bool(encoding.overflowing) for encoding in batch.encodings]
 
@@ -173,6 +182,39 @@ class AbstractGenerationTask(AbstractTask):
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.strip() for text in texts]
+
+
+@contextmanager
+def _cutting_at(tokenizer: PreTrainedTokenizerBase, side: str) -> Iterator[None]:
+    """Have a tokenizer cut long texts at a side; it is the model's, and goes back as it was."""
+    before = tokenizer.truncation_side
+    tokenizer.truncation_side = side
+    try:
+        yield
+    finally:
+        tokenizer.truncation_side = before
+
+
+def copy_scores(
+    examples: Sequence[Example], metrics: Mapping[str, Metric], *, names: Collection[str]
+) -> dict[str, float]:
+    """Score the naive copy: each source, unchanged, as the prediction.
+
+    Args:
+        examples: With their targets.
+        metrics: New ones, by name.
+        names: Which scores to give.
+
+    Returns:
+        By name, `naive_copy_` before it.
+    """
+    sources = [example.source for example in examples]
+    references = [example.target or "" for example in examples]
+    scores: dict[str, float] = {}
+    for name in names:
+        metrics[name].update(sources, references)
+        scores |= named_scores(name, metrics[name])
+    return {f"naive_copy_{name}": scores[name] for name in names}
 
 
 def text_field(fields: Mapping[str, Any], *names: str, where: str) -> str:

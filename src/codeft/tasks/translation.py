@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from codeft.metrics import CorpusBLEU, ExactMatch, SacreBLEU, corpus_bleu, exact_match
+from codeft.metrics import CodeBLEU, CorpusBLEU, ExactMatch, SacreBLEU
 from codeft.syntax import LANGUAGES, canonical_language
-from codeft.tasks.base import AbstractGenerationTask, text_field
+from codeft.tasks.base import AbstractGenerationTask, copy_scores, text_field
 from codeft.types import CodeftError, Example
 
 if TYPE_CHECKING:
@@ -66,17 +66,17 @@ class TranslationTask(AbstractGenerationTask):
         return Example(str(where if id_ is None else id_), source, target, self.source_lang)
 
     def metrics(self) -> dict[str, Metric]:
-        """Return corpus BLEU and exact match, which the papers report, and sacreBLEU."""
-        return {"corpus_bleu": CorpusBLEU(), "exact_match": ExactMatch(), "sacrebleu": SacreBLEU()}
+        """Return corpus BLEU, exact match and CodeBLEU, which the papers report, and sacreBLEU."""
+        return {
+            "corpus_bleu": CorpusBLEU(),
+            "exact_match": ExactMatch(),
+            "codebleu": CodeBLEU(lang=self.target_lang),
+            "sacrebleu": SacreBLEU(),
+        }
 
     def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
         """Return the scores of handing back the source unchanged."""
-        sources = [example.source for example in examples]
-        references = [example.target or "" for example in examples]
-        return {
-            "naive_copy_corpus_bleu": corpus_bleu(sources, references),
-            "naive_copy_exact_match": exact_match(sources, references),
-        }
+        return copy_scores(examples, self.metrics(), names=("corpus_bleu", "exact_match", "codebleu"))
 
 
 def _names(lang: str) -> tuple[str, ...]:

@@ -1,0 +1,71 @@
+"""Code refinement: from a function with a fault to the function without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from codeft.metrics import CodeBLEU, CorpusBLEU, ExactMatch
+from codeft.syntax import canonical_language
+from codeft.tasks.base import AbstractGenerationTask, copy_scores, text_field
+from codeft.types import Example
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+
+@final
+class RefinementTask(AbstractGenerationTask):
+    """Mend a function (CodeXGLUE code-refinement: Bugs2Fix; and code review in the same layout).
+
+    Rows hold `buggy` and `fixed`, or `source` and `target`.
+
+    Args:
+        lang: Language of both; None is Java, as in Bugs2Fix.
+        max_source_length: Sub-tokens of the faulty function at most.
+        max_target_length: Sub-tokens of the mended function at most.
+        num_beams: Beams in validation, test and prediction.
+        prefix: Text set before each source.
+
+    Raises:
+        CodeftError: `lang` isn't a known language.
+    """
+
+    name: ClassVar[str] = "refinement"
+    monitor: ClassVar[str] = "corpus_bleu"
+
+    def __init__(
+        self,
+        *,
+        lang: str | None = None,
+        max_source_length: int = 256,
+        max_target_length: int = 256,
+        num_beams: int = 10,
+        prefix: str = "",
+    ) -> None:
+        super().__init__(
+            max_source_length=max_source_length,
+            max_target_length=max_target_length,
+            num_beams=num_beams,
+            prefix=prefix,
+        )
+        self.lang: str = canonical_language(lang or "java")
+
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
+        """Make an example of one row."""
+        source = text_field(fields, "buggy", "source", "code", where=where)
+        target = text_field(fields, "fixed", "target", where=where) if labelled else None
+        id_ = fields.get("id")
+        return Example(str(where if id_ is None else id_), source, target, self.lang)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Return corpus BLEU, exact match and CodeBLEU, which the papers report."""
+        return {
+            "corpus_bleu": CorpusBLEU(),
+            "exact_match": ExactMatch(),
+            "codebleu": CodeBLEU(lang=self.lang),
+        }
+
+    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Return the scores of handing back the source unchanged: most of it is right."""
+        return copy_scores(examples, self.metrics(), names=("corpus_bleu", "exact_match", "codebleu"))
