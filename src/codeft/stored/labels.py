@@ -9,8 +9,9 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from codeft.metrics.bootstrap import Combine, RowStatistics
+from codeft.metrics.bootstrap import RowStatistics
 from codeft.metrics.classification import (
+    FORMULAS,
     LABELS,
     confusion_names,
     confusion_rows,
@@ -28,18 +29,6 @@ _ID_FIELDS = (("idx1", "idx2"), ("id1", "id2"), ("id",), ("idx",), ("index",))
 class _Label(NamedTuple):
     where: str
     value: str
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-
-_COMBINE: Mapping[str, Combine] = {  # of sums of (TP, FP, FN, TN)
-    "accuracy": lambda n: 100 * (n[..., 0] + n[..., 3]) / n.sum(axis=-1),
-    "f1": lambda n: _share(2 * n[..., 0], 2 * n[..., 0] + n[..., 1] + n[..., 2]),
-    "precision": lambda n: _share(n[..., 0], n[..., 0] + n[..., 1]),
-    "recall": lambda n: _share(n[..., 0], n[..., 0] + n[..., 2]),
-}
 
 
 @final
@@ -85,7 +74,7 @@ class StoredLabels(AbstractStoredPredictions):
         rows = confusion_rows([said[key].value for key in true], references).astype(np.float64)
         scores = {}
         for name in self.names:
-            statistics = RowStatistics(rows, _COMBINE[name])
+            statistics = RowStatistics(rows, FORMULAS[name])
             scores[name] = Score(statistics.value(), confusion_names(name)[1], statistics)
         baselines = {"majority_accuracy": majority_accuracy(references)}
         return Scored(scores, list(zip(true, references, strict=True)), baselines=baselines)
