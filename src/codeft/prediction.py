@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from codeft.allocator import keep_freed_memory
-from codeft.data.inputs import InputReport, InputRow, is_rows, read_inputs
-from codeft.data.jsonl import SkippedRow, write_rows
+from codeft.data.inputs import InputReport, InputRow, read_inputs
+from codeft.data.jsonl import SkippedRow, is_rows, write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.progress import track
 from codeft.run_folder import RunFolder

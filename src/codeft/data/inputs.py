@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeft.data.jsonl import SkippedRows, read_rows
+from codeft.data.jsonl import SkippedRows, is_rows, read_rows
 from codeft.data.mining import code_tokens
 from codeft.syntax import LANGUAGES, extract_functions, language_of
 from codeft.types import CodeftError
-
-_ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,6 @@ class InputReport:
     num_files: int = 0
     skipped_files: Counter[str] = field(default_factory=Counter)
     skipped_rows: SkippedRows = field(default_factory=list)
-
-
-def is_rows(path: Path) -> bool:
-    """Return whether a file is one of rows, by its name."""
-    return path.name.endswith(_ROW_SUFFIXES)
 
 
 def read_inputs(path: Path, *, on_bad_row: str, report: InputReport) -> Iterator[InputRow]:

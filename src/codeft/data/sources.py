@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from codeft.data.hub_rows import hub_rows, plain_names
-from codeft.data.jsonl import Row, SkippedRow, SkippedRows, read_rows
+from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, read_rows
 from codeft.data.mining import mine_functions
 from codeft.syntax import LANGUAGES, canonical_language
 from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
 CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
-_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
 
 class AbstractReader(ABC):
@@ -212,7 +211,7 @@ def split_file(folder: Path, split: str) -> Path:
     """
     names = [split, "validation", "dev"] if split == "valid" else [split]
     for name in names:
-        for suffix in _SUFFIXES:
+        for suffix in ROW_SUFFIXES:
             if (folder / f"{name}{suffix}").is_file():
                 return folder / f"{name}{suffix}"
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"

@@ -9,6 +9,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
+from codeft.data.jsonl import is_rows
 from codeft.metrics.bootstrap import RowStatistics
 from codeft.metrics.classification import (
     FORMULAS,
@@ -19,7 +20,7 @@ from codeft.metrics.classification import (
     probabilities,
 )
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
-from codeft.stored.reading import StoredRow, is_json_lines, name_of, read_json_rows, read_lines
+from codeft.stored.reading import StoredRow, name_of, read_json_rows, read_lines
 from codeft.types import CodeftError
 
 Key = tuple[str, ...]
@@ -57,7 +58,7 @@ class StoredLabels(AbstractStoredPredictions):
     def score(self, files: Files) -> Scored:
         """Read, pair and score."""
         path = files.references or files.predictions
-        if files.references is None and not is_json_lines(files.predictions):
+        if files.references is None and not is_rows(files.predictions):
             raise CodeftError(f"expected a file of references beside {files.predictions}, got none")
         said = _read_labels(files.predictions, self.prediction_fields)
         true = _read_labels(path, self.reference_fields)
@@ -82,7 +83,7 @@ class StoredLabels(AbstractStoredPredictions):
 
 def _read_labels(path: Path, fields: Sequence[str]) -> dict[Key, _Label]:
     labels: dict[Key, _Label] = {}
-    rows = _json_labels(path, fields) if is_json_lines(path) else _line_labels(path)
+    rows = _json_labels(path, fields) if is_rows(path) else _line_labels(path)
     for key, label in rows:
         if labels.setdefault(key, label).value != label.value:
             raise CodeftError(
