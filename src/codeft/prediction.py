@@ -130,7 +130,7 @@ def _read(
         except CodeftError as error:
             if data.on_bad_row == "error":
                 raise CodeftError(f"{error} (data.on_bad_row=skip leaves such rows out)") from None
-            report.skipped_rows.append(SkippedRow(row.where, str(error)))
+            report.skipped_rows.append(SkippedRow.because(error, where=row.where))
             continue
         if example is None or (row.language and example.lang and example.lang != row.language):
             other += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from codeft.build import build_data
 from codeft.config import instantiate, literal_config
 from codeft.data.datamodule import CodeDataModule
-from codeft.data.jsonl import write_rows
+from codeft.data.jsonl import SkippedRows, write_rows
 from codeft.data.mining import MiningReport, mine_functions
 from codeft.data.sources import SPLITS
 from codeft.data.statistics import describe_split, duplicates_across
@@ -144,7 +145,7 @@ def check_data(data: CodeDataModule) -> dict[str, Any]:
         CodeftError: No split can be read, or a row is bad and `on_bad_row` is "error".
     """
     examples: dict[str, list[Example]] = {}
-    bad: dict[str, list[tuple[str, str]]] = {}
+    bad: dict[str, SkippedRows] = {}
     unreadable: dict[str, str] = {}
     for split in SPLITS:
         before = len(data.skipped)
@@ -162,7 +163,7 @@ def check_data(data: CodeDataModule) -> dict[str, Any]:
         for split, found in examples.items()
     }
     for split, described in splits.items():
-        described["bad_rows"] = [{"where": where, "reason": reason} for where, reason in bad[split]]
+        described["bad_rows"] = [asdict(row) for row in bad[split]]
     return {"splits": splits, "unreadable": unreadable, "duplicates": duplicates_across(examples)}
 
 

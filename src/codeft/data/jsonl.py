@@ -52,6 +52,11 @@ class SkippedRow:
     where: str
     reason: str
 
+    @classmethod
+    def because(cls, error: CodeftError, *, where: str) -> SkippedRow:
+        """Return the row with what an error says of it; the place isn't said twice."""
+        return cls(where, str(error).removeprefix(f"{where}: "))
+
 
 SkippedRows: TypeAlias = list[SkippedRow]
 """The rows that a reading left out, in the file's order; kept for the log."""

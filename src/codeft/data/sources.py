@@ -66,6 +66,8 @@ class SampleReader(AbstractReader):
         if not path.is_file():
             there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
             raise CodeftError(f"data=sample has nothing for task={task}; it has {there}")
+        if task == "translation":
+            _check_pair(lang)
         yield from self._read([path])
 
 
@@ -147,6 +149,8 @@ class CodeXGLUEReader(AbstractReader):
         """Yield the rows of a task's split."""
         if task not in self.HUB:
             raise CodeftError(f"data=codexglue has {', '.join(self.HUB)}, not task={task}")
+        if task == "translation":
+            _check_pair(lang)
         if self.dir is None:
             names = _languages(lang, CODESEARCHNET_LANGUAGES) if task == "summarization" else [None]
             for name in names:
@@ -191,15 +195,14 @@ class CodeSearchNetReader(AbstractReader):
 
 
 def existing_folder(path: Path) -> Path:
-    """Return `path` if it is a folder.
+    """Return `data.dir` if it is a folder.
 
     Raises:
         CodeftError: It isn't.
     """
     if not path.is_dir():
-        raise CodeftError(
-            f"expected a folder, but {str(path)!r} " + ("is a file" if path.exists() else "doesn't exist")
-        )
+        found = "is a file" if path.exists() else "doesn't exist"
+        raise CodeftError(f"expected data.dir to be a folder, but {str(path)!r} {found}")
     return path
 
 
@@ -270,6 +273,15 @@ def _languages(lang: str | None, known: Sequence[str]) -> list[str]:
     if canonical_language(lang) not in known:
         raise CodeftError(f"this data set has {', '.join(known)}, not lang={canonical_language(lang)}")
     return [canonical_language(lang)]
+
+
+def _check_pair(lang: str | None) -> None:
+    """Refuse a pair of languages that CodeXGLUE's translation data, and the sample like it, don't have."""
+    if lang and {canonical_language(name) for name in lang.split("-")} != {"java", "csharp"}:
+        raise CodeftError(
+            "this data set has translation between java and csharp: lang=java-cs or lang=cs-java, "
+            f"not lang={lang}"
+        )
 
 
 def _language_files(folder: Path, split: str, lang: str | None, layout: str) -> list[Path]:
