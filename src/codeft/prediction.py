@@ -48,7 +48,12 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder, source, output = RunFolder(Path(cfg.run)), Path(cfg.input), Path(cfg.output)
     run_cfg = stored_config(folder, cfg)
     report = InputReport()
-    rows = list(read_inputs(source, on_bad_row=run_cfg.data.on_bad_row, report=report))
+    data = run_cfg.data
+    rows = list(
+        read_inputs(
+            source, on_bad_row=data.on_bad_row, report=report, tokens=data.get("input") == "code_tokens"
+        )
+    )
     if not rows:
         what, left_out = "rows" if is_rows(source) else "functions", _counts(report.skipped_files)
         raise CodeftError(f"found no {what} in {str(source)!r} ({left_out or 'nothing was left out'})")

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from codeft.tasks.encoding import encode_texts
 from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, GeneratingModel, ModelOutput
 
 if TYPE_CHECKING:
@@ -121,24 +122,17 @@ class AbstractGenerationTask(AbstractTask):
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
         if not examples:
             return []
-        sources = tokenizer(
-            [self.prefix + example.source for example in examples],
-            truncation=True,
-            max_length=self.max_source_length,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            return_attention_mask=False,
-            split_special_tokens=True,
-        )
+        texts = [self.prefix + example.source for example in examples]
+        sources = encode_texts(texts, tokenizer, max_length=self.max_source_length)
         targets, cut_targets = self._encode_targets(examples, tokenizer)
         encodings = []
-        for i, labels in enumerate(targets):
-            input_ids = np.asarray(sources["input_ids"][i], dtype=np.int32)
-            offsets = np.asarray(sources["offset_mapping"][i], dtype=np.int32).reshape(-1, 2)
+        for whole, labels, cut in zip(sources, targets, cut_targets, strict=True):
+            input_ids = np.asarray(whole.ids, dtype=np.int32)
+            offsets = np.asarray(whole.offsets, dtype=np.int32).reshape(-1, 2)
             offsets = np.maximum(offsets - len(self.prefix), 0)
-            outside = np.asarray(sources["special_tokens_mask"][i], dtype=bool) | (offsets[:, 1] <= 0)
+            outside = np.asarray(whole.special_tokens_mask, dtype=bool) | (offsets[:, 1] <= 0)
             offsets[outside] = -1
-            truncated = bool(sources.encodings[i].overflowing) or cut_targets[i]
+            truncated = bool(whole.overflowing) or cut
             encodings.append(Encoding(input_ids, offsets, labels, truncated))
         return encodings
 
@@ -146,18 +140,12 @@ class AbstractGenerationTask(AbstractTask):
         self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
     ) -> tuple[list[np.ndarray | None], list[bool]]:
         """Return each example's labels, and whether they were cut."""
-        texts = [example.target for example in examples]
-        if not texts or any(text is None for text in texts):
-            return [None] * len(texts), [False] * len(texts)
-        batch = tokenizer(
-            texts,
-            truncation=True,
-            max_length=self.max_target_length,
-            return_attention_mask=False,
-            split_special_tokens=True,
-        )
-        labels: list[np.ndarray | None] = [np.asarray(row, dtype=np.int32) for row in batch["input_ids"]]
-        return labels, [bool(encoding.overflowing) for encoding in batch.encodings]
+        texts = [example.target for example in examples if example.target is not None]
+        if not texts or len(texts) < len(examples):
+            return [None] * len(examples), [False] * len(examples)
+        found = encode_texts(texts, tokenizer, max_length=self.max_target_length)
+        labels: list[np.ndarray | None] = [np.asarray(whole.ids, dtype=np.int32) for whole in found]
+        return labels, [bool(whole.overflowing) for whole in found]
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over the real label positions."""
