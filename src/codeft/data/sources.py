@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from codeft.data.hub_rows import hub_rows, plain_names
 from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, read_rows
-from codeft.data.mining import mine_functions
+from codeft.data.splitting import mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
 from codeft.types import CodeftError
 
@@ -96,7 +96,7 @@ class LocalReader(AbstractReader):
 
     Args:
         dir: Folder with `train.jsonl`, `valid.jsonl` and `test.jsonl` (`.gz` allowed).
-        source: A source tree instead; its functions are mined, and each file belongs to one split.
+        source: A source tree instead; its functions are mined once, and split by `split_rows`.
         on_bad_row: See `AbstractReader`.
     """
 
@@ -115,6 +115,7 @@ class LocalReader(AbstractReader):
             )
         self.dir = None if dir is None else Path(dir)
         self.source = None if source is None else Path(source)
+        self._mined: dict[str | None, dict[str, list[dict[str, Any]]]] = {}
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield a split's rows of the folder, or of the mined tree."""
@@ -122,9 +123,10 @@ class LocalReader(AbstractReader):
             yield from self._read([split_file(existing_folder(self.dir), split)])
             return
         assert self.source is not None
-        for fields in mine_functions(existing_folder(self.source)):
-            if fields["partition"] == split:
-                yield Row(f"{fields['path']}:{fields['start_line']}", fields)
+        if lang not in self._mined:
+            self._mined[lang] = mine_splits(self.source, languages=lang.split("-") if lang else None)
+        for fields in self._mined[lang][split]:
+            yield Row(f"{fields['path']}:{fields['start_line']}", fields)
 
 
 class CodeXGLUEReader(AbstractReader):
