@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft.data.jsonl import write_rows
+from codeft.overrides import nearest
 from codeft.types import CodeftError
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 _BYTES_A_PARAMETER = 12
 """A checkpoint holds a parameter and Adam's two moments, in float32."""
+
+OUTPUTS = Path("outputs")
+"""Where runs lie unless their folder was named."""
+
+_SHOWN_RUNS = 3
 
 _CHECKPOINTS_AT_ONCE = 3
 """The best, the last, and the one that is being written."""
@@ -58,7 +64,13 @@ class RunFolder:
         from codeft.config import check_sections, load_config
 
         if not self.path.is_dir():
-            raise CodeftError(f"expected a run's folder, but {str(self.path)!r} isn't one")
+            raise CodeftError(
+                f"expected a run's folder, but {str(self.path)!r} isn't one{known_runs(self.path)}"
+            )
+        if not self.config.is_file():
+            raise CodeftError(
+                f"expected a run's config at {self.config}, but there is none{known_runs(self.path)}"
+            )
         cfg = load_config(self.config, trust_targets=trust_targets)
         try:
             check_sections(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
@@ -118,6 +130,22 @@ class RunFolder:
     def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store a row for each test example."""
         write_rows(self.predictions, rows)
+
+
+def known_runs(path: Path) -> str:
+    """Say which runs may have been meant where there is none: the nearest by its path, and the latest.
+
+    Args:
+        path: What was typed; where it is a folder of runs, such as a sweep's, those in it are named.
+    """
+    for root in (path if path.is_dir() else path.parent, OUTPUTS):
+        found = [file for depth in range(1, 4) for file in root.glob("[!.]*/" * depth + "config.yaml")]
+        found = [file for file in found if file.is_file()]
+        if found:
+            latest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
+            runs = [str(file.parent) for file in latest]
+            return f"{nearest(str(path), runs)} The latest: {', '.join(runs[:_SHOWN_RUNS])}"
+    return f"; there are no runs in {OUTPUTS}/"
 
 
 def check_writable(folder: Path, *, advice: str) -> None:

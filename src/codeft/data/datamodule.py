@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from codeft.data.collate import Collator, Item
 from codeft.data.features import AbstractFeature
-from codeft.data.jsonl import Row
+from codeft.data.jsonl import Row, SkippedRow, SkippedRows
 from codeft.data.sampling import Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
@@ -102,7 +102,7 @@ class CodeDataModule(pl.LightningDataModule):
     Attributes:
         longest_first: Set for a dry run: the first training batch is the one that needs most.
         datasets: The splits read so far.
-        skipped: (place, reason) of each row left out.
+        skipped: The rows left out, each with its place and the reason.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class CodeDataModule(pl.LightningDataModule):
         self.seed = seed
         self.longest_first = False
         self.datasets: dict[str, EncodedDataset] = {}
-        self.skipped: list[tuple[str, str]] = []
+        self.skipped: SkippedRows = []
 
     def setup(self, stage: str) -> None:
         """Read and encode the splits of a stage, each once."""
@@ -176,6 +176,7 @@ class CodeDataModule(pl.LightningDataModule):
         examples: list[Example] = []
         skipped_before = len(self.skipped)
         num_rows = 0
+        others: set[str] = set()
         for row in self._rows(split):
             num_rows += 1
             try:
@@ -183,17 +184,22 @@ class CodeDataModule(pl.LightningDataModule):
             except CodeftError as error:
                 if self.on_bad_row == "error":
                     raise CodeftError(f"{error} (data.on_bad_row=skip leaves such rows out)") from None
-                self.skipped.append((row.where, str(error)))
+                self.skipped.append(SkippedRow.because(error, where=row.where))
                 continue
-            if example is not None:
+            if example is None:
+                others.add(str(row.fields.get("language")))
+            else:
                 examples.append(example)
-        self.skipped += [(row.where, row.reason) for row in self.reader.skipped]
+        self.skipped += self.reader.skipped
         self.reader.skipped.clear()
-        for where, reason in self.skipped[skipped_before:]:
-            log.warning("skipped row %s: %s", where, reason)
+        for skipped in self.skipped[skipped_before:]:
+            log.warning("skipped row %s: %s", skipped.where, skipped.reason)
         if not examples:
             asked = f" for lang={self.task.lang}" if self.task.lang else ""
-            raise CodeftError(f"the {split} split is empty{asked}: {num_rows} rows were read, none is left")
+            there = f"; they are in {', '.join(sorted(others))}" if others else ""
+            raise CodeftError(
+                f"the {split} split is empty{asked}: {num_rows} rows were read, none is left{there}"
+            )
         return self._limit(examples, split)
 
     def _rows(self, split: str) -> Iterator[Row]:

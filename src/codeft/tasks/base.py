@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from codeft.metrics import named_scores
+from codeft.tasks.encoding import EncodedText, encode_texts
 from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, GeneratingModel, ModelOutput
 
 if TYPE_CHECKING:
@@ -126,47 +126,25 @@ class AbstractGenerationTask(AbstractTask):
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
-        if not examples:
-            return []
-        with _cutting_at(tokenizer, self.truncation_side):
-            sources = tokenizer(
-                [self.prefix + example.source for example in examples],
-                truncation=True,
-                max_length=self.max_source_length,
-                return_offsets_mapping=True,
-                return_special_tokens_mask=True,
-                return_attention_mask=False,
-                split_special_tokens=True,
-            )
-        targets, cut_targets = self._encode_targets(examples, tokenizer)
+        texts = [self.prefix + example.source for example in examples]
+        sources = encode_texts(texts, tokenizer, max_length=self.max_source_length, side=self.truncation_side)
+        targets = self._encode_targets(examples, tokenizer)
         encodings = []
-        for i, labels in enumerate(targets):
-            input_ids = np.asarray(sources["input_ids"][i], dtype=np.int32)
-            offsets = np.asarray(sources["offset_mapping"][i], dtype=np.int32).reshape(-1, 2)
-            offsets = np.maximum(offsets - len(self.prefix), 0)
-            outside = np.asarray(sources["special_tokens_mask"][i], dtype=bool) | (offsets[:, 1] <= 0)
-            offsets[outside] = -1
-            truncated = bool(sources.encodings[i].overflowing) or cut_targets[i]
-            encodings.append(Encoding(input_ids, offsets, labels, truncated))
+        for source, target in zip(sources, targets, strict=True):
+            offsets = np.maximum(source.offsets - len(self.prefix), 0)
+            offsets[(source.offsets[:, 1] < 0) | (offsets[:, 1] <= 0)] = -1
+            labels = None if target is None else target.ids
+            truncated = source.truncated or (target is not None and target.truncated)
+            encodings.append(Encoding(source.ids, offsets, labels, truncated=truncated))
         return encodings
 
     def _encode_targets(
         self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
-    ) -> tuple[list[np.ndarray | None], list[bool]]:
-        """Return each example's labels, and whether they were cut."""
-        texts = [example.target for example in examples]
-        if not texts or any(text is None for text in texts):
-            return [None] * len(texts), [False] * len(texts)
-        with _cutting_at(tokenizer, "right"):
-            batch = tokenizer(
-                texts,
-                truncation=True,
-                max_length=self.max_target_length,
-                return_attention_mask=False,
-                split_special_tokens=True,
-            )
-        labels: list[np.ndarray | None] = [np.asarray(row, dtype=np.int32) for row in batch["input_ids"]]
-        return labels, [bool(encoding.overflowing) for encoding in batch.encodings]
+    ) -> Sequence[EncodedText | None]:
+        texts = [example.target for example in examples if example.target is not None]
+        if len(texts) < len(examples):
+            return [None] * len(examples)
+        return encode_texts(texts, tokenizer, max_length=self.max_target_length)
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over the real label positions."""
@@ -182,17 +160,6 @@ class AbstractGenerationTask(AbstractTask):
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.strip() for text in texts]
-
-
-@contextmanager
-def _cutting_at(tokenizer: PreTrainedTokenizerBase, side: str) -> Iterator[None]:
-    """Have a tokenizer cut long texts at a side; it is the model's, and goes back as it was."""
-    before = tokenizer.truncation_side
-    tokenizer.truncation_side = side
-    try:
-        yield
-    finally:
-        tokenizer.truncation_side = before
 
 
 def copy_scores(

@@ -82,7 +82,7 @@ class SummarizationTask(AbstractGenerationTask):
             return " ".join(token_field(fields, "docstring_tokens", where=where).split())
         if "docstring" in fields:
             return " ".join(docstring_tokens(first_paragraph(text_field(fields, "docstring", where=where))))
-        return text_field(fields, "target", where=where)
+        return text_field(fields, "docstring", "target", where=where)
 
     def metrics(self) -> dict[str, Metric]:
         """Return smoothed BLEU, which the papers report, and three others."""
