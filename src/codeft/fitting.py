@@ -124,7 +124,7 @@ def fit(
         good = next((str(path) for path in (folder.last, folder.best) if path.is_file()), "none yet")
         advice = "try a lower optimizer.lr, or trainer.precision=32-true"
         raise CodeftError(f"{error}; {advice}; last good checkpoint: {good}") from error
-    folder = RunFolder(Path(trainer.strategy.broadcast(str(folder.path))))
+    folder = first_ranks_folder(trainer, folder)
     if not folder.best.is_file():
         raise CodeftError(
             f"no checkpoint was written to {folder.checkpoints}: training didn't reach a validation"
@@ -144,6 +144,14 @@ def config_for_ranks(cfg: DictConfig, folder: RunFolder, parts: Parts, trainer: 
         yield
     finally:
         os.environ.pop(RANK_CONFIG, None)
+
+
+def first_ranks_folder(trainer: pl.Trainer, own: RunFolder) -> RunFolder:
+    """Return the first rank's folder; a rank that torchrun or SLURM started has composed one in vain."""
+    first = RunFolder(Path(trainer.strategy.broadcast(str(own.path))))
+    if first.path != own.path:
+        own.remove_unused()
+    return first
 
 
 def timing_of(trainer: pl.Trainer) -> TimingCallback:
@@ -200,6 +208,7 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     )
     with config_for_ranks(cfg, folder, parts, trainer):
         trainer.fit(parts.module, datamodule=parts.data)
+    folder = first_ranks_folder(trainer, folder)
     seconds, tokens = timer.steps[-1]  # the first step also pays for warming up
     total = int(parts.data.datasets["train"].lengths().sum())
     metrics = describe_run(cfg, parts, params=parts.model.num_parameters(), times={}, scores={})

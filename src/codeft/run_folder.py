@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,14 @@ class RunFolder:
         """
         for folder in (self.path, self.checkpoints):
             check_writable(folder, advice="set hydra.run.dir=")
+
+    def remove_unused(self) -> None:
+        """Remove what was made for a rank that writes into another folder; what isn't empty stays."""
+        for file in (*self.path.glob(".hydra/*.yaml"), *self.path.glob("*.log")):
+            file.unlink(missing_ok=True)
+        for folder in (self.path / ".hydra", self.checkpoints, self.path):
+            with suppress(OSError):
+                folder.rmdir()
 
     def write_config(self, cfg: DictConfig) -> None:
         """Store the resolved config."""
