@@ -158,5 +158,5 @@ def test_batches_by_chance_are_full_and_not_sorted():
 
 
 def test_batches_by_chance_need_a_number_of_examples():
-    with pytest.raises(CodeftError, match="data.batch_size"):
+    with pytest.raises(CodeftError, match=r"data\.batch_size"):
         LengthBucketSampler(np.ones((4, 2), dtype=np.int64), batch_tokens=50, by_length=False)
