@@ -57,7 +57,7 @@ def report_sweep(jobs: Sequence[Job], folder: Path) -> None:
     writer.writerows(rows)
     write_text(folder / FILE, text.getvalue())
     console = Console()
-    console.print(comparison_table(jobs, rows))
+    console.print(comparison_table(jobs, rows, width=console.width))
     print_outputs(console, folder)
 
 
@@ -105,27 +105,49 @@ def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def comparison_table(jobs: Sequence[Job], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the rows as a table; names are broken at their underscores, so that many columns fit."""
+def comparison_table(jobs: Sequence[Job], rows: Sequence[Mapping[str, Any]], *, width: int) -> Table:
+    """Return the rows as a table, with as many of the scores as fit.
+
+    Args:
+        jobs: The jobs.
+        rows: As `compare_jobs` returns them.
+        width: Of the console, in characters.
+    """
+    left_out = {"job", "folder", "error", "best_epoch"}
+    if all(job.status == "done" for job in jobs):
+        left_out.add("status")
+    names = [
+        "folder",
+        *(name for name in dict.fromkeys(n for row in rows for n in row) if name not in left_out),
+    ]
+    scores = {name for job in jobs for name in (job.metrics or {}).get("signatures", {})}
+    table, unlimited = _table(jobs, rows, names), Console(width=10_000)
+    while unlimited.measure(table).maximum > width and len(scores & set(names)) > 1:
+        names.remove([name for name in names if name in scores][-1])
+        table = _table(jobs, rows, names)
+        table.caption = f"further scores are in {FILE}"
+    return table
+
+
+def _table(jobs: Sequence[Job], rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
     metrics = [job.metrics for job in jobs if job.metrics]
     titles = {run_title({key: m.get(key) for key in ("task", "model", "method")}) for m in metrics}
-    names = dict.fromkeys(name for row in rows for name in row)
-    shown = [name for name in names if name not in ("error", "status")]
-    if any(job.status != "done" for job in jobs):
-        shown.insert(1, "status")
     title = f"{titles.pop() if len(titles) == 1 else 'sweep'}: {len(jobs)} jobs"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     signatures = {name: signature for m in metrics for name, signature in m.get("signatures", {}).items()}
-    for name in shown:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in names:
         numbers = all(isinstance(row[name], int | float) for row in rows if name in row)
-        table.add_column(name.replace("_", "_\n"), justify="right" if numbers else "left", overflow="fold")
+        heading = name.replace("_", "_\n")  # narrow, so that many columns fit
+        table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
     for job, row in zip(jobs, rows, strict=True):
-        cells = (_shown(name, row.get(name, ""), signatures) for name in shown)
+        cells = (_shown(name, row.get(name, ""), signatures) for name in names)
         table.add_row(*cells, style=None if job.status == "done" else "red")
     return table
 
 
 def _shown(name: str, value: object, signatures: Mapping[str, str]) -> str:
+    if name == "trainable" and isinstance(value, int):
+        return f"{value / 1e6:.2f} M"
     if isinstance(value, float):
         return shown_score(value, signatures.get(name.removeprefix("val_"), ""))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return str(value)

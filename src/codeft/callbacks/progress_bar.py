@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 
 
 class RunProgressBar(RichProgressBar):
-    """Lightning's Rich bar with epochs counted from 1 and the loss of the last step; scores are in the log."""
+    """Lightning's Rich bar: epochs counted from 1, the last step's loss; scores are in the log."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float]:  # type: ignore[override]
         """Return what stands at the bar's end."""
