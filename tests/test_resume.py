@@ -109,6 +109,8 @@ def test_early_stopping_goes_on_counting_and_stays_stopped(command, tiny, refere
         command("train", f"resume={tmp_path}")
     command("train", f"resume={tmp_path}")
     assert_same_end(tmp_path, whole)
+    with pytest.raises(SystemExit, match="is finished, after .*: patience=2 ended it"):
+        command("train", f"resume={tmp_path}", "trainer.max_epochs=20")
 
 
 def test_a_moved_folder_remembers_its_best_score(command, tiny, reference, monkeypatch, tmp_path):
