@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks, without_weights
+from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.timing import TimingCallback
@@ -68,8 +69,14 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     trainer.test(
         parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False
     )
-    times = timing_of(trainer).summary()
-    metrics = describe_run(cfg, parts, params=params, times=times, scores=parts.module.scores)
+    metrics = describe_run(
+        cfg,
+        parts,
+        params=params,
+        times=timing_of(trainer).summary(),
+        scores=parts.module.scores,
+        training=describe_training(trainer, folder, parts),
+    )
     if trainer.is_global_zero:
         rows = prediction_rows(parts)
         folder.write_predictions(rows)
@@ -152,6 +159,32 @@ def first_ranks_folder(trainer: pl.Trainer, own: RunFolder) -> RunFolder:
     if first.path != own.path:
         own.remove_unused()
     return first
+
+
+def describe_training(trainer: pl.Trainer, folder: RunFolder, parts: Parts) -> dict[str, Any]:
+    """Return what `metrics.json` holds of the training: its best validation, and how far it went.
+
+    Args:
+        trainer: It has fitted.
+        folder: The run's folder.
+        parts: The run's parts.
+    """
+    checkpoint = check_checkpoint(folder.best)
+    best = next(c for c in trainer.callbacks if isinstance(c, BestCheckpointCallback))  # type: ignore[attr-defined]
+    stopping = trainer.early_stopping_callback
+    return {
+        "best": {
+            "epoch": checkpoint["epoch"] + 1,
+            "step": checkpoint["global_step"],
+            f"val_{parts.task.monitor}": best.best_model_score.item(),  # type: ignore[union-attr]
+            "val_rows": parts.data.num_rows()["valid"],
+        },
+        "training": {
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "stopped_early": stopping is not None and stopping.wait_count >= stopping.patience,
+        },
+    }
 
 
 def timing_of(trainer: pl.Trainer) -> TimingCallback:

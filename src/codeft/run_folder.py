@@ -28,6 +28,9 @@ _SHOWN_RUNS = 3
 _CHECKPOINTS_AT_ONCE = 3
 """The best, the last, and the one that is being written."""
 
+_NUMBERS = ("params", "test", "valid", "training")
+"""Keys of `metrics.json` that hold numbers by name, and that codeft reads again."""
+
 
 class RunFolder:
     """The files of one run.
@@ -79,6 +82,54 @@ class RunFolder:
             raise CodeftError(f"{self.config} isn't what codeft.train writes: {error}") from None
         return cfg
 
+    def load_metrics(self) -> dict[str, Any]:
+        """Return what `metrics.json` holds; nothing where the run didn't come so far.
+
+        Raises:
+            CodeftError: The file can't be read, or isn't what a run writes.
+        """
+        try:
+            metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise CodeftError(f"expected a run's scores in {self.metrics}: {error}") from None
+        groups = [metrics.get(key, {}) for key in _NUMBERS] if isinstance(metrics, dict) else [None]
+        values = [value for group in groups if isinstance(group, dict) for value in group.values()]
+        if not all(isinstance(group, dict) for group in groups) or not all(
+            isinstance(value, int | float) for value in values
+        ):
+            raise CodeftError(f"expected a run's scores in {self.metrics}, found something else")
+        return metrics
+
+    def check_unfinished(self, cfg: DictConfig) -> None:
+        """Check that there is something left to train, so that no finished run is scored over.
+
+        Args:
+            cfg: The run's config, with what was changed to resume it.
+
+        Raises:
+            CodeftError: The run was trained to its end and tested.
+        """
+        done = self.load_metrics().get("training")
+        if not done:
+            return
+        epochs, steps = cfg.trainer.get("max_epochs"), cfg.trainer.get("max_steps")
+        long_enough = (
+            isinstance(epochs, int) and 0 <= epochs <= done.get("epochs", 0),
+            isinstance(steps, int) and 0 <= steps <= done.get("steps", 0),
+        )
+        if done.get("stopped_early"):
+            advice = f"patience={cfg.get('patience')} ended it, so start a new run to train longer"
+        elif any(long_enough):
+            advice = f"raise trainer.max_{'epochs' if long_enough[0] else 'steps'} to train on"
+        else:
+            return
+        raise CodeftError(
+            f"the run in {str(self.path)!r} is finished, after {done.get('epochs')} epochs and "
+            f"{done.get('steps')} steps: {advice}; codeft.evaluate run=… scores it again"
+        )
+
     def check_new(self) -> None:
         """Check that no run's checkpoints lie here, which a new run would overwrite.
 
@@ -90,6 +141,16 @@ class RunFolder:
                 f"{str(self.path)!r} holds a run already, and this would overwrite it: set another "
                 f"hydra.run.dir=, or go on with that run: resume={self.path}"
             )
+
+    def discard(self) -> None:
+        """Remove a dated folder that holds nothing but an empty log, and the date's if it is empty too."""
+        left = [path for path in self.path.iterdir() if path.name != ".hydra"]
+        if any(path.suffix != ".log" or path.stat().st_size for path in left):
+            return
+        self.remove_unused()
+        with suppress(OSError):  # another run lies there
+            for parent in list(self.path.parents)[:2]:
+                parent.rmdir()
 
     def prepare(self, *, num_parameters: int) -> None:
         """Check, before training, that the folder can be written and holds what will come.

@@ -41,8 +41,8 @@ class CodeftError(ValueError):
     """
 
 
-class RunStopped(Exception):
-    """A signal stopped a run; it can go on.
+class RunStopped(BaseException):
+    """A signal stopped a run; it can go on. Like `KeyboardInterrupt`, it is no error to handle on its way.
 
     Attributes:
         signal: The signal's number.
