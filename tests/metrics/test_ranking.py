@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeft.metrics.ranking import deduplicate, rank_in_batches, rank_targets
+from codeft.metrics.ranking import deduplicate, find_nearest, rank_in_batches, rank_targets
 from codeft.types import CodeftError
 
 
@@ -114,3 +114,20 @@ def test_a_gpu_gives_the_same_ranks():
         on_gpu = rank_targets(c[:200].cuda(), candidates=candidates, targets=targets, candidate_block=512)
         assert on_gpu.ranks.tolist() == on_cpu.ranks.tolist()
         assert on_gpu.num_ties == on_cpu.num_ties
+
+
+@pytest.mark.parametrize("blocks", [{}, {"query_block": 2, "candidate_block": 3}])
+@pytest.mark.parametrize("k", [1, 4, 20])
+def test_the_nearest_are_those_of_a_full_sort(blocks, k):
+    torch.manual_seed(0)
+    queries, candidates = torch.randn(5, 6, dtype=torch.float64), torch.randn(11, 6, dtype=torch.float64)
+    rows, scores = find_nearest(queries, candidates, k=k, **blocks)
+    expected = (queries @ candidates.T).argsort(dim=1, descending=True)[:, :k]
+    assert torch.equal(rows, expected)
+    torch.testing.assert_close(scores, (queries @ candidates.T).gather(1, expected))
+
+
+def test_a_query_does_not_find_itself():
+    vectors = torch.eye(4, dtype=torch.float64) + 0.1
+    rows, _ = find_nearest(vectors, vectors, own=torch.arange(4), candidate_block=3)
+    assert (rows[:, 0] != torch.arange(4)).all()

@@ -89,9 +89,9 @@ class AbstractClassificationTask(AbstractUnderstandingTask):
 
 
 def one_line(text: str) -> str:
-    """Return a text with a blank for each run of white space, as CodeXGLUE's scripts read functions.
+    r"""Return a text with a blank for each run of white space, as CodeXGLUE's scripts read functions.
 
-    >>> one_line("int f() {\\n    return 1;\\n}")
+    >>> one_line("int f() {\n    return 1;\n}")
     'int f() { return 1; }'
     """
     return " ".join(text.split())

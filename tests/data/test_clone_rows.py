@@ -1,0 +1,82 @@
+"""BigCloneBench's layout, and CoSQA's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from codeft.data.sources import CodeXGLUEReader
+from codeft.types import CodeftError
+from rows import write_jsonl
+
+
+@pytest.fixture
+def clones(tmp_path):
+    write_jsonl(tmp_path / "data.jsonl", [{"idx": str(i), "func": f"void f{i}() {{}}"} for i in range(3)])
+    (tmp_path / "train.txt").write_text("0\t1\t1\n1\t2\t0\n", encoding="utf-8")
+    return tmp_path
+
+
+def rows(folder, task, split="train", **settings):
+    reader = CodeXGLUEReader(dir=folder, **settings)
+    return [row.fields for row in reader.rows(split, task=task, lang=None)], reader.skipped
+
+
+def test_pairs_hold_their_functions(clones):
+    found, _ = rows(clones, "clone_detection")
+    assert found[0] == {"id": "0 1", "code1": "void f0() {}", "code2": "void f1() {}", "label": "1"}
+    assert [row["label"] for row in found] == ["1", "0"]
+
+
+def test_the_published_sample_is_found(clones):
+    (clones / "test_sampled.txt").write_text("2 0 1", encoding="utf-8")
+    assert rows(clones, "clone_detection", "test")[0][0]["id"] == "2 0"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("0 7 1", "names function 7, which isn't in data.jsonl"), ("0 1", "got 2 words")]
+)
+def test_a_bad_pair_names_file_and_line(clones, line, said):
+    (clones / "train.txt").write_text(f"0 1 1\n{line}\n", encoding="utf-8")
+    with pytest.raises(CodeftError) as caught:
+        rows(clones, "clone_detection")
+    assert str(caught.value).startswith(f"{clones}/train.txt:2: ") and said in str(caught.value)
+    found, skipped = rows(clones, "clone_detection", on_bad_row="skip")
+    assert len(found) == 1 and said in skipped[0].reason
+
+
+def test_a_split_that_is_not_there(clones):
+    with pytest.raises(CodeftError, match=r"expected valid\.txt or valid_sampled\.txt"):
+        rows(clones, "clone_detection", "valid")
+
+
+@pytest.fixture
+def cosqa(tmp_path):
+    codes = {f"def f{i}(): pass": i for i in range(4)}
+    (tmp_path / "code_idx_map.txt").write_text(json.dumps(codes), encoding="utf-8")
+    queries = [{"idx": "q1", "doc": "call f2", "code": "def f2(): pass", "retrieval_idx": 2}]
+    (tmp_path / "cosqa-retrieval-dev-500.json").write_text(json.dumps(queries), encoding="utf-8")
+    return tmp_path
+
+
+def test_each_function_is_a_candidate_once(cosqa):
+    found, _ = rows(cosqa, "code_search", "valid")
+    assert [row["retrieval_idx"] for row in found] == [2, 0, 1, 3]
+    assert [row.get("only_candidate", False) for row in found] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "{}"])
+def test_a_damaged_file_of_queries(cosqa, text):
+    (cosqa / "cosqa-retrieval-dev-500.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CodeftError, match="cosqa-retrieval-dev"):
+        rows(cosqa, "code_search", "valid")
+
+
+def test_a_codebase_holds_further_candidates(tmp_path):
+    row = {"code": "def f(): pass", "docstring": "Do it.", "language": "python"}
+    for name in ("train", "valid", "codebase"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [row])
+    assert len(rows(tmp_path, "code_search", "train")[0]) == 1
+    found, _ = rows(tmp_path, "code_search", "valid")
+    assert [row.get("only_candidate", False) for row in found] == [False, True]
