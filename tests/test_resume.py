@@ -109,7 +109,7 @@ def test_early_stopping_goes_on_counting_and_stays_stopped(command, tiny, refere
         command("train", f"resume={tmp_path}")
     command("train", f"resume={tmp_path}")
     assert_same_end(tmp_path, whole)
-    with pytest.raises(SystemExit, match="is finished, after .*: patience=2 ended it"):
+    with pytest.raises(SystemExit, match=r"is finished, after .*: patience=2 ended it"):
         command("train", f"resume={tmp_path}", "trainer.max_epochs=20")
 
 
