@@ -236,6 +236,96 @@ def test_odd_texts_stay_aligned(tmp_path):
     assert (metrics["rows"], metrics["empty_predictions"]) == (5, 1)
 
 
+CODE = ["int f ( int a ) { return a ; }", "int g ( int b ) { b = b + 1 ; return b ; }"]
+
+
+def write_lines(path: Path, lines: list[str], end: str = "\n") -> Path:
+    path.write_bytes("".join(line + end for line in lines).encode())
+    return path
+
+
+def test_code_is_scored_in_two_modes(command, tmp_path, capsys):
+    gold = write_lines(tmp_path / "gold", CODE)
+    made = write_lines(tmp_path / "made", [CODE[0], "int g ( int b ) { return b ; }"])
+    out = f"hydra.run.dir={tmp_path}/run"
+    command("evaluate", f"predictions=[{made},{gold}]", f"references={gold}", "task=translation",
+            "lang=cs-java", out)  # fmt: skip
+    metrics = read_metrics(tmp_path / "run")
+    names = {name for name in metrics["test"] if name.startswith("codebleu")}
+    assert names == {
+        f"codebleu{mode}{part}"
+        for mode in ("", "_reference")
+        for part in ("", "_ngram", "_weighted_ngram", "_ast", "_dataflow")
+    }
+    assert all(metrics["test_b"][name] == pytest.approx(100) for name in names)
+    assert names < metrics["bootstrap"].keys()
+    assert metrics["bootstrap"]["codebleu"]["difference"] == pytest.approx(100 - metrics["test"]["codebleu"])
+    assert metrics["bootstrap"]["codebleu"]["low"] == pytest.approx(0)  # the first row alone
+    signature = metrics["signatures"]["codebleu_reference_ast"]
+    assert "|mode:reference|lang:java|" in signature and "|grammar:tree-sitter-java-" in signature
+    assert "codebleu|mode:fixed" in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize("task", ["translation", "refinement", "generation", "completion", "summarization"])
+def test_files_that_do_not_go_together(command, tmp_path, task):
+    one, two = write_lines(tmp_path / "one", CODE[:1]), write_lines(tmp_path / "two", CODE)
+    empty = write_lines(tmp_path / "empty", [])
+    rest = [f"task={task}", "lang=java", f"hydra.run.dir={tmp_path}/out"]
+    message = fails(command, f"predictions={one}", f"references={two}", *rest)
+    assert f"got 1 in {one} and 2 in {two}" in message and f"{two}:2" in message
+    assert "are empty" in fails(command, f"predictions={empty}", f"references={empty}", *rest)
+    assert "got 0 in" in fails(command, f"predictions={empty}", f"references={two}", *rest)
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_a_line_break_in_a_prediction_is_found(command, tmp_path):
+    gold = [f"int f{i} ( ) {{ return {i} ; }}" for i in range(9)]
+    lines = [*gold[:4], "int f4 ( ) {", "return 4 ; }", *gold[5:]]
+    files = [
+        f"predictions={write_lines(tmp_path / 'p', lines)}",
+        f"references={write_lines(tmp_path / 'r', gold)}",
+    ]
+    message = fails(command, *files, "task=refinement", "lang=java", f"hydra.run.dir={tmp_path}/out")
+    assert f"got 10 in {tmp_path}/p and 9 in {tmp_path}/r" in message
+    assert "a line break inside a text there" in message
+
+
+def test_an_unknown_language_for_codebleu(command, tmp_path):
+    gold = write_lines(tmp_path / "gold", CODE)
+    files = [f"predictions={gold}", f"references={gold}", f"hydra.run.dir={tmp_path}/out"]
+    for task in ("translation", "refinement", "generation"):
+        message = fails(command, *files, f"task={task}", "lang=cobol")
+        assert "cobol" in message and "csharp" in message
+
+
+def test_code_with_odd_characters(tmp_path):
+    """NUL, lone surrogates, CR LF and line breaks neither crash nor shift rows."""
+    odd = ["int a\0 = 1 ;", "int \ud800 = 2 ;", "int c = 3 ;\r\n", "int d\n= 4 ;", "int e = 5 ; \u2028", ""]
+    rows = [{"prediction": text, "reference": text} for text in odd + CODE]
+    rows.append({"prediction": "int x = y ;", "reference": "int z = y ;"})
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\r\n" for row in rows))
+    metrics = rescore(tmp_path, task="refinement", predictions=tmp_path / "p.jsonl", lang="java")
+    assert metrics["rows"] == 9
+    assert metrics["test"]["exact_match"] == pytest.approx(100 * 8 / 9)
+    for name in ("codebleu_ast", "codebleu_dataflow", "codebleu_reference_ast"):
+        assert metrics["test"][name] == pytest.approx(100), name  # names don't matter to trees and flow
+
+
+def test_crlf_and_nul_in_line_files(command, tmp_path):
+    lines = [*CODE, "int a\0 = b ;"]
+    scores = []
+    for end in ("\n", "\r\n"):
+        gold = write_lines(tmp_path / "gold", lines, end)
+        made = write_lines(tmp_path / "made", [CODE[0], CODE[0], lines[2]])
+        out = f"hydra.run.dir={tmp_path}/run"
+        command("evaluate", f"predictions={made}", f"references={gold}", "task=generation", "lang=java", out)
+        scores.append(read_metrics(tmp_path / "run")["test"])
+    assert scores[0] == scores[1]
+    (tmp_path / "made").write_bytes(b"int a ;\nint \xed\xa0\x80 ;\n")
+    files = (f"predictions={tmp_path}/made", f"references={tmp_path}/gold")
+    assert "made:2: expected UTF-8" in fails(command, *files, "task=generation", "lang=java", out)
+
+
 def loaded(modules: tuple[str, ...], after: str) -> str:
     """Which of the modules a new interpreter holds after an import."""
     code = f"import sys, {after}; print([name for name in {modules} if name in sys.modules])"

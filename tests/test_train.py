@@ -16,7 +16,7 @@ import torch
 
 import codeft.fitting
 from codeft.metrics import codebleu, codebleu_signature, corpus_bleu, exact_match, smoothed_bleu
-from rows import write_codexglue
+from rows import write_codexglue, write_jsonl
 
 KEYS = {
     "task", "model", "method", "data", "k", "alpha", "seed", "lang",
@@ -33,7 +33,8 @@ def metrics_of(folder: Path) -> dict:
 
 def rows_of(folder: Path) -> list[dict]:
     return [
-        json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        json.loads(line)
+        for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     ]
 
 
@@ -159,6 +160,44 @@ def test_published_layouts_run_where_there_is_no_training_split(
         assert scored["signatures"][name] == metrics["signatures"][name]
     for name, value in metrics["baselines"].items():
         assert scored["baselines"][name] == pytest.approx(value, abs=1e-9), name
+
+
+BAD_FILES = {
+    "unequal": (b"int a ;\nint b ;\n", b"int c ;\n", "as many lines .* but they have 2 and 1"),
+    "empty": (b"", b"", "the train split is empty"),
+    "not UTF-8": (b"int \xed\xa0\x80 ;\n", b"int c ;\n", r"train\.buggy-fixed\.buggy:1: expected UTF-8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_of_a_published_layout(command, tiny_model, tmp_path, name):
+    buggy, fixed, message = BAD_FILES[name]
+    for split in ("train", "valid", "test"):
+        write_codexglue(tmp_path, "refinement", split=split, start=0, count=3)
+    (tmp_path / "train.buggy-fixed.buggy").write_bytes(buggy)
+    (tmp_path / "train.buggy-fixed.fixed").write_bytes(fixed)
+    arguments = [*tiny_model, "task=refinement", "data=codexglue", f"data.dir={tmp_path}", "logger=none"]
+    with pytest.raises(SystemExit, match=message):
+        command("train", *arguments, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
+
+
+def test_odd_characters_are_trained_on(command, tiny_model, tmp_path):
+    odd = ["a\0b", "x \ud800 y", "c\r\nd", "e\nf", "\u2028"]
+    rows = [{"nl": text, "code": f"{text} = {text} ;"} for text in odd]
+    for split in ("train", "valid", "test"):
+        write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    arguments = [*tiny_model, "task=generation", "data=local", f"data.dir={tmp_path}", "logger=none"]
+    command("train", *arguments, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
+    assert [row["source"] for row in rows_of(tmp_path / "run")] == [
+        "a\0b", "x \ufffd y", "c\r\nd", "e\nf", "\u2028"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["translation", "refinement", "generation", "completion"])
+def test_an_unknown_language_is_told(command, tiny_model, tmp_path, task):
+    lang = "java-cobol" if task == "translation" else "cobol"
+    with pytest.raises(SystemExit, match=r"out of python, .*got 'cobol'"):
+        command("train", *tiny_model, f"task={task}", f"lang={lang}", f"hydra.run.dir={tmp_path}/run")
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(command, tiny, summarization, tmp_path):

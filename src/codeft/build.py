@@ -67,7 +67,7 @@ def build_parts(cfg: DictConfig) -> Parts:
     check_value("seed", cfg.seed, kind=int, low=0, high=LARGEST_SEED)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     task = instantiate(cfg.task)
-    model = instantiate(cfg.model)
+    model = instantiate(cfg.model, output=task.output, num_texts=task.num_texts)
     data = build_data(cfg, task=task, tokenizer=model.tokenizer)
     instantiate(cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])  # says now what it refuses
     optimizer = instantiate(cfg.optimizer)

@@ -68,8 +68,9 @@ def describe_run(
         "versions": versions(),
         "commit": commit(),
     }
+    if "loss" in scores:
+        described[f"{split}_loss"] = scores["loss"]  # the task's, in nats: no score
     if scores:
-        described[f"{split}_loss"] = scores["loss"]  # cross-entropy a sub-token, nats: no score
         described["empty_predictions"] = sum(not prediction.text for prediction in parts.module.predictions)
     return described
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Features = list[dict[str, dict[str, np.ndarray]]]
+"""An example's: for each of its texts, each feature's arrays."""
+
 _ENCODE_CHUNK = 512
 _SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ()}
 
@@ -39,7 +42,7 @@ class EncodedDataset(Dataset[Item]):
     Args:
         examples: The split's examples.
         encodings: One an example.
-        features: Each example's arrays by feature.
+        features: The arrays by feature of each text of each example.
         task: Draws what training sees of an example, where `augment` is set.
         seed: Seeds that, together with epoch and index.
         fresh: Whether each epoch draws anew; else all see what the first one drew.
@@ -50,7 +53,7 @@ class EncodedDataset(Dataset[Item]):
         examples: Sequence[Example],
         *,
         encodings: Sequence[Encoding],
-        features: Sequence[dict[str, dict[str, np.ndarray]]],
+        features: Sequence[Features],
         task: AbstractTask,
         seed: int,
         fresh: bool,
@@ -222,14 +225,15 @@ class CodeDataModule(pl.LightningDataModule):
         """Encode examples; compute the method's features for training, for nothing else reads them."""
         wanted = self.features if training else {}
         encodings: list[Encoding] = []
-        features: list[dict[str, dict[str, np.ndarray]]] = []
+        features: list[Features] = []
         starts = range(0, len(examples), _ENCODE_CHUNK)
         for start in track(starts, description=f"encoding {name}", quiet_below=8):
             chunk = examples[start : start + _ENCODE_CHUNK]
             encoded = self.task.encode(chunk, self.tokenizer)
             encodings += encoded
             for example, encoding in zip(chunk, encoded, strict=True):
-                features.append({key: f.compute(example, encoding) for key, f in wanted.items()})
+                texts = zip((example, *example.others), (encoding, *encoding.others), strict=True)
+                features.append([{key: f.compute(*text) for key, f in wanted.items()} for text in texts])
         truncated = sum(encoding.truncated for encoding in encodings)
         langs = Counter(example.lang or "text" for example in examples)
         log.info(
@@ -253,6 +257,7 @@ class CodeDataModule(pl.LightningDataModule):
             batch_size=self.batch_size if train else self.eval_batch_size,
             batch_tokens=self.batch_tokens if train else None,
             shuffle=train and not self.longest_first,
+            by_length=self.task.batches_by_length,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,

@@ -12,13 +12,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
+from codeft.data.clone_rows import FUNCTIONS, clone_pairs
+from codeft.data.cosqa_rows import COSQA_CODES, cosqa_rows
 from codeft.data.hub_rows import hub_rows, plain_names
 from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, read_rows
 from codeft.data.splitting import mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
+from codeft.tasks.code_search import ONLY_CANDIDATE
 from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
+CODEBASE = "codebase.jsonl"
 CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
 
 
@@ -151,7 +155,7 @@ class CodeXGLUEReader(AbstractReader):
         "refinement": ("{split}.buggy-fixed.buggy", "{split}.buggy-fixed.fixed"),
     }
     """Tasks whose splits are two files of lines."""
-    FOLDERS: ClassVar[tuple[str, ...]] = ("generation", "completion")
+    FOLDERS: ClassVar[tuple[str, ...]] = ("generation", "completion", "defect_detection")
     """Tasks whose folder holds one file a split."""
 
     def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
@@ -160,7 +164,7 @@ class CodeXGLUEReader(AbstractReader):
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a task's split."""
-        known = dict.fromkeys([*self.HUB, *self.PARALLEL, *self.FOLDERS])
+        known = dict.fromkeys([*self.HUB, *self.PARALLEL, *self.FOLDERS, "clone_detection", "code_search"])
         if task not in known:
             raise CodeftError(f"data=codexglue has {', '.join(known)}, not task={task}")
         if task == "translation":
@@ -176,10 +180,23 @@ class CodeXGLUEReader(AbstractReader):
                     f"expected {source.name} and {target.name} in {str(folder)!r}{_other_split(split)}"
                 )
             yield from parallel_rows(source, target, on_bad_row=self.on_bad_row, skipped=self.skipped)
-        elif task in self.FOLDERS:
+        elif task == "clone_detection" and (folder / FUNCTIONS).is_file():
+            yield from clone_pairs(folder, split, on_bad_row=self.on_bad_row, skipped=self.skipped)
+        elif task == "code_search" and (folder / COSQA_CODES).is_file():
+            yield from cosqa_rows(folder, split)
+        elif task in (*self.FOLDERS, "clone_detection"):
             yield from self._read([split_file(folder, split)])
         else:
             yield from self._read(_language_files(folder, split, lang, "{lang}/{split}.jsonl"))
+            if task == "code_search" and split != "train":
+                yield from self._codebase(folder, lang)
+
+    def _codebase(self, folder: Path, lang: str | None) -> Iterator[Row]:
+        """Yield the further candidates that GraphCodeBERT's layout has in a file of their own."""
+        names = LANGUAGES if lang is None else [canonical_language(lang)]
+        paths = [folder / CODEBASE, *(folder / name / CODEBASE for name in names)]
+        for row in self._read([path for path in paths if path.is_file()]):
+            yield Row(row.where, {**row.fields, ONLY_CANDIDATE: True})
 
     def _hub_rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         if task not in self.HUB:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from codeft.metrics.bleu import MAX_ORDER, count_matches
-from codeft.syntax.code_tree import CodeTree, SubtreeKeys, parse_code, subtree_ids
+from codeft.syntax.code_tree import SubtreeKeys, parse_code, subtree_ids
 from codeft.syntax.comments import strip_java_comments, strip_python_comments
 from codeft.syntax.dataflow import RenamedEdge, data_flow, rename_variables
 from codeft.syntax.keywords import KEYWORDS
@@ -81,8 +81,9 @@ def count_rows(
     for prediction, reference in zip(predictions, references, strict=True):
         prediction, reference = prediction.strip(), reference.strip()
         words = _count_words(prediction.split(), reference.split(), KEYWORDS[lang])
+        structures = _count_structure(prediction, reference, lang=lang, modes=modes)
         for mode in modes:
-            rows[mode].append([*words, *_count_structure(prediction, reference, lang=lang, mode=mode), 1])
+            rows[mode].append([*words, *structures[mode], 1])
     return {mode: np.asarray(counts, dtype=np.int64).reshape(-1, NUM_COUNTS) for mode, counts in rows.items()}
 
 
@@ -103,34 +104,51 @@ def _weigh(words: Counter[str], keywords: frozenset[str]) -> int:
     return sum(count * (KEYWORD_WEIGHT if word in keywords else 1) for word, count in words.items())
 
 
-def _count_structure(prediction: str, reference: str, *, lang: str, mode: Mode) -> list[int]:
-    """Return the counts from `subtrees` to `no_flow`."""
+class _Structure(NamedTuple):
+    subtrees: Counter[int]
+    flow: Counter[RenamedEdge]
+
+
+def _count_structure(
+    prediction: str, reference: str, *, lang: str, modes: Sequence[Mode]
+) -> dict[Mode, list[int]]:
+    """Return the counts from `subtrees` to `no_flow`, by mode."""
     keys: SubtreeKeys = {}
-    wanted, wanted_flow = _read_structure(reference, keys, lang=lang, mode=mode)
-    made, made_flow = wanted, wanted_flow
+    wanted = made = _read_structures(reference, keys, lang=lang, modes=modes)
     if prediction != reference:
-        made, made_flow = _read_structure(prediction, keys, lang=lang, mode=mode)
-    # Unless fixed, a sub-tree is found as often as the reference has it, if the prediction has it once.
-    found = wanted & made if mode == "fixed" else Counter({key: wanted[key] for key in wanted if key in made})
-    found_flow = wanted_flow & made_flow
-    return [
-        found.total(), wanted.total(), found_flow.total(), wanted_flow.total(), int(not wanted_flow)
-    ]  # fmt: skip
+        made = _read_structures(prediction, keys, lang=lang, modes=modes)
+    return {mode: _compare(wanted[mode], made[mode], clipped=mode == "fixed") for mode in modes}
 
 
-def _read_structure(
-    source: str, keys: SubtreeKeys, *, lang: str, mode: Mode
-) -> tuple[Counter[int], Counter[RenamedEdge]]:
-    tree = _parse(source, lang=lang, mode=mode)
-    edges = data_flow(tree, lang, published=mode != "fixed")
-    return Counter(subtree_ids(tree, keys)), rename_variables(edges)
+def _compare(wanted: _Structure, made: _Structure, *, clipped: bool) -> list[int]:
+    if clipped:
+        found = (wanted.subtrees & made.subtrees).total()
+    else:  # as often as the reference has it, if the prediction has it once
+        found = sum(count for key, count in wanted.subtrees.items() if key in made.subtrees)
+    edges = [(wanted.flow & made.flow).total(), wanted.flow.total()]
+    return [found, wanted.subtrees.total(), *edges, int(not wanted.flow)]
 
 
-def _parse(source: str, *, lang: str, mode: Mode) -> CodeTree:
+def _read_structures(
+    source: str, keys: SubtreeKeys, *, lang: str, modes: Sequence[Mode]
+) -> dict[Mode, _Structure]:
+    found: dict[Mode, _Structure] = {}
+    tree, subtrees = None, Counter[int]()
+    for mode in modes:
+        text = _without_comments(source, lang=lang, mode=mode)
+        if tree is None or not tree.is_plain or tree.source != text:  # else all modes read it alike
+            is_fixed = mode == "fixed"
+            tree = parse_code(text, lang, as_file=not is_fixed, comments=not is_fixed)
+            subtrees = Counter(subtree_ids(tree, keys))
+        edges = data_flow(tree, lang, published=mode != "fixed")
+        found[mode] = _Structure(subtrees, rename_variables(edges))
+    return found
+
+
+def _without_comments(source: str, *, lang: str, mode: Mode) -> str:
+    """Return the text without what the published evaluators take for comments; `fixed` knows its tree."""
     if mode == "fixed":
-        return parse_code(source, lang, comments=False)
+        return source
     if mode == "reference" or lang not in ("python", "ruby"):
-        source = strip_java_comments(source)
-    elif lang == "python":
-        source = strip_python_comments(source)
-    return parse_code(source, lang, as_file=True)
+        return strip_java_comments(source)
+    return strip_python_comments(source) if lang == "python" else source

@@ -25,6 +25,7 @@ class CodeTree:
         starts: Where each node begins in the source, in characters.
         ends: Where each node ends, exclusive.
         children: The children of each node, in order.
+        is_plain: Whether the grammar for files read all of it without an error, and nothing was taken out.
     """
 
     source: str
@@ -34,6 +35,7 @@ class CodeTree:
     starts: list[int]
     ends: list[int]
     children: list[list[int]]
+    is_plain: bool
 
     def __len__(self) -> int:
         return len(self.types)
@@ -55,6 +57,7 @@ def parse_code(source: str, lang: str, *, as_file: bool = False, comments: bool 
     children: list[list[int]] = [[] for _ in range(len(nodes))]
     for child, parent in enumerate(nodes.parents.tolist()[1:], start=1):
         children[parent].append(child)
+    kept = children if comments else _without_comments(nodes.types, children, lang)
     return CodeTree(
         source=source,
         types=nodes.types,
@@ -62,11 +65,15 @@ def parse_code(source: str, lang: str, *, as_file: bool = False, comments: bool 
         labels=_labels(source, nodes),
         starts=nodes.starts.tolist(),
         ends=nodes.ends.tolist(),
-        children=children if comments else _without_comments(nodes.types, children, lang),
+        children=kept,
+        is_plain=nodes.as_file and not nodes.num_errors and kept is children,
     )
 
 
 def _without_comments(types: tuple[str, ...], children: list[list[int]], lang: str) -> list[list[int]]:
+    kinds = set(types)
+    if not any("comment" in kind for kind in kinds) and not (lang == "python" and "string" in kinds):
+        return children
     kept: list[list[int]] = [[] for _ in types]
     waiting = [0]
     while waiting:

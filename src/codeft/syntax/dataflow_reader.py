@@ -78,33 +78,38 @@ class FlowReader:
         }
 
     def _find_tokens(self, token_text: Callable[[str, int, int], str]) -> None:
-        tree = self.tree
-        waiting = [0]
+        tree, in_string, source = self.tree, self.in_string, self.tree.source
+        waiting, some_hollow = [0], False
         while waiting:
             node = waiting.pop()
             children, kind = tree.children[node], tree.types[node]
-            is_token = (not children or kind in _WHOLE) and kind != "comment" and not self.in_string[node]
+            is_token = (not children or kind in _WHOLE) and kind != "comment" and not in_string[node]
             if is_token:
-                self.names[node] = token_text(tree.source, tree.starts[node], tree.ends[node])
-            if is_token or self.in_string[node]:
-                for child in children:
-                    self.in_string[child] = True
-            waiting += reversed(children)
-        # Tokens of no width may share a span; the last one's place stands for all of them.
-        by_span = {(tree.starts[node], tree.ends[node]): place for place, node in enumerate(self.names)}
-        self.places = {node: by_span[tree.starts[node], tree.ends[node]] for node in self.names}
+                start, end = tree.starts[node], tree.ends[node]
+                self.names[node] = token_text(source, start, end)
+                some_hollow = some_hollow or start == end
+            if children:
+                if is_token or in_string[node]:
+                    for child in children:
+                        in_string[child] = True
+                waiting += children[::-1]
+        self.places = {node: place for place, node in enumerate(self.names)}
+        if some_hollow:
+            # Tokens of no width may share a span; the last one's place stands for all of them.
+            by_span = {(tree.starts[node], tree.ends[node]): place for node, place in self.places.items()}
+            self.places = {node: by_span[tree.starts[node], tree.ends[node]] for node in self.names}
 
     def read(self) -> list[FlowEdge]:
         """Visit the whole tree and return the edges between tokens that have any, one a token."""
         waiting = [self._visit(0)]
         while waiting:
-            node = next(waiting[-1], None)
-            if node is None:
-                waiting.pop()
-            elif node in self.names:
+            for node in waiting[-1]:
+                if node not in self.names:
+                    waiting.append(self._visit(node))
+                    break
                 self._use(node)
             else:
-                waiting.append(self._visit(node))
+                waiting.pop()
         self.edges.sort(key=lambda edge: edge.place)
         linked = {edge.place for edge in self.edges if edge.source_places}
         linked.update(*(edge.source_places for edge in self.edges))
@@ -134,11 +139,10 @@ class FlowReader:
         return self._pass_through(node) if visit is None else visit(node)
 
     def _pass_through(self, node: int) -> Iterator[int]:
-        children = self.tree.children[node]
-        first = self.rules.first
-        if not first.isdisjoint(self.tree.types[child] for child in children):
+        children, first = self.tree.children[node], self.rules.first
+        if first and not first.isdisjoint(self.tree.types[child] for child in children):
             children = sorted(children, key=lambda child: self.tree.types[child] not in first)
-        yield from children
+        return iter(children)
 
     def _use(self, node: int) -> None:
         name, kind, place = self.names[node], self.tree.types[node], self.places[node]

@@ -29,6 +29,7 @@ class NodeTable:
         named: bool [m], False for nodes that the grammar gives by their text alone, such as `(`.
         faults: int8 [m], what the parser mended: `MISSING`, `HOLLOW`, `UNEXPECTED`, or 0.
         num_errors: How many error nodes and missing tokens the parser put in.
+        as_file: Whether the grammar for files read the text, without a wrapper.
     """
 
     types: tuple[str, ...]
@@ -41,6 +42,7 @@ class NodeTable:
     named: np.ndarray
     faults: np.ndarray
     num_errors: int
+    as_file: bool
 
     def __len__(self) -> int:
         return len(self.types)

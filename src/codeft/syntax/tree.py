@@ -123,7 +123,7 @@ def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:
     source = _UNENCODABLE.sub("\ufffd", source)
     best: NodeTable | None = None
     name = canonical_language(lang)
-    whole_file = (LANGUAGES[name].file_function or LANGUAGES[name].function, "", "")
+    whole_file = (_file_function(name), "", "")
     for function, prefix, suffix in [whole_file] if as_file else _attempts(source, name):
         table = _table(source, function=function, lang=name, prefix=prefix, suffix=suffix)
         if best is None or table.num_errors < best.num_errors:
@@ -132,6 +132,10 @@ def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:
             break
     assert best is not None
     return best
+
+
+def _file_function(lang: str) -> str:
+    return LANGUAGES[lang].file_function or LANGUAGES[lang].function
 
 
 def _attempts(source: str, lang: str) -> Iterator[tuple[str, str, str]]:
@@ -193,6 +197,7 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
         named=named,
         faults=faults.astype(np.int8),
         num_errors=num_errors,
+        as_file=not prefix and function == _file_function(lang),
     )
 
 

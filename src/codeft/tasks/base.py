@@ -12,7 +12,16 @@ from torch.nn import functional
 
 from codeft.metrics import named_scores
 from codeft.tasks.encoding import EncodedText, encode_texts
-from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, GeneratingModel, ModelOutput
+from codeft.types import (
+    IGNORED_LABEL,
+    Batch,
+    CodeftError,
+    Encoding,
+    Example,
+    ModelOutput,
+    Output,
+    PredictingModel,
+)
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -26,14 +35,23 @@ class AbstractTask(ABC):
         name: As typed in `task=…` and written in `metrics.json`.
         monitor: The metric that picks the best checkpoint.
         mode: "max" where more of `monitor` is better.
+        output: What it asks of a model.
+        num_texts: Texts an example.
+        batches_by_length: Whether a training batch holds examples of similar length; not where an example
+            learns from the others of its batch.
+        has_eval_loss: Whether the loss of validation and test says something.
         lang: The language or language pair asked for; None for all.
         max_source_length: Sub-tokens of the source at most, special tokens included.
         max_target_length: Sub-tokens of the target at most, special tokens included.
     """
 
     name: ClassVar[str]
-    monitor: ClassVar[str]
+    monitor: str
     mode: ClassVar[str] = "max"
+    output: ClassVar[Output] = "text"
+    num_texts: int = 1
+    batches_by_length: ClassVar[bool] = True
+    has_eval_loss: ClassVar[bool] = True
     lang: str | None
     max_source_length: int
     max_target_length: int
@@ -75,19 +93,61 @@ class AbstractTask(ABC):
         Args:
             encoding: As `encode` made it.
         """
-        return len(encoding.input_ids), 0 if encoding.labels is None else len(encoding.labels)
+        longest = max(len(text.input_ids) for text in (encoding, *encoding.others))
+        return longest * self.num_texts, 0 if encoding.labels is None else len(encoding.labels)
 
     @abstractmethod
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the scalar that training minimises."""
 
     @abstractmethod
-    def predict(self, model: GeneratingModel, batch: Batch) -> list[str]:
-        """Return one prediction an example."""
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
+        """Return one prediction an example; none where predictions need the whole split.
+
+        Args:
+            model: Predicts.
+            batch: What for.
+            output: The model's, where it has been computed.
+        """
 
     @abstractmethod
     def metrics(self) -> dict[str, Metric]:
-        """Return new metrics by name; each takes `update(predictions, references)`."""
+        """Return new metrics by name, such as `update` feeds."""
+
+    def update(
+        self,
+        metrics: Mapping[str, Metric],
+        *,
+        examples: Sequence[Example],
+        predictions: Sequence[str],
+        output: ModelOutput,
+        batch: Batch,
+    ) -> None:
+        """Add a batch to the metrics; by default each prediction beside its reference.
+
+        Args:
+            metrics: As `metrics` made them.
+            examples: The batch's.
+            predictions: The batch's, as `predict` made them.
+            output: The model's.
+            batch: The batch itself.
+        """
+        references = [example.target or "" for example in examples]
+        for metric in metrics.values():
+            metric.update(predictions, references)
+
+    def predictions_of_split(
+        self, metrics: Mapping[str, Metric], examples: Sequence[Example]
+    ) -> dict[int, str] | None:
+        """Return predictions that need the whole split, by index; None where `predict` made them.
+
+        Args:
+            metrics: Computed.
+            examples: The split's.
+        """
+        return None
 
     def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
         """Return scores that need no model and stand beside the model's, by name."""
@@ -153,7 +213,9 @@ class AbstractGenerationTask(AbstractTask):
             output.logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORED_LABEL
         )
 
-    def predict(self, model: GeneratingModel, batch: Batch) -> list[str]:
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
         """Decode by beam search; the texts are stripped of surrounding white space."""
         ids = model.generate(batch, max_length=self.max_target_length, num_beams=self.num_beams)
         texts = model.tokenizer.batch_decode(

@@ -42,7 +42,7 @@ class SpanCorruptionTask(AbstractGenerationTask):
     """
 
     name: ClassVar[str] = "span_corruption"
-    monitor: ClassVar[str] = "loss"
+    monitor = "loss"
     mode: ClassVar[str] = "min"
 
     def __init__(
