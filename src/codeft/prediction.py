@@ -168,5 +168,5 @@ def _print(told: dict[str, Any], report: InputReport, output: Path) -> None:
     if told["skipped"]:
         console.print(f"left out: {_counts(Counter(told['skipped']))}")
     for row in report.skipped_rows[:_SHOWN_ROWS]:
-        console.print(f"  {row.where}: {row.reason}", markup=False, highlight=False)
+        console.print(f"  {row.where}: {row.reason}", markup=False, highlight=False, soft_wrap=True)
     print_outputs(console, output)
