@@ -9,6 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTHONS := python3.11 python3 python3.12 python3.13
 TEST_WORKERS ?= auto
+PIP_INSTALL := $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -39,10 +40,11 @@ bench: $(READY) ## time what benchmarks/ holds
 	if (( $${#scripts[@]} == 0 )); then echo "there are no benchmarks yet"; fi; \
 	for script in "$${scripts[@]}"; do echo "== $$script"; $(BIN)/python "$$script"; done
 
-clean: ## remove .venv, caches and builds; runs in outputs/ and multirun/ stay
+clean: ## remove .venv, caches and builds; runs in outputs/ stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests recipes -name __pycache__ -prune -exec rm -rf {} +
 
+# In a terminal each line of pip's is shown over the one before.
 $(READY): pyproject.toml constraints.txt
 	@for python in $(PYTHONS); do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -52,5 +54,9 @@ $(READY): pyproject.toml constraints.txt
 	if [[ -z "$${found:-}" ]]; then echo "codeft needs Python 3.11 or later; tried $(PYTHONS)" >&2; exit 1; fi; \
 	echo "making .venv with $$("$$found" --version): this takes a minute or two"; \
 	if [[ ! -x $(BIN)/python ]]; then "$$found" -m venv .venv; fi
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@if [[ -t 1 && -z "$${CI:-}" ]]; then \
+	  $(PIP_INSTALL) | while IFS= read -r line; do printf '\r\033[K%.78s' "$$line"; done; printf '\r\033[K'; \
+	else \
+	  $(PIP_INSTALL) --quiet; \
+	fi
 	@touch $@

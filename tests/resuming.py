@@ -62,8 +62,9 @@ def assert_same_end(folder: Path, reference: Path) -> None:
     assert ours["lr_schedulers"] == theirs["lr_schedulers"]
     states = [c["callbacks"]["RandomStateCallback"] for c in (ours, theirs)]
     assert states[0]["torch"] == states[1]["torch"]
-    scores = [json.loads((path / "metrics.json").read_text())["test"] for path in (folder, reference)]
-    assert scores[0] == scores[1]
+    metrics = [json.loads((path / "metrics.json").read_text()) for path in (folder, reference)]
+    for key in ("test", "best", "training"):
+        assert metrics[0][key] == metrics[1][key]
     rows = [(path / "predictions.jsonl").read_text() for path in (folder, reference)]
     assert rows[0] == rows[1]
 

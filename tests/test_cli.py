@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import importlib
 import json
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ import codeft.train
 from codeft.cli import conf_dir
 from codeft.config import load_config
 from codeft.overrides import LITERAL_KEYS, check_choices, folder_name, quote_literal
-from codeft.types import CodeftError
+from codeft.types import CodeftError, RunStopped
 
 LITERALS = st.text(st.characters(exclude_characters="\0\n\r\x85", exclude_categories=["Cs"]), min_size=1)
 
@@ -96,7 +100,8 @@ def test_the_console_command(monkeypatch, capsys):
 
     monkeypatch.setattr("sys.argv", ["codeft"])
     cli.main()
-    assert "train, evaluate" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(f"  {verb} " in said for verb in cli.VERBS)
     monkeypatch.setattr("sys.argv", ["codeft", "trian"])
     with pytest.raises(SystemExit, match=r"unknown verb 'trian'; did you mean 'train'\?"):
         cli.main()
@@ -150,10 +155,26 @@ def test_paths_are_taken_literally_by_the_whole_command_line(composed, tmp_path)
 def test_jobs_of_a_multirun_have_plain_folders(composed):
     jobs = composed("-m", "method=telly", "k=0,1", "data=local", "data.dir=with, comma")
     assert [cfg.k for cfg, _ in jobs] == [0, 1]
-    for cfg, folder in jobs:
+    for cfg, _ in jobs:
         assert cfg.data.dir == str(Path("with, comma").absolute())
-        assert not set(folder.name) & set("=,"), folder
-    assert len({folder for _, folder in jobs}) == 2
+    assert [folder.name for _, folder in jobs] == ["0_k-0", "1_k-1"]
+
+
+def test_a_folder_is_named_by_its_verb(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for verb in ("train", "evaluate", "predict", "prepare"):
+        module, seen = importlib.import_module(f"codeft.{verb}"), []
+        monkeypatch.setattr(module, verb, lambda cfg, folder, seen=seen: seen.append(folder))
+        command(verb, "data.val_limit=1") if verb in ("train", "evaluate") else command(verb)
+        assert re.fullmatch(rf"[\d-]+_{verb}_[\w.-]+", seen[0].name)
+
+
+def test_what_fails_before_it_begins_leaves_no_folder(command, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["+data.dir=rows"], [*tiny, "method=telly", "k=9"], ["dry_run=maybe"]):
+        with pytest.raises(SystemExit):
+            command("train", *words)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_the_data_does_not_read_is_an_error(command, tmp_path):
@@ -184,4 +205,34 @@ def test_a_multirun_leaves_complete_folders_and_one_bad_job_takes_no_other_down(
     for folder in folders:
         names = ("config.yaml", "predictions.jsonl", "train.log", "checkpoints/best.ckpt")
         assert all((folder / name).is_file() for name in names)
-    assert "job 1 failed: k must be" in capfd.readouterr().err
+    said = capfd.readouterr()
+    assert "job 1 failed: k must be" in said.err
+    with (tmp_path / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["k"], row["status"], row["folder"]) for row in rows] == [
+        ("0", "done", "0_k-0"), ("9", "failed", "1_k-9"), ("1", "done", "2_k-1")
+    ]  # fmt: skip
+    assert rows[1]["error"].startswith("k must be") and not rows[1]["smoothed_bleu"]
+    for row, folder in zip(rows[::2], folders, strict=True):
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert float(row["smoothed_bleu"]) == metrics["test"]["smoothed_bleu"]
+        assert int(row["trainable"]) == metrics["params"]["trainable"]
+    table = said.out[said.out.rindex("summarization mini telly: 3 jobs") :]
+    assert re.search(r"1_k-9 +9 +failed", table) and re.search(r"2_k-1 +1 +done", table)
+
+
+def test_a_stopped_sweep_shows_what_was_done(command, tmp_path, monkeypatch, capsys):
+    def stop_second(cfg, folder):
+        if cfg.seed == 2:
+            raise RunStopped(signal.SIGTERM, folder=folder)
+        return {"test": {}}
+
+    monkeypatch.setattr(codeft.train, "train", stop_second)
+    with pytest.raises(SystemExit):
+        command("train", "-m", "seed=1,2,3", f"hydra.sweep.dir={tmp_path}")
+    with (tmp_path / "comparison.csv").open() as file:
+        assert [(row["seed"], row["status"]) for row in csv.DictReader(file)] == [
+            ("1", "done"),
+            ("2", "stopped"),
+        ]
+    assert f"resume={tmp_path}/1_seed-2" in capsys.readouterr().err

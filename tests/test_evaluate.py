@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -336,3 +337,22 @@ def test_imports_are_light():
     assert loaded(("codeft.build", "codeft.models.base", "pytorch_lightning"), "codeft.rescoring") == "[]"
     verbs = "codeft.evaluate, codeft.predict, codeft.prepare"
     assert loaded(("torch", "transformers", "hydra", "omegaconf"), verbs) == "[]"
+
+
+def test_a_mistyped_run_is_answered_with_those_there_are(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "; there are no runs in outputs/" in fails(command, "run=outputs/frist")
+    for age, name in enumerate(["first", "2026-01-02/10-00-00_k-6", "2026-01-02/11-00-00_sweep/0_k-1"]):
+        folder = tmp_path / "outputs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("")
+        os.utime(folder / "config.yaml", (1e9 - age, 1e9 - age))
+    (tmp_path / "outputs" / "evaluated").mkdir()
+    said = fails(command, "run=outputs/frist")
+    assert "'outputs/frist' isn't one; did you mean 'outputs/first'?" in said
+    assert said.endswith(
+        "The latest: outputs/first, outputs/2026-01-02/10-00-00_k-6, outputs/2026-01-02/11-00-00_sweep/0_k-1"
+    )
+    day = fails(command, f"run={tmp_path}/outputs/2026-01-02")
+    assert f"did you mean '{tmp_path}/outputs/2026-01-02/1" in day
+    assert "outputs/first" not in day

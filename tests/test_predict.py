@@ -98,7 +98,9 @@ def test_bad_rows_are_errors_or_left_out(command, finished_run, tiny_data, tmp_p
     assert not (tmp_path / "out.jsonl").exists()
     command("predict", *shared, "data.on_bad_row=skip")
     assert len(read_rows(tmp_path / "out.jsonl")) == 2
-    assert "bad row: 1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "bad row: 1" in said
+    assert said.count("rows.jsonl:2") == 1
 
 
 def test_errors(command, finished_run, tree, tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 
 import pytest
 
+from codeft.module import FineTuneModule
 from resuming import SETTINGS, Killed, assert_same_end, interrupt, load
 
 
@@ -69,19 +71,26 @@ def test_a_signal_stops_after_the_step_and_says_how_to_go_on(
     with pytest.raises(SystemExit) as stopped:
         command("train", *tiny, *SETTINGS, *never, f"hydra.run.dir='{folder}'")
     assert stopped.value.code == 128 + number
-    assert f"-m codeft.train 'resume={folder}'" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f"-m codeft.train 'resume={folder}'" in said and "Error executing job" not in said
     assert signal.getsignal(number) is before
     assert load(folder / "checkpoints/last.ckpt")["global_step"] == 5  # 4 in the first epoch, 1 in the second
     command("train", f"resume={folder}")
     assert_same_end(folder, whole)
 
 
-def test_a_signal_in_validation_stops_behind_it(command, tiny, reference, monkeypatch, tmp_path):
-    whole = reference()
-    interrupt(monkeypatch, "on_validation_batch_start", 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+@pytest.mark.parametrize(("batch", "batches", "steps"), [(1, 1, 1), (3, 3, 3)])
+def test_a_signal_in_validation_stops_behind_the_batch(
+    command, tiny, reference, monkeypatch, tmp_path, batch, batches, steps
+):
+    whole, seen = reference(), []
+    real = FineTuneModule.validation_step
+    monkeypatch.setattr(FineTuneModule, "validation_step", lambda *a: (seen.append(1), real(*a))[1])
+    interrupt(monkeypatch, "on_validation_batch_start", batch, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit):
-        command("train", *tiny, *SETTINGS, f"hydra.run.dir={tmp_path}")
-    assert load(tmp_path / "checkpoints/last.ckpt")["global_step"] == 4
+        command("train", *tiny, *SETTINGS, "data.eval_batch_size=3", f"hydra.run.dir={tmp_path}")
+    assert len(seen) == batches  # of two in each validation
+    assert load(tmp_path / "checkpoints/last.ckpt")["global_step"] == steps
     command("train", f"resume={tmp_path}")
     assert_same_end(tmp_path, whole)
 
@@ -100,6 +109,8 @@ def test_early_stopping_goes_on_counting_and_stays_stopped(command, tiny, refere
         command("train", f"resume={tmp_path}")
     command("train", f"resume={tmp_path}")
     assert_same_end(tmp_path, whole)
+    with pytest.raises(SystemExit, match="is finished, after .*: patience=2 ended it"):
+        command("train", f"resume={tmp_path}", "trainer.max_epochs=20")
 
 
 def test_a_moved_folder_remembers_its_best_score(command, tiny, reference, monkeypatch, tmp_path):
@@ -114,7 +125,21 @@ def test_a_moved_folder_remembers_its_best_score(command, tiny, reference, monke
     assert_same_end(tmp_path / "new", whole)
 
 
-def test_resume_of_a_finished_run_tests_again(command, reference, tmp_path):
+def test_a_finished_run_is_left_as_it_is_and_goes_on_where_more_is_asked_for(command, reference, tmp_path):
+    folder = shutil.copytree(reference(), tmp_path / "copy")
+    before = (folder / "metrics.json").read_bytes()
+    for further in ((), ("trainer.max_epochs=2",)):
+        with pytest.raises(
+            SystemExit, match=r"is finished, after 3 epochs and 12 steps: raise trainer\.max_ep"
+        ):
+            command("train", f"resume={folder}", *further)
+    assert (folder / "metrics.json").read_bytes() == before
+    command("train", f"resume={folder}", "trainer.max_epochs=4")
+    training = json.loads((folder / "metrics.json").read_text())["training"]
+    assert training == {"epochs": 4, "steps": 16, "stopped_early": False}
+
+
+def test_a_run_that_was_killed_in_its_test_tests_again(command, reference, tmp_path):
     whole = reference()
     shutil.copytree(whole, tmp_path / "copy")
     (tmp_path / "copy/metrics.json").unlink()

@@ -34,6 +34,7 @@ def test_errors_of_a_resume(command, reference, tmp_path):
         command("train", f"resume={reference()}", "trainer.max_epochs=[")
     copy = tmp_path / "copy"
     shutil.copytree(reference(), copy)
+    (copy / "metrics.json").unlink()  # as if it weren't finished
     last = copy / "checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:-2000])
     with pytest.raises(SystemExit, match=r"last\.ckpt is damaged"):
@@ -43,6 +44,7 @@ def test_errors_of_a_resume(command, reference, tmp_path):
 def test_a_checkpoint_that_does_not_fit(command, reference, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(reference(), copy)
+    (copy / "metrics.json").unlink()  # as if it weren't finished
     last = copy / "checkpoints/last.ckpt"
     whole = torch.load(last, weights_only=True)
     weights = whole["state_dict"]
@@ -97,6 +99,7 @@ def test_the_original_weights_and_tokenizer_may_be_gone(command, tiny, tmp_path,
     stored = yaml.safe_load((moved / "config.yaml").read_text(encoding="utf-8"))["model"]
     assert (stored["weights"], stored["tokenizer"]) == (str(weights), None)
     (moved / "checkpoints/last.ckpt").unlink()
+    (moved / "metrics.json").unlink()
     with pytest.raises(SystemExit, match="there is no model folder"):  # nothing to go on from but these
         command("train", f"resume={moved}")
 

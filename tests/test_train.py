@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -19,11 +20,11 @@ from rows import write_codexglue, write_jsonl
 
 KEYS = {
     "task", "model", "method", "data", "k", "alpha", "seed", "lang",
-    "params", "test", "signatures", "baselines", "time", "rows",
+    "params", "best", "training", "test", "signatures", "baselines", "time", "rows",
     "precision", "command", "versions", "commit",
 }  # fmt: skip
 CODEBLEU = {f"codebleu{part}" for part in ("", "_ngram", "_weighted_ngram", "_ast", "_dataflow")}
-TIMES = {"epoch_s", "first_epoch_s", "val_s", "cache_s", "fit_s"}
+TIMES = {"epoch_s", "first_epoch_s", "val_s", "cache_s", "fit_s", "test_s"}
 
 
 def metrics_of(folder: Path) -> dict:
@@ -70,7 +71,23 @@ def test_a_run_folder_holds_everything(summarization, tiny_data):
     assert shlex.split(command)[:2] == ["codeft", "train"] and f"hydra.run.dir={folder}" in command
     assert metrics["versions"]["torch"] == torch.__version__.partition("+")[0] or metrics["versions"]["torch"]
     assert all(math.isfinite(score) for score in metrics["test"].values())
-    assert "train: 22 rows (22 python)" in (folder / "train.log").read_text()
+    assert metrics["training"] == {"epochs": 2, "steps": 12, "stopped_early": False}
+    assert metrics["best"]["val_rows"] == 6
+
+
+def test_the_log_tells_the_scores(summarization):
+    log, metrics = (summarization / "train.log").read_text(), metrics_of(summarization)
+    assert "train: 22 rows (22 python)" in log
+    scores = re.findall(r"epoch (\d), step (\d+): val loss \d+\.\d+, smoothed_bleu (\d+\.\d+)", log)
+    best = max(scores, key=lambda found: float(found[2]))
+    assert [found[:2] for found in scores] == [("1", "6"), ("2", "12")]
+    assert best == (
+        *(str(metrics["best"][key]) for key in ("epoch", "step")),
+        f"{metrics['best']['val_smoothed_bleu']:.4f}",
+    )
+    assert (
+        f"test loss {metrics['test_loss']:.4f}, smoothed_bleu {metrics['test']['smoothed_bleu']:.4f}" in log
+    )
 
 
 def test_scores_are_those_of_the_written_predictions(summarization, tiny_data):

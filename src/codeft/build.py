@@ -16,6 +16,7 @@ from codeft.callbacks.early_stopping import ResumableEarlyStopping
 from codeft.callbacks.last_checkpoint import LastCheckpointCallback
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.random_state import RandomStateCallback
+from codeft.callbacks.score_log import ScoreLogCallback
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import AtomicCheckpointIO
 from codeft.config import instantiate, literal_config
@@ -66,7 +67,7 @@ def build_parts(cfg: DictConfig) -> Parts:
     check_value("seed", cfg.seed, kind=int, low=0, high=LARGEST_SEED)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     task = instantiate(cfg.task)
-    model = instantiate(cfg.model)
+    model = instantiate(cfg.model, output=task.output, num_texts=task.num_texts)
     data = build_data(cfg, task=task, tokenizer=model.tokenizer)
     instantiate(cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])  # says now what it refuses
     optimizer = instantiate(cfg.optimizer)
@@ -167,7 +168,7 @@ def precision(trainer: DictConfig) -> str:
 
 
 def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:
-    """Return what every training run needs beside its method: checkpoints, random states, times, bars.
+    """Return what every training run needs beside its method: checkpoints, random states, times, log, bars.
 
     `best.ckpt` follows the task's metric, `last.ckpt` is the latest: a monitored checkpoint's `save_last`
     isn't that.
@@ -181,7 +182,8 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
     last = LastCheckpointCallback(
         folder.last, every_n_steps=cfg.checkpoint.every_n_steps, every_minutes=cfg.checkpoint.every_minutes
     )
-    callbacks = [RandomStateCallback(), TimingCallback(), RunProgressBar(leave=True), best, last]
+    watching = [TimingCallback(), ScoreLogCallback(), RunProgressBar(leave=True)]
+    callbacks = [RandomStateCallback(), *watching, best, last]
     if cfg.patience is not None:
         check_value("patience", cfg.patience, kind=int, low=1)
         callbacks.append(ResumableEarlyStopping(monitor, mode=task.mode, patience=cfg.patience))

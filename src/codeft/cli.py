@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft.logs import log_to, quiet_libraries
-from codeft.overrides import check_choices, config_folders, dotted_names, folder_name, nearest, quote_literal
+from codeft.overrides import (
+    check_choices,
+    config_folders,
+    dotted_names,
+    folder_name,
+    nearest,
+    quote_literal,
+    swept_keys,
+)
 from codeft.types import CodeftError, RunStopped
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from codeft.sweep import Job
 
 VERBS = ("train", "evaluate", "predict", "prepare", "pretrain")
 
@@ -41,9 +51,10 @@ def main() -> None:
     """Run `codeft VERB key=value …`."""
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in ("", "-h", "--help"):
-        print(
-            f"codeft VERB key=value …\n\nverbs: {', '.join(VERBS)}\n\ncodeft VERB --help says more of each."
-        )
+        from codeft.usage import summary
+
+        verbs = "\n".join(f"  {name:10}{summary(name)}" for name in VERBS)
+        print(f"codeft VERB key=value …\n\n{verbs}\n\ncodeft VERB --help says more of each.")
         return
     if verb not in VERBS:
         sys.exit(f"codeft: unknown verb {verb!r}{nearest(verb, VERBS)} There are: {', '.join(VERBS)}")
@@ -51,7 +62,7 @@ def main() -> None:
     importlib.import_module(f"codeft.{verb}").main()
 
 
-def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
+def run_verb(name: str, function: Callable[[DictConfig, Path], dict[str, Any]]) -> None:
     """Compose the verb's config from the command line and call its function with it and its folder.
 
     In a multirun the function is called once a job. A `CodeftError` ends the program with its message
@@ -61,10 +72,15 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
         name: The verb, and the stem of its primary config.
         function: Takes the composed config and the run's folder.
     """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from codeft.usage import print_usage
+
+        print_usage(name, conf_dir())
+        return
     quiet_libraries()
     command = shlex.join(["codeft", name, *sys.argv[1:]])  # as it was typed, before anything is quoted
     try:
-        if RANK_CONFIG in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
+        if RANK_CONFIG in os.environ and not _is_first_rank():
             _run_rank(function)
         elif name in ("train", "pretrain") and any(
             argument.startswith("resume=") for argument in sys.argv[1:]
@@ -86,7 +102,7 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], object]) -> None:
         sys.exit(code)
 
 
-def _run_hydra(name: str, function: Callable[[DictConfig, Path], object], command: str) -> None:
+def _run_hydra(name: str, function: Callable[[DictConfig, Path], dict[str, Any]], command: str) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
@@ -94,44 +110,73 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], object], comman
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from codeft.config import explain, finish_config, note_command
+    from codeft.config import explain
     from codeft.run_folder import RunFolder
+    from codeft.sweep import Job, report_sweep
 
+    swept = swept_keys(sys.argv[1:])
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver(
+        "swept", lambda typed: ",".join(o for o in typed if o.partition("=")[0] in swept), replace=True
+    )
+    jobs: list[Job] = []
+    sweep: list[Path] = []  # its folder; none for a single run
 
-    started: list[int] = []
-    errors: list[Exception] = []
-
-    def job(cfg: DictConfig) -> None:
+    def run(cfg: DictConfig) -> None:
         hydra_config = HydraConfig.get()
-        started.append(1)
-        try:
-            finish_config(cfg, hydra_config)
-            note_command(cfg, command)
-            folder = Path(hydra_config.runtime.output_dir)
-            if name in ("train", "pretrain", "evaluate") and os.environ.get("LOCAL_RANK", "0") == "0":
-                RunFolder(folder).check_new()
-            function(cfg, folder)
-        except (CodeftError, OmegaConfBaseException) as error:  # Hydra would print its own words around it
-            errors.append(error)
-            if hydra_config.mode == RunMode.MULTIRUN:
-                log.error("job %s failed: %s", hydra_config.job.num, explain(error))
+        if hydra_config.mode == RunMode.MULTIRUN:
+            sweep[:] = [Path(hydra_config.sweep.dir).absolute()]
+        jobs.append(Job(list(hydra_config.overrides.task), Path(hydra_config.runtime.output_dir)))
+        _run_job(jobs[-1], name, function, cfg, command)
+        if sweep and jobs[-1].error is not None:
+            log.error("job %s failed: %s", hydra_config.job.num, jobs[-1].error)
 
     try:
         with _full_errors():
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(run)()
     except (HydraException, OmegaConfBaseException) as error:
         raise CodeftError(explain(error)) from error
     except OSError as error:
-        if started:
+        if jobs:
             raise
         raise CodeftError(
             f"can't write into {error.filename!r}: {error.strerror}; set hydra.run.dir="
         ) from error
-    if len(started) > 1 and errors:
-        raise CodeftError(f"{len(errors)} of {len(started)} jobs failed; the first: {explain(errors[0])}")
-    if errors:
-        raise CodeftError(explain(errors[0])) from errors[0]
+    finally:
+        if sweep and _is_first_rank():
+            report_sweep(jobs, sweep[0])
+    failed = [job.error for job in jobs if job.error is not None]
+    if failed and not sweep and not any(word.startswith("hydra.run.dir=") for word in sys.argv[1:]):
+        RunFolder(jobs[0].folder).discard()
+    if failed and len(jobs) > 1:
+        raise CodeftError(f"{len(failed)} of {len(jobs)} jobs failed; the first: {failed[0]}")
+    if failed:
+        raise failed[0]
+
+
+def _run_job(
+    job: Job, name: str, function: Callable[[DictConfig, Path], dict[str, Any]], cfg: DictConfig, command: str
+) -> None:
+    """Call the verb's function and keep what it returns, or why it failed: Hydra would add its own words."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    from codeft.config import explain, finish_config, note_command
+    from codeft.run_folder import RunFolder
+
+    try:
+        finish_config(cfg, HydraConfig.get())
+        note_command(cfg, command)
+        if name in ("train", "pretrain", "evaluate") and _is_first_rank():
+            RunFolder(job.folder).check_new()
+        job.metrics = function(cfg, job.folder)
+    except (CodeftError, OmegaConfBaseException) as error:
+        job.error = CodeftError(explain(error))
+        job.error.__cause__ = error
+
+
+def _is_first_rank() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 @contextmanager
@@ -149,7 +194,7 @@ def _full_errors() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _run_rank(function: Callable[[DictConfig, Path], Any]) -> None:
+def _run_rank(function: Callable[[DictConfig, Path], dict[str, Any]]) -> None:
     """Run as a rank that Lightning started: the config is the first rank's, whatever was typed."""
     from codeft.config import load_config
 
@@ -158,7 +203,7 @@ def _run_rank(function: Callable[[DictConfig, Path], Any]) -> None:
     function(load_config(path, trusted=True), path.parent)
 
 
-def _resume(name: str, function: Callable[[DictConfig, Path], object], command: str) -> None:
+def _resume(name: str, function: Callable[[DictConfig, Path], dict[str, Any]], command: str) -> None:
     """Go on with a run from its own config; only `trainer.*` may be changed, and classes vouched for."""
     from omegaconf.errors import OmegaConfBaseException
 
@@ -171,6 +216,7 @@ def _resume(name: str, function: Callable[[DictConfig, Path], object], command: 
     folder = RunFolder(Path(typed.removeprefix("resume=")))
     cfg = folder.load_config(trust_targets=[name for words in trusting for name in dotted_names(words)])
     override_trainer(cfg, [argument for argument in arguments if argument not in (typed, *trusting)])
+    folder.check_unfinished(cfg)
     folder.check_writable()
     log_to(folder.path / f"{name}.log")
     note_command(cfg, command)

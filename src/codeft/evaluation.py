@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     data.datasets[split] = data.encode(examples, name=split)
     run.trainer.test(module, dataloaders=data.loader(data.datasets[split], train=False), verbose=False)
 
-    earlier = stored_metrics(folder)
+    earlier = folder.load_metrics()
     total = run.parts.model.num_parameters()[0]
     trainable = earlier.get("params", {}).get("trainable")  # nothing is frozen now
     metrics = describe_run(
@@ -76,23 +75,6 @@ def _check(cfg: DictConfig) -> None:
             raise CodeftError(f"{key}= goes with predictions=, not with run=")
 
 
-def stored_metrics(folder: RunFolder) -> dict[str, Any]:
-    """Return what a run's `metrics.json` holds; nothing where the run didn't come so far."""
-    try:
-        metrics = json.loads(folder.metrics.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise CodeftError(f"expected a run's scores in {folder.metrics}: {error}") from None
-    groups = [metrics.get(key, {}) for key in ("params", *SPLITS)] if isinstance(metrics, dict) else [None]
-    values = [value for group in groups if isinstance(group, dict) for value in group.values()]
-    if not all(isinstance(group, dict) for group in groups) or not all(
-        isinstance(value, int | float) for value in values
-    ):
-        raise CodeftError(f"expected a run's scores in {folder.metrics}, found something else")
-    return metrics
-
-
 def compare(scores: Mapping[str, float], stored: Mapping[str, float]) -> bool | None:
     """Return whether the scores are those that were stored; None where there is nothing to compare with.
 
@@ -106,7 +88,7 @@ def compare(scores: Mapping[str, float], stored: Mapping[str, float]) -> bool | 
 
 def _print(metrics: Mapping[str, Any], *, split: str, run_dir: Path) -> None:
     console = Console()
-    console.print(scores_table(metrics, split=split))
+    console.print(scores_table(metrics, width=console.width, split=split))
     if metrics["reproduced"]:
         console.print("the same scores as in the run's metrics.json")
     elif metrics["reproduced"] is False:

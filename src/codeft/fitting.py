@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks, without_weights
+from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.timing import TimingCallback
@@ -68,8 +69,14 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     trainer.test(
         parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False
     )
-    times = timing_of(trainer).summary()
-    metrics = describe_run(cfg, parts, params=params, times=times, scores=parts.module.scores)
+    metrics = describe_run(
+        cfg,
+        parts,
+        params=params,
+        times=timing_of(trainer).summary(),
+        scores=parts.module.scores,
+        training=describe_training(trainer, folder, parts),
+    )
     if trainer.is_global_zero:
         rows = prediction_rows(parts)
         folder.write_predictions(rows)
@@ -124,7 +131,7 @@ def fit(
         good = next((str(path) for path in (folder.last, folder.best) if path.is_file()), "none yet")
         advice = "try a lower optimizer.lr, or trainer.precision=32-true"
         raise CodeftError(f"{error}; {advice}; last good checkpoint: {good}") from error
-    folder = RunFolder(Path(trainer.strategy.broadcast(str(folder.path))))
+    folder = first_ranks_folder(trainer, folder)
     if not folder.best.is_file():
         raise CodeftError(
             f"no checkpoint was written to {folder.checkpoints}: training didn't reach a validation"
@@ -144,6 +151,40 @@ def config_for_ranks(cfg: DictConfig, folder: RunFolder, parts: Parts, trainer: 
         yield
     finally:
         os.environ.pop(RANK_CONFIG, None)
+
+
+def first_ranks_folder(trainer: pl.Trainer, own: RunFolder) -> RunFolder:
+    """Return the first rank's folder; a rank that torchrun or SLURM started has composed one in vain."""
+    first = RunFolder(Path(trainer.strategy.broadcast(str(own.path))))
+    if first.path != own.path:
+        own.remove_unused()
+    return first
+
+
+def describe_training(trainer: pl.Trainer, folder: RunFolder, parts: Parts) -> dict[str, Any]:
+    """Return what `metrics.json` holds of the training: its best validation, and how far it went.
+
+    Args:
+        trainer: It has fitted.
+        folder: The run's folder.
+        parts: The run's parts.
+    """
+    checkpoint = check_checkpoint(folder.best)
+    best = next(c for c in trainer.callbacks if isinstance(c, BestCheckpointCallback))  # type: ignore[attr-defined]
+    stopping = trainer.early_stopping_callback
+    return {
+        "best": {
+            "epoch": checkpoint["epoch"] + 1,
+            "step": checkpoint["global_step"],
+            f"val_{parts.task.monitor}": best.best_model_score.item(),  # type: ignore[union-attr]
+            "val_rows": parts.data.num_rows()["valid"],
+        },
+        "training": {
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "stopped_early": stopping is not None and stopping.wait_count >= stopping.patience,
+        },
+    }
 
 
 def timing_of(trainer: pl.Trainer) -> TimingCallback:
@@ -200,6 +241,7 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     )
     with config_for_ranks(cfg, folder, parts, trainer):
         trainer.fit(parts.module, datamodule=parts.data)
+    folder = first_ranks_folder(trainer, folder)
     seconds, tokens = timer.steps[-1]  # the first step also pays for warming up
     total = int(parts.data.datasets["train"].lengths().sum())
     metrics = describe_run(cfg, parts, params=parts.model.num_parameters(), times={}, scores={})

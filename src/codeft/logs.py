@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from pathlib import Path
+from typing import TextIO
 
 CONSOLE_FORMAT = "%(message)s"
 FILE_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
@@ -20,6 +22,22 @@ _KNOWN_WARNINGS = (
 )
 
 
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at the time: a progress bar takes its place, to show lines above itself.
+
+    Args:
+        stream: Not read; Hydra's configs name one.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Return standard error."""
+        return sys.stderr
+
+
 def quiet_libraries() -> None:
     """Silence what libraries say on every run and nobody needs; their other warnings stay."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
@@ -30,7 +48,7 @@ def quiet_libraries() -> None:
 
 def log_to(path: Path) -> None:
     """Send the log to the console and behind what a file already holds, as a new run does through Hydra."""
-    console = logging.StreamHandler()
+    console = ConsoleHandler()
     console.setFormatter(logging.Formatter(CONSOLE_FORMAT))
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter(FILE_FORMAT))

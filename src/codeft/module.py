@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, Metric
 
 from codeft.losses.base import AbstractLossTerm
-from codeft.metrics import named_scores
+from codeft.metrics import named_scores, signatures_of
 from codeft.models.base import AbstractCodeModel
 from codeft.optimizers import IS_MATRIX
 from codeft.tasks.base import AbstractTask
@@ -104,17 +104,26 @@ class FineTuneModule(pl.LightningModule):
         return loader.dataset.examples
 
     def _evaluate(self, batch: Batch, examples: list[Example]) -> None:
-        loss = self.task.loss(self.model(batch), batch)
-        self.eval_loss.update(loss, (batch["labels"] != IGNORED_LABEL).sum())
+        output = self.model(batch)
+        if self.task.has_eval_loss:
+            loss = self.task.loss(output, batch)
+            self.eval_loss.update(loss, (batch["labels"] != IGNORED_LABEL).sum())
         if not self.metrics:
             return
-        texts = self.task.predict(self.model, batch)
+        texts = self.task.predict(self.model, batch, output=output)
         indices = batch["index"].tolist()
-        references = [examples[i].target or "" for i in indices]
-        for metric in self.metrics.values():
-            assert isinstance(metric, Metric)
-            metric.update(texts, references)
-        self.predictions += [Prediction(i, text) for i, text in zip(indices, texts, strict=True)]
+        self.task.update(
+            self._metrics(),
+            examples=[examples[i] for i in indices],
+            predictions=texts,
+            output=output,
+            batch=batch,
+        )
+        if texts:
+            self.predictions += [Prediction(i, text) for i, text in zip(indices, texts, strict=True)]
+
+    def _metrics(self) -> dict[str, Metric]:
+        return {name: metric for name, metric in self.metrics.items() if isinstance(metric, Metric)}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's predictions."""
@@ -124,25 +133,31 @@ class FineTuneModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<metric>`, over all ranks."""
-        self._finish("val")
+        self._finish("val", self._examples(self.trainer.val_dataloaders))
 
     def on_test_epoch_end(self) -> None:
         """Log `test/<metric>`, over all ranks."""
-        self._finish("test")
+        self._finish("test", self._examples(self.trainer.test_dataloaders))
 
-    def _finish(self, split: str) -> None:
-        self.scores = {"loss": self.eval_loss.compute().item()}
-        self.signatures = {}
-        self.eval_loss.reset()
-        for name, metric in self.metrics.items():
-            assert isinstance(metric, Metric)
+    def _finish(self, split: str, examples: list[Example]) -> None:
+        self.scores, self.signatures = {}, {}
+        if self.task.has_eval_loss:
+            self.scores["loss"] = self.eval_loss.compute().item()
+            self.eval_loss.reset()
+        metrics = self._metrics()
+        for name, metric in metrics.items():
             scores = named_scores(name, metric)
             self.scores |= scores
-            self.signatures |= dict.fromkeys(scores, str(metric.signature))
-            metric.reset()
+            self.signatures |= signatures_of(metric, names=scores)
         for name, value in self.scores.items():
             self.log(f"{split}/{name}", value, prog_bar=name == self.task.monitor)
-        self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
+        of_split = self.task.predictions_of_split(metrics, examples)
+        if of_split is None:
+            self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
+        else:
+            self.predictions = [Prediction(index, text) for index, text in sorted(of_split.items())]
+        for metric in metrics.values():
+            metric.reset()
 
     def _of_all_ranks(self, predictions: list[Prediction]) -> list[Prediction]:
         if self.trainer.world_size == 1:

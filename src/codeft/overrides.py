@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from codeft.types import CodeftError
@@ -62,6 +63,24 @@ def folder_name(overrides: str) -> str:
     'k-6-method-sat-telly'
     """
     return re.sub(r"[^\w.+]+", "-", overrides, flags=re.ASCII).strip("-.")[:80] or "default"
+
+
+def swept_keys(arguments: Sequence[str]) -> set[str]:
+    """Return the keys of the arguments that stand for several jobs of a multirun.
+
+    >>> swept_keys(["method=[sat,telly]", "k=0,6", "seed=1"])
+    {'k'}
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    found = set()
+    for argument in arguments:
+        with suppress(HydraException):  # an option, or what Hydra will say
+            override = OverridesParser.create().parse_override(argument)
+            if override.is_sweep_override():
+                found.add(override.get_key_element())
+    return found
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from codeft.allocator import keep_freed_memory
-from codeft.data.inputs import InputReport, InputRow, is_rows, read_inputs
-from codeft.data.jsonl import SkippedRow, write_rows
+from codeft.data.inputs import InputReport, InputRow, read_inputs
+from codeft.data.jsonl import SkippedRow, is_rows, write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.progress import track
 from codeft.run_folder import RunFolder
@@ -48,7 +48,12 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder, source, output = RunFolder(Path(cfg.run)), Path(cfg.input), Path(cfg.output)
     run_cfg = stored_config(folder, cfg)
     report = InputReport()
-    rows = list(read_inputs(source, on_bad_row=run_cfg.data.on_bad_row, report=report))
+    data = run_cfg.data
+    rows = list(
+        read_inputs(
+            source, on_bad_row=data.on_bad_row, report=report, tokens=data.get("input") == "code_tokens"
+        )
+    )
     if not rows:
         what, left_out = "rows" if is_rows(source) else "functions", _counts(report.skipped_files)
         raise CodeftError(f"found no {what} in {str(source)!r} ({left_out or 'nothing was left out'})")
@@ -130,7 +135,7 @@ def _read(
         except CodeftError as error:
             if data.on_bad_row == "error":
                 raise CodeftError(f"{error} (data.on_bad_row=skip leaves such rows out)") from None
-            report.skipped_rows.append(SkippedRow(row.where, str(error)))
+            report.skipped_rows.append(SkippedRow.because(error, where=row.where))
             continue
         if example is None or (row.language and example.lang and example.lang != row.language):
             other += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from transformers import PreTrainedTokenizerBase
 from codeft.build import build_data
 from codeft.config import instantiate, literal_config
 from codeft.data.datamodule import CodeDataModule
-from codeft.data.jsonl import write_rows
-from codeft.data.mining import MiningReport, mine_functions
+from codeft.data.jsonl import SkippedRows, write_rows
+from codeft.data.mining import MiningReport
 from codeft.data.sources import SPLITS
+from codeft.data.splitting import mine_splits
 from codeft.data.statistics import describe_split, duplicates_across
 from codeft.models.loading import MINI, RANDOM, find_folder, load_tokenizer
 from codeft.run_folder import write_text
@@ -87,7 +89,7 @@ def mine(source: Path, *, task: AbstractTask, folder: Path) -> dict[str, Any]:
         Files, functions and rows by language, and what was left out by reason.
 
     Raises:
-        CodeftError: Another task, files that are there already, or a tree without a documented function.
+        CodeftError: Another task, files that are there already, or a tree with too few documented functions.
     """
     if task.name != "summarization":
         raise CodeftError(f"mining finds functions and docstrings, for task=summarization, not {task.name}")
@@ -96,25 +98,14 @@ def mine(source: Path, *, task: AbstractTask, folder: Path) -> dict[str, Any]:
         if path.exists():
             raise CodeftError(f"{str(path)!r} is there already: name another folder with output=")
     report = MiningReport()
-    rows: dict[str, list[dict[str, object]]] = {split: [] for split in SPLITS}
     columns = (SpinnerColumn(), TextColumn("mining {task.completed:,} {task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         shown = bar.add_task("", total=None)
-        languages = None if task.lang is None else [task.lang]
-        for row in mine_functions(
+        rows = mine_splits(
             source,
-            languages=languages,
+            languages=None if task.lang is None else [task.lang],
             report=report,
             progress=lambda path: bar.update(shown, description=path.replace("[", r"\["), advance=1),
-        ):
-            rows[str(row["partition"])].append(row)
-    if not report.rows:
-        skipped = (
-            ", ".join(f"{reason}: {n}" for reason, n in report.skipped_functions.most_common()) or "none"
-        )
-        raise CodeftError(
-            f"found no well documented function in {str(source)!r}: {report.files.total()} source files, "
-            f"{report.functions.total()} functions, left out: {skipped}"
         )
     for split, path in paths.items():
         write_rows(path, rows[split])
@@ -144,7 +135,7 @@ def check_data(data: CodeDataModule) -> dict[str, Any]:
         CodeftError: No split can be read, or a row is bad and `on_bad_row` is "error".
     """
     examples: dict[str, list[Example]] = {}
-    bad: dict[str, list[tuple[str, str]]] = {}
+    bad: dict[str, SkippedRows] = {}
     unreadable: dict[str, str] = {}
     for split in SPLITS:
         before = len(data.skipped)
@@ -162,7 +153,7 @@ def check_data(data: CodeDataModule) -> dict[str, Any]:
         for split, found in examples.items()
     }
     for split, described in splits.items():
-        described["bad_rows"] = [{"where": where, "reason": reason} for where, reason in bad[split]]
+        described["bad_rows"] = [asdict(row) for row in bad[split]]
     return {"splits": splits, "unreadable": unreadable, "duplicates": duplicates_across(examples)}
 
 

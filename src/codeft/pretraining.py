@@ -16,7 +16,7 @@ from codeft.build import build_parts, without_weights
 from codeft.callbacks.token_count import TokenCountCallback
 from codeft.checkpoints import load_weights
 from codeft.config import instantiate
-from codeft.fitting import fit, own_process_group, timing_of
+from codeft.fitting import describe_training, fit, own_process_group, timing_of
 from codeft.models.loading import RANDOM
 from codeft.models.tokenizer import train_tokenizer
 from codeft.run_folder import RunFolder, check_writable, write_text
@@ -51,7 +51,14 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     trainer, folder = fit(cfg, folder, parts, further=[tokens])
     params = parts.model.num_parameters()
     load_weights(parts.module, folder.best)
-    metrics = describe_run(cfg, parts, params=params, times=timing_of(trainer).summary(), scores={})
+    metrics = describe_run(
+        cfg,
+        parts,
+        params=params,
+        times=timing_of(trainer).summary(),
+        scores={},
+        training=describe_training(trainer, folder, parts),
+    )
     metrics["pretraining"] = {
         "steps": trainer.global_step,
         "source_tokens": tokens.source_tokens * trainer.world_size,

@@ -134,7 +134,7 @@ def _layouts(task: str | None) -> Sequence[AbstractStoredPredictions]:
 
 def _print(metrics: Mapping[str, Any], differences: Mapping[str, Difference], *, run_dir: Path) -> None:
     console = Console()
-    console.print(scores_table(metrics))
+    console.print(scores_table(metrics, width=console.width))
     if differences:
         console.print(_differences_table(metrics, differences))
         console.print(metrics["bootstrap_signature"])

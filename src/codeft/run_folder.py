@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft.data.jsonl import write_rows
+from codeft.overrides import nearest
 from codeft.types import CodeftError
 
 if TYPE_CHECKING:
@@ -18,8 +20,16 @@ if TYPE_CHECKING:
 _BYTES_A_PARAMETER = 12
 """A checkpoint holds a parameter and Adam's two moments, in float32."""
 
+OUTPUTS = Path("outputs")
+"""Where runs lie unless their folder was named."""
+
+_SHOWN_RUNS = 3
+
 _CHECKPOINTS_AT_ONCE = 3
 """The best, the last, and the one that is being written."""
+
+_NUMBERS = ("params", "test", "valid", "training")
+"""Keys of `metrics.json` that hold numbers by name, and that codeft reads again."""
 
 
 class RunFolder:
@@ -58,13 +68,67 @@ class RunFolder:
         from codeft.config import check_sections, load_config
 
         if not self.path.is_dir():
-            raise CodeftError(f"expected a run's folder, but {str(self.path)!r} isn't one")
+            raise CodeftError(
+                f"expected a run's folder, but {str(self.path)!r} isn't one{known_runs(self.path)}"
+            )
+        if not self.config.is_file():
+            raise CodeftError(
+                f"expected a run's config at {self.config}, but there is none{known_runs(self.path)}"
+            )
         cfg = load_config(self.config, trust_targets=trust_targets)
         try:
             check_sections(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
         except CodeftError as error:
             raise CodeftError(f"{self.config} isn't what codeft.train writes: {error}") from None
         return cfg
+
+    def load_metrics(self) -> dict[str, Any]:
+        """Return what `metrics.json` holds; nothing where the run didn't come so far.
+
+        Raises:
+            CodeftError: The file can't be read, or isn't what a run writes.
+        """
+        try:
+            metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise CodeftError(f"expected a run's scores in {self.metrics}: {error}") from None
+        groups = [metrics.get(key, {}) for key in _NUMBERS] if isinstance(metrics, dict) else [None]
+        values = [value for group in groups if isinstance(group, dict) for value in group.values()]
+        if not all(isinstance(group, dict) for group in groups) or not all(
+            isinstance(value, int | float) for value in values
+        ):
+            raise CodeftError(f"expected a run's scores in {self.metrics}, found something else")
+        return metrics
+
+    def check_unfinished(self, cfg: DictConfig) -> None:
+        """Check that there is something left to train, so that no finished run is scored over.
+
+        Args:
+            cfg: The run's config, with what was changed to resume it.
+
+        Raises:
+            CodeftError: The run was trained to its end and tested.
+        """
+        done = self.load_metrics().get("training")
+        if not done:
+            return
+        epochs, steps = cfg.trainer.get("max_epochs"), cfg.trainer.get("max_steps")
+        long_enough = (
+            isinstance(epochs, int) and 0 <= epochs <= done.get("epochs", 0),
+            isinstance(steps, int) and 0 <= steps <= done.get("steps", 0),
+        )
+        if done.get("stopped_early"):
+            advice = f"patience={cfg.get('patience')} ended it, so start a new run to train longer"
+        elif any(long_enough):
+            advice = f"raise trainer.max_{'epochs' if long_enough[0] else 'steps'} to train on"
+        else:
+            return
+        raise CodeftError(
+            f"the run in {str(self.path)!r} is finished, after {done.get('epochs')} epochs and "
+            f"{done.get('steps')} steps: {advice}; codeft.evaluate run=… scores it again"
+        )
 
     def check_new(self) -> None:
         """Check that no run's checkpoints lie here, which a new run would overwrite.
@@ -77,6 +141,16 @@ class RunFolder:
                 f"{str(self.path)!r} holds a run already, and this would overwrite it: set another "
                 f"hydra.run.dir=, or go on with that run: resume={self.path}"
             )
+
+    def discard(self) -> None:
+        """Remove a dated folder that holds nothing but an empty log, and the date's if it is empty too."""
+        left = [path for path in self.path.iterdir() if path.name != ".hydra"]
+        if any(path.suffix != ".log" or path.stat().st_size for path in left):
+            return
+        self.remove_unused()
+        with suppress(OSError):  # another run lies there
+            for parent in list(self.path.parents)[:2]:
+                parent.rmdir()
 
     def prepare(self, *, num_parameters: int) -> None:
         """Check, before training, that the folder can be written and holds what will come.
@@ -105,6 +179,14 @@ class RunFolder:
         for folder in (self.path, self.checkpoints):
             check_writable(folder, advice="set hydra.run.dir=")
 
+    def remove_unused(self) -> None:
+        """Remove what was made for a rank that writes into another folder; what isn't empty stays."""
+        for file in (*self.path.glob(".hydra/*.yaml"), *self.path.glob("*.log")):
+            file.unlink(missing_ok=True)
+        for folder in (self.path / ".hydra", self.checkpoints, self.path):
+            with suppress(OSError):
+                folder.rmdir()
+
     def write_config(self, cfg: DictConfig) -> None:
         """Store the resolved config."""
         from omegaconf import OmegaConf
@@ -118,6 +200,22 @@ class RunFolder:
     def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store a row for each test example."""
         write_rows(self.predictions, rows)
+
+
+def known_runs(path: Path) -> str:
+    """Say which runs may have been meant where there is none: the nearest by its path, and the latest.
+
+    Args:
+        path: What was typed; where it is a folder of runs, such as a sweep's, those in it are named.
+    """
+    for root in (path if path.is_dir() else path.parent, OUTPUTS):
+        found = [file for depth in range(1, 4) for file in root.glob("[!.]*/" * depth + "config.yaml")]
+        found = [file for file in found if file.is_file()]
+        if found:
+            latest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
+            runs = [str(file.parent) for file in latest]
+            return f"{nearest(str(path), runs)} The latest: {', '.join(runs[:_SHOWN_RUNS])}"
+    return f"; there are no runs in {OUTPUTS}/"
 
 
 def check_writable(folder: Path, *, advice: str) -> None:

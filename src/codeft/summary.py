@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("codeft", "torch", "pytorch-lightning", "transformers", "tokenizers", "tree-sitter", "sacrebleu")
 _SHOWN_PREDICTIONS = 3
+_BESIDE_SIGNATURES = 16
+"""Characters that the scores themselves and the table's lines take."""
 
 
 def describe_run(
@@ -32,6 +35,7 @@ def describe_run(
     times: Mapping[str, float | None],
     scores: Mapping[str, float],
     split: str = "test",
+    training: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what `metrics.json` holds.
 
@@ -42,6 +46,7 @@ def describe_run(
         times: As `TimingCallback.summary` gives them.
         scores: The module's, its loss among them; none where nothing was tested.
         split: What was tested.
+        training: As `describe_training` gives it; None where nothing was trained.
     """
     signatures = parts.module.signatures
     names = {key: cfg.choices[key] for key in ("task", "model", "method", "data")}
@@ -52,6 +57,7 @@ def describe_run(
         "seed": cfg.seed,
         "lang": parts.task.lang,
         "params": {"total": params[0], "trainable": params[1]},
+        **(training or {}),
         split: {name: value for name, value in scores.items() if name in signatures},
         "signatures": signatures if scores else {},
         "baselines": parts.task.baselines(parts.data.datasets[split].examples) if scores else {},
@@ -62,8 +68,9 @@ def describe_run(
         "versions": versions(),
         "commit": commit(),
     }
+    if "loss" in scores:
+        described[f"{split}_loss"] = scores["loss"]  # the task's, in nats: no score
     if scores:
-        described[f"{split}_loss"] = scores["loss"]  # cross-entropy a sub-token, nats: no score
         described["empty_predictions"] = sum(not prediction.text for prediction in parts.module.predictions)
     return described
 
@@ -109,13 +116,15 @@ def prediction_rows(parts: Parts, *, split: str = "test") -> list[dict[str, Any]
 def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], folder: RunFolder) -> None:
     """Print scores with their signatures, parameters, times, where the files lie, and some predictions."""
     console = Console()
-    console.print(scores_table(metrics))
+    console.print(scores_table(metrics, width=console.width))
     facts = Table(show_header=False, box=None)
     params, times = metrics["params"], metrics["time"]
+    facts.add_row("best", best_validation(metrics))
     facts.add_row("rows", ", ".join(f"{n:,} {name}" for name, n in metrics["rows"].items() if n))
     facts.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
     if times.get("epoch_s") is not None:
-        facts.add_row("time", f"{times['epoch_s']:.1f} s an epoch, {times['fit_s']:.0f} s in all")
+        whole = f"{times['fit_s']:.0f} s training and validation, {times['test_s']:.0f} s test"
+        facts.add_row("time", f"{times['epoch_s']:.1f} s an epoch; {whole}")
     if metrics["empty_predictions"]:
         facts.add_row("empty", f"{metrics['empty_predictions']:,} predictions")
     console.print(facts)
@@ -128,19 +137,60 @@ def print_outputs(console: Console, path: Path) -> None:
     console.print(f"outputs  {path}", markup=False, soft_wrap=True)
 
 
-def scores_table(metrics: Mapping[str, Any], *, split: str = "test") -> Table:
-    """Return a table of a split's scores, each with its signature."""
-    title = " ".join(str(metrics[key]) for key in ("task", "model", "method") if metrics.get(key))
-    table = Table(title=title, title_justify="left")
-    table.add_column("score")
-    table.add_column(split, justify="right")
+def run_title(metrics: Mapping[str, Any]) -> str:
+    """Return a run's choices and what its method was told.
+
+    >>> run_title({"task": "summarization", "model": "mini", "method": "telly", "k": 6, "alpha": None})
+    'summarization mini telly k=6'
+    """
+    words = [str(metrics[key]) for key in ("task", "model", "method") if metrics.get(key)]
+    return " ".join(
+        words + [f"{key}={metrics[key]}" for key in ("k", "alpha") if metrics.get(key) is not None]
+    )
+
+
+def best_validation(metrics: Mapping[str, Any]) -> str:
+    """Return the best validation score, when it was reached and on how many rows."""
+    best = metrics["best"]
+    name = next(key for key in best if key.startswith("val_") and key != "val_rows")
+    shown = shown_score(best[name], metrics["signatures"].get(name.removeprefix("val_"), ""))
+    epochs = f"epoch {best['epoch']} of {metrics['training']['epochs']}"
+    return f"{name} {shown} in {epochs}, on {best['val_rows']:,} rows"
+
+
+def scores_table(metrics: Mapping[str, Any], *, width: int, split: str = "test") -> Table:
+    """Return a table of a split's scores, each with its signature.
+
+    Args:
+        metrics: What `metrics.json` holds.
+        width: Of the console, in characters.
+        split: What was tested.
+    """
+    table = Table(title=run_title(metrics), title_justify="left")
+    table.add_column("score", no_wrap=True)
+    table.add_column(split, justify="right", no_wrap=True)
     table.add_column("signature", overflow="fold")
+    names = [*metrics[split], *metrics.get("baselines", {})]
+    room = max(24, width - max(map(len, ["score", *names])) - _BESIDE_SIGNATURES)
     for name, value in metrics[split].items():
         signature = metrics["signatures"][name]
-        table.add_row(name, shown_score(value, signature), signature)
+        table.add_row(name, shown_score(value, signature), fold_signature(signature, width=room))
+    if f"{split}_loss" in metrics:
+        table.add_row("loss", f"{metrics[f'{split}_loss']:.2f}", "cross-entropy a sub-token, nats")
     for name, value in metrics.get("baselines", {}).items():
         table.add_row(name, f"{value:.2f}", "no model: a baseline", style="dim")
     return table
+
+
+def fold_signature(signature: str, *, width: int) -> str:
+    """Break a signature behind its bars, so that its parts stay whole.
+
+    >>> print(fold_signature("exact_match|compare:strip|case:mixed|v:1", width=30))
+    exact_match|compare:strip|
+    case:mixed|v:1
+    """
+    lines = textwrap.wrap(signature.replace("|", "| "), width=width, break_on_hyphens=False)
+    return "\n".join(line.replace("| ", "|") for line in lines)
 
 
 def shown_score(value: float, signature: str) -> str:
@@ -153,13 +203,16 @@ def shown_score(value: float, signature: str) -> str:
 
 
 def predictions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a table of predictions beside their references."""
-    table = Table(title="predictions", title_justify="left", show_lines=True)
-    for column in ("source", "reference", "prediction"):
-        table.add_column(column, overflow="fold", ratio=1)
+    """Return a table of predictions below their sources and references."""
+    table = Table(title="predictions", title_justify="left", show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     for row in rows:
-        texts = (_head(row["source"], 5), _head(row["reference"] or "", 5), _head(row["prediction"], 5))
-        table.add_row(*map(Text, texts))  # code is full of what Rich would read as markup
+        for label in ("source", "reference", "prediction"):
+            table.add_row(
+                label, Text(_head(row[label] or "", 5))
+            )  # code is full of what Rich takes for markup
+        table.add_section()
     return table
 
 
@@ -171,9 +224,7 @@ def _head(text: str, lines: int) -> str:
 def print_dry_run(metrics: Mapping[str, Any], folder: RunFolder) -> None:
     """Print what a run would need."""
     params, needs = metrics["params"], metrics["dry_run"]
-    table = Table(
-        title=f"dry run: {metrics['task']} {metrics['model']} {metrics['method']}", show_header=False
-    )
+    table = Table(title=f"dry run: {run_title(metrics)}", title_justify="left", show_header=False)
     table.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
     table.add_row(
         "longest batch", f"{needs['longest_batch_tokens']:,} sub-tokens, {needs['longest_batch_s']:.2f} s"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -22,12 +22,16 @@ IGNORED_LABEL = -100
 Batch: TypeAlias = "dict[str, Tensor]"
 """What `collate` makes and a model reads. Keys and shapes (B examples, S source, T target sub-tokens):
 
-- `input_ids` [B, S] int64, padded on the right with the tokenizer's pad id
-- `attention_mask` [B, S] int64, 1 for a sub-token and 0 for padding
+- `input_ids` [N, S] int64, padded on the right with the tokenizer's pad id; N is B, or n * B where an example
+  is of n texts: first the first text of each example, then the second of each, and so on
+- `attention_mask` [N, S] int64, 1 for a sub-token and 0 for padding
 - `labels` [B, T] int64, padded with `IGNORED_LABEL`; absent where there is nothing to predict
 - `index` [B] int64, each example's position in its split
-- and the keys of the features that the method asked for (`codeft.data.features`)
+- and the keys of the features that the method asked for (`codeft.data.features`), [N, ...]
 """
+
+Output: TypeAlias = Literal["text", "label", "embedding"]
+"""What a task asks of a model: text from a decoder, a label from a head, or a vector for each text."""
 
 
 class CodeftError(ValueError):
@@ -37,8 +41,8 @@ class CodeftError(ValueError):
     """
 
 
-class RunStopped(Exception):
-    """A signal stopped a run; it can go on.
+class RunStopped(BaseException):
+    """A signal stopped a run; it can go on. Like `KeyboardInterrupt`, it is no error to handle on its way.
 
     Attributes:
         signal: The signal's number.
@@ -61,6 +65,8 @@ class Example:
         target: The reference text; None where only a prediction is wanted.
         lang: Canonical name of the source's language (`codeft.syntax.languages`), "" for prose.
         meta: What else the row said that a later step may want (repository, path, licence).
+        others: Further texts that belong to it: the other function of a pair, the query that asks for the
+            source. Each example of a task has as many.
     """
 
     id: str
@@ -68,6 +74,7 @@ class Example:
     target: str | None = None
     lang: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +85,17 @@ class Encoding:
         input_ids: int32 [S], special tokens included.
         offsets: int32 [S, 2], the half-open character span of each sub-token in `Example.source`;
             (-1, -1) for special tokens and a task prefix.
-        labels: int32 [T], special tokens included; None where the example has no target.
+        labels: int32 [T], special tokens included, or [1], the number of a label; None where the example has
+            no target.
         truncated: Whether source or target was cut to its maximum length.
+        others: Those of `Example.others`; none has labels.
     """
 
     input_ids: np.ndarray
     offsets: np.ndarray
     labels: np.ndarray | None = None
     truncated: bool = False
+    others: tuple[Encoding, ...] = ()
 
 
 @dataclass(slots=True)
@@ -93,19 +103,25 @@ class ModelOutput:
     """What a model's forward returns.
 
     Attributes:
-        logits: [B, T, V] scores of each label position, before softmax; None for an encoder alone.
-        attention: [B, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
+        logits: [B, T, V] scores of each label position, before softmax; [B, L] of each label, where the model
+            gives labels; None for an encoder alone.
+        embedding: [N, D] a vector for each text, where the model gives those.
+        attention: [N, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
             1 over real sub-tokens unless recorded after dropout); None where none is recorded.
     """
 
     logits: Tensor | None = None
+    embedding: Tensor | None = None
     attention: Tensor | None = None
 
 
-class GeneratingModel(Protocol):
+class PredictingModel(Protocol):
     """What a task asks of a model to predict with it; `codeft.models.base.AbstractCodeModel` has it."""
 
     tokenizer: PreTrainedTokenizerBase
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search; see `AbstractCodeModel.generate`."""
+
+    def __call__(self, batch: Batch) -> ModelOutput:
+        """Run the model; see `AbstractCodeModel.forward`."""

@@ -7,7 +7,7 @@ import pytest
 from codeft.callbacks.progress_bar import RunProgressBar
 
 
-@pytest.mark.parametrize(("max_epochs", "said"), [(3, "Epoch 1/2"), (-1, "Epoch 1")])
+@pytest.mark.parametrize(("max_epochs", "said"), [(3, "Epoch 2/3"), (-1, "Epoch 2")])
 def test_epochs_and_batches(max_epochs, said):
     bar = RunProgressBar()
     bar._trainer = SimpleNamespace(

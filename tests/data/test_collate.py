@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -25,7 +27,7 @@ def item(index: int, size: int, labels: int | None, features=()) -> Item:
     ids = np.arange(5, 5 + size, dtype=np.int32)
     target = None if labels is None else np.arange(7, 7 + labels, dtype=np.int32)
     encoding = Encoding(ids, np.zeros((size, 2), dtype=np.int32), target)
-    return Item(index, encoding, {name: feature.compute(None, encoding) for name, feature in features})
+    return Item(index, encoding, [{name: feature.compute(None, encoding) for name, feature in features}])
 
 
 @given(
@@ -64,3 +66,17 @@ def test_features_are_told_the_padded_length():
     items = [item(0, 3, 1, features.items()), item(1, 5, 1, features.items())]
     batch = Collator(pad_id=0, features=features)(items)
     assert batch["count"].tolist() == [3, 5] and batch["told"] == 5
+
+
+def test_the_texts_of_a_pair_follow_one_another_text_by_text():
+    feature = CountFeature()
+
+    def pair(index, first, second):
+        texts = [Encoding(np.full(n, 5), np.zeros((n, 2))) for n in (first, second)]
+        encoding = dataclasses.replace(texts[0], labels=np.array([1]), others=(texts[1],))
+        return Item(index, encoding, [{"count": feature.compute(None, text)} for text in texts])
+
+    batch = Collator(pad_id=0, features={"count": feature})([pair(3, 2, 4), pair(7, 1, 3)])
+    assert batch["attention_mask"].sum(1).tolist() == [2, 1, 4, 3]
+    assert batch["count"].tolist() == [2, 1, 4, 3]
+    assert batch["index"].tolist() == [3, 7] and batch["labels"].tolist() == [[1], [1]]

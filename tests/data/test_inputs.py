@@ -68,3 +68,21 @@ def test_deep_source_is_used(tmp_path):
     (tmp_path / "deep.py").write_text("def f():\n    return " + "(" * 5000 + "1" + ")" * 5000 + "\n")
     rows, _ = read(tmp_path)
     assert rows[0].name == "f"
+
+
+def test_a_file_that_nobody_wrote_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("codeft.data.inputs.MAX_FILE_BYTES", 2_000_000)
+    (tmp_path / "a.py").write_text("def f():\n    return 1\n")
+    (tmp_path / "b.py").write_text("x = 1\n" * 400_000)
+    rows, report = read(tmp_path)
+    assert [row.path for row in rows] == ["a.py"]
+    assert +report.skipped_files == {"larger than 2 MB": 1}
+    with pytest.raises(CodeftError, match=r"can't use .*b\.py': larger than 2 MB"):
+        read(tmp_path / "b.py")
+
+
+def test_tokens_are_made_where_they_are_wanted(tmp_path):
+    (tmp_path / "a.py").write_text("def f():\n    return 1\n")
+    for tokens in (True, False):
+        [row] = read_inputs(tmp_path, on_bad_row="error", report=InputReport(), tokens=tokens)
+        assert ("code_tokens" in row.fields) is tokens

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,29 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(CodeftError, match="expected a place to write to"):
         write_rows(tmp_path / "folder.jsonl", [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_a_line_that_would_fill_the_memory_is_a_bad_row(tmp_path: Path, name: str, monkeypatch) -> None:
+    monkeypatch.setattr("codeft.data.jsonl.MAX_LINE_BYTES", 20)
+    exact = b'{"a": "' + b"x" * 10 + b'"}\n'  # 20 bytes with its line end
+    path = write(tmp_path / name, exact + b'{"a": "' + b"x" * 5_000_000 + b'"}\n{"a": "b"}\n' + b" " * 99)
+    skipped: SkippedRows = []
+    rows = list(read_rows(path, on_bad_row="skip", skipped=skipped))
+    assert [row.where for row in rows] == [f"{path}:1", f"{path}:3"]
+    assert [row.where for row in skipped] == [f"{path}:2", f"{path}:4"]
+    with pytest.raises(CodeftError, match=r":2: expected a line of at most 20 bytes, got a longer one; mend"):
+        list(read_rows(path))
+
+
+def test_a_small_compressed_file_does_not_fill_the_memory(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("codeft.data.jsonl.MAX_LINE_BYTES", 1_000_000)
+    path = tmp_path / "rows.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        for _ in range(30):
+            file.write(b" " * 1_000_000)
+    tracemalloc.start()
+    assert list(read_rows(path, on_bad_row="skip")) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000

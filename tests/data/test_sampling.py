@@ -143,3 +143,20 @@ def test_a_loader_goes_on_behind_what_was_handed_out(workers, consumed):
     if not finished:
         resumed.batch_sampler.sampler.set_epoch(1)
         assert list(resumed) == epochs[1]
+
+
+def test_batches_by_chance_are_full_and_not_sorted():
+    lengths = np.array([(n, 0) for n in range(1, 103)])
+    sampler = LengthBucketSampler(lengths, batch_size=10, by_length=False, seed=1)
+    batches = epoch_of(sampler, 0)
+    assert [len(batch) for batch in batches] == [10] * 10 and len(sampler) == 10
+    assert len({index for batch in batches for index in batch}) == 100
+    spread = np.mean([np.ptp(lengths[batch, 0]) for batch in batches])
+    assert spread > 60, "a batch sorted by length would span about ten"
+    few = LengthBucketSampler(lengths[:4], batch_size=10, by_length=False, seed=1)
+    assert [len(batch) for batch in epoch_of(few, 0)] == [4]
+
+
+def test_batches_by_chance_need_a_number_of_examples():
+    with pytest.raises(CodeftError, match=r"data\.batch_size"):
+        LengthBucketSampler(np.ones((4, 2), dtype=np.int64), batch_tokens=50, by_length=False)

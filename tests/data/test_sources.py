@@ -58,10 +58,10 @@ def test_a_local_reader_needs_one_place(settings):
 
 @pytest.mark.parametrize("make", [LocalReader, CodeXGLUEReader, CodeSearchNetReader])
 def test_folders_that_are_not_there(make, tmp_path):
-    with pytest.raises(CodeftError, match=r"expected a folder, but .*nowhere' doesn't exist"):
+    with pytest.raises(CodeftError, match=r"expected data\.dir to be a folder, but .*nowhere' doesn't exist"):
         read(make(dir=tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(CodeftError, match=r"expected a folder, but .*file' is a file"):
+    with pytest.raises(CodeftError, match=r"expected data\.dir to be a folder, but .*file' is a file"):
         read(make(dir=tmp_path / "file"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(CodeftError, match=r"expected train\.jsonl in .*empty', which holds nothing"):
@@ -215,6 +215,17 @@ def test_a_corpus_has_two_files(tmp_path):
 def test_the_sample_says_what_it_has():
     with pytest.raises(CodeftError, match=r"nothing for task=completion; it has summarization"):
         read(SampleReader(), task="completion")
+
+
+@pytest.mark.parametrize("reader", [SampleReader(), CodeXGLUEReader(), CodeXGLUEReader(dir="nowhere")])
+def test_a_pair_that_a_data_set_lacks(reader):
+    said = r"translation between java and csharp: lang=java-cs or lang=cs-java, not lang=java-python"
+    with pytest.raises(CodeftError, match=said):
+        read(reader, task="translation", lang="java-python")
+
+
+def test_the_sample_has_both_directions():
+    assert read(SampleReader(), task="translation", lang="c#-java")[0].keys() >= {"java", "cs"}
 
 
 def test_bad_rows_are_counted_by_the_reader(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -146,3 +147,14 @@ def test_files_of_unequal_length_say_where_they_part(tmp_path: Path) -> None:
     assert "has no partner" in parting(tmp_path, GOLD[:40], GOLD)
     assert "got 0 in" in parting(tmp_path, [], GOLD)
     assert "are empty" in parting(tmp_path, [], [])
+
+
+def test_compressed_rows_are_read_as_rows(tmp_path: Path) -> None:
+    content = gzip.compress(b'{"prediction": "a", "reference": "b"}\n')
+    assert read_pairs(write(tmp_path / "p.jsonl.gz", content)) == (["a"], ["b"])
+
+
+def test_a_line_that_would_fill_the_memory_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("codeft.data.jsonl.MAX_LINE_BYTES", 20)
+    with pytest.raises(CodeftError, match=r"p\.txt:2: expected a line of at most 20 bytes"):
+        read_lines(write(tmp_path / "p.txt", "a\n" + "b" * 21 + "\n"))

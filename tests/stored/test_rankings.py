@@ -116,3 +116,11 @@ def test_references_are_a_file_of_their_own(tmp_path):
     for layout in (StoredSearch(), StoredRetrieval()):
         with pytest.raises(CodeftError, match="expected a file of references"):
             layout.score(Files(path))
+
+
+def test_only_the_first_row_tells_whether_a_file_holds_rankings(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"url": "a", "answers": []}\n{ no JSON\n')
+    assert StoredSearch().fits(path)
+    with pytest.raises(CodeftError, match=r"p\.jsonl:2: expected one JSON object"):
+        StoredSearch().score(Files(path, path))

@@ -32,8 +32,9 @@ class LastCheckpointCallback(Checkpoint):
     written where nothing is under way: not while gradients accumulate, and not between a batch and the
     validation that is due after it, which Lightning would pass over when resuming.
 
-    The first Ctrl-C or SIGTERM stops the run at the next such place, the second one at once. Weights that
-    aren't finite are never written.
+    The first Ctrl-C or SIGTERM stops the run at the next such place, the second one at once. A validation is
+    left after the batch under way, where there is a checkpoint to go on from. Weights that aren't finite are
+    never written.
 
     Args:
         path: The file.
@@ -71,7 +72,7 @@ class LastCheckpointCallback(Checkpoint):
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
         self._restore_handlers()
-        log.warning("stopping after this step, or the validation under way; once more stops at once")
+        log.warning("stopping at the next step or batch where the run can go on; once more stops at once")
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
@@ -88,6 +89,19 @@ class LastCheckpointCallback(Checkpoint):
         if stop or _any_rank(trainer, self._is_due(trainer.global_step)):
             self._save(trainer, pl_module)
         if stop:
+            self._stop()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop; several ranks may differ in their number of batches, and stop behind the validation."""
+        if self._signal is not None and trainer.world_size == 1 and self.path.is_file():
             self._stop()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

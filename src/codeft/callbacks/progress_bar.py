@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 
 
 class RunProgressBar(RichProgressBar):
-    """Lightning's Rich bar with the loss of the last step and the last validation's score."""
+    """Lightning's Rich bar: epochs counted from 1, the last step's loss; scores are in the log."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float]:  # type: ignore[override]
         """Return what stands at the bar's end."""
@@ -17,8 +17,6 @@ class RunProgressBar(RichProgressBar):
         for name, value in super().get_metrics(trainer, pl_module).items():
             if name in ("train/loss_step", "train/loss"):
                 shown["loss"] = value
-            elif name.startswith("val/"):
-                shown[name] = value
         return shown
 
     @property
@@ -27,6 +25,6 @@ class RunProgressBar(RichProgressBar):
         return self.trainer.num_training_batches
 
     def _get_train_description(self, current_epoch: int) -> str:
-        """Return Lightning's "Epoch 0/2", without the last epoch where the run is counted in steps."""
-        text = super()._get_train_description(current_epoch)
-        return text.replace("/-2", "  ")
+        """Return "Epoch 1/3", or "Epoch 1" where the run is counted in steps."""
+        epochs = self.trainer.max_epochs
+        return f"Epoch {current_epoch + 1}" + (f"/{epochs}" if epochs and epochs > 0 else "")

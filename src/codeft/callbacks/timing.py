@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 
 class TimingCallback(pl.Callback):
-    """Times the training part of each epoch, validations and the whole fit, in seconds.
+    """Times the training part of each epoch, validations, the whole fit and the test, in seconds.
 
     An epoch's clock runs from its start to a validation or to the writing of a checkpoint, and again from the
     next batch on: it counts the batches and their making, but for that of the first one after a pause. A
@@ -30,6 +30,8 @@ class TimingCallback(pl.Callback):
         self._fit_start: float | None = None
         self._epoch_start: float | None = None
         self._validation_start: float | None = None
+        self._test_start = 0.0
+        self._test: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of the fit, and of an epoch that goes on in its middle."""
@@ -82,6 +84,14 @@ class TimingCallback(pl.Callback):
         """Stop the clock of the fit."""
         self._fit_before, self._fit_start = self._fit_seconds(), None
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock of the test."""
+        self._test_start = self._clock()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock of the test."""
+        self._test = self._clock() - self._test_start
+
     def state_dict(self) -> dict[str, Any]:
         """Return the times so far."""
         return {
@@ -100,7 +110,8 @@ class TimingCallback(pl.Callback):
     def summary(self) -> dict[str, float | None]:
         """Return the times as `metrics.json` holds them.
 
-        `epoch_s` is the median of epochs 2 to n, or the only epoch's; `val_s` the median validation's.
+        `epoch_s` is the median of epochs 2 to n, or the only epoch's; `val_s` the median validation's;
+        `fit_s` all of training and validation, without the test.
         """
         later = self.epochs[1:] or self.epochs
         return {
@@ -109,4 +120,5 @@ class TimingCallback(pl.Callback):
             "val_s": statistics.median(self.validations) if self.validations else None,
             "cache_s": 0.0,
             "fit_s": self._fit_seconds(),
+            "test_s": self._test,
         }

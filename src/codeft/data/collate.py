@@ -15,11 +15,22 @@ from codeft.types import IGNORED_LABEL, Batch, Encoding
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One example on its way into a batch: its position, encoding and features' arrays by name."""
+    """One example on its way into a batch: its position, encoding and features.
+
+    Attributes:
+        index: Position in the split.
+        encoding: The example's.
+        features: Each text's arrays by feature, the source's first.
+    """
 
     index: int
     encoding: Encoding
-    features: Mapping[str, dict[str, np.ndarray]]
+    features: Sequence[Mapping[str, dict[str, np.ndarray]]]
+
+    @property
+    def texts(self) -> tuple[Encoding, ...]:
+        """The encodings of the example's texts, the source's first."""
+        return (self.encoding, *self.encoding.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +50,10 @@ class Collator:
 
     def __call__(self, items: Sequence[Item]) -> Batch:
         """Return the batch; see `codeft.types.Batch` for its keys."""
-        ids = [item.encoding.input_ids for item in items]
+        num_texts = len(items[0].texts)
+        ids = [item.texts[text].input_ids for text in range(num_texts) for item in items]
         length, target_length = self.pad_to or (None, None)
-        input_ids = pad(ids, value=self.pad_id, length=length)  # [B, S]
+        input_ids = pad(ids, value=self.pad_id, length=length)  # [N, S]
         lengths = torch.tensor([len(row) for row in ids])
         batch = {
             "input_ids": input_ids,
@@ -52,7 +64,7 @@ class Collator:
         if len(labels) == len(items):
             batch["labels"] = pad(labels, value=IGNORED_LABEL, length=target_length)
         for name, feature in self.features.items():
-            arrays = [item.features[name] for item in items]
+            arrays = [item.features[text][name] for text in range(num_texts) for item in items]
             batch.update(feature.collate(arrays, length=input_ids.shape[1]))
         return batch
 

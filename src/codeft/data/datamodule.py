@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from codeft.data.collate import Collator, Item
 from codeft.data.features import AbstractFeature
-from codeft.data.jsonl import Row
+from codeft.data.jsonl import Row, SkippedRow, SkippedRows
 from codeft.data.sampling import Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Features = list[dict[str, dict[str, np.ndarray]]]
+"""An example's: for each of its texts, each feature's arrays."""
+
 _ENCODE_CHUNK = 512
 _SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ()}
 
@@ -39,7 +42,7 @@ class EncodedDataset(Dataset[Item]):
     Args:
         examples: The split's examples.
         encodings: One an example.
-        features: Each example's arrays by feature.
+        features: The arrays by feature of each text of each example.
         task: Draws what training sees of an example, where `augment` is set.
         seed: Seeds that, together with epoch and index.
         fresh: Whether each epoch draws anew; else all see what the first one drew.
@@ -50,7 +53,7 @@ class EncodedDataset(Dataset[Item]):
         examples: Sequence[Example],
         *,
         encodings: Sequence[Encoding],
-        features: Sequence[dict[str, dict[str, np.ndarray]]],
+        features: Sequence[Features],
         task: AbstractTask,
         seed: int,
         fresh: bool,
@@ -102,7 +105,7 @@ class CodeDataModule(pl.LightningDataModule):
     Attributes:
         longest_first: Set for a dry run: the first training batch is the one that needs most.
         datasets: The splits read so far.
-        skipped: (place, reason) of each row left out.
+        skipped: The rows left out, each with its place and the reason.
     """
 
     def __init__(
@@ -159,7 +162,7 @@ class CodeDataModule(pl.LightningDataModule):
         self.seed = seed
         self.longest_first = False
         self.datasets: dict[str, EncodedDataset] = {}
-        self.skipped: list[tuple[str, str]] = []
+        self.skipped: SkippedRows = []
 
     def setup(self, stage: str) -> None:
         """Read and encode the splits of a stage, each once."""
@@ -176,6 +179,7 @@ class CodeDataModule(pl.LightningDataModule):
         examples: list[Example] = []
         skipped_before = len(self.skipped)
         num_rows = 0
+        others: set[str] = set()
         for row in self._rows(split):
             num_rows += 1
             try:
@@ -183,17 +187,22 @@ class CodeDataModule(pl.LightningDataModule):
             except CodeftError as error:
                 if self.on_bad_row == "error":
                     raise CodeftError(f"{error} (data.on_bad_row=skip leaves such rows out)") from None
-                self.skipped.append((row.where, str(error)))
+                self.skipped.append(SkippedRow.because(error, where=row.where))
                 continue
-            if example is not None:
+            if example is None:
+                others.add(str(row.fields.get("language")))
+            else:
                 examples.append(example)
-        self.skipped += [(row.where, row.reason) for row in self.reader.skipped]
+        self.skipped += self.reader.skipped
         self.reader.skipped.clear()
-        for where, reason in self.skipped[skipped_before:]:
-            log.warning("skipped row %s: %s", where, reason)
+        for skipped in self.skipped[skipped_before:]:
+            log.warning("skipped row %s: %s", skipped.where, skipped.reason)
         if not examples:
             asked = f" for lang={self.task.lang}" if self.task.lang else ""
-            raise CodeftError(f"the {split} split is empty{asked}: {num_rows} rows were read, none is left")
+            there = f"; they are in {', '.join(sorted(others))}" if others else ""
+            raise CodeftError(
+                f"the {split} split is empty{asked}: {num_rows} rows were read, none is left{there}"
+            )
         return self._limit(examples, split)
 
     def _rows(self, split: str) -> Iterator[Row]:
@@ -216,14 +225,15 @@ class CodeDataModule(pl.LightningDataModule):
         """Encode examples; compute the method's features for training, for nothing else reads them."""
         wanted = self.features if training else {}
         encodings: list[Encoding] = []
-        features: list[dict[str, dict[str, np.ndarray]]] = []
+        features: list[Features] = []
         starts = range(0, len(examples), _ENCODE_CHUNK)
         for start in track(starts, description=f"encoding {name}", quiet_below=8):
             chunk = examples[start : start + _ENCODE_CHUNK]
             encoded = self.task.encode(chunk, self.tokenizer)
             encodings += encoded
             for example, encoding in zip(chunk, encoded, strict=True):
-                features.append({key: f.compute(example, encoding) for key, f in wanted.items()})
+                texts = zip((example, *example.others), (encoding, *encoding.others), strict=True)
+                features.append([{key: f.compute(*text) for key, f in wanted.items()} for text in texts])
         truncated = sum(encoding.truncated for encoding in encodings)
         langs = Counter(example.lang or "text" for example in examples)
         log.info(
@@ -247,6 +257,7 @@ class CodeDataModule(pl.LightningDataModule):
             batch_size=self.batch_size if train else self.eval_batch_size,
             batch_tokens=self.batch_tokens if train else None,
             shuffle=train and not self.longest_first,
+            by_length=self.task.batches_by_length,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,

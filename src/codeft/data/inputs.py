@@ -1,7 +1,7 @@
 """What a trained model is asked about: the functions of source files, or the rows of a JSON Lines file.
 
 Unlike mining, which looks for examples worth learning from, this leaves out no tests, vendored or generated
-code and nothing that is large: who names a file wants an answer.
+code and little that is large: who names a file wants an answer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeft.data.jsonl import SkippedRows, read_rows
+from codeft.data.jsonl import SkippedRows, is_rows, read_rows
 from codeft.data.mining import code_tokens
 from codeft.syntax import LANGUAGES, extract_functions, language_of
 from codeft.types import CodeftError
 
-_ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
+MAX_FILE_BYTES = 10_000_000
+"""Of a source file: parsing a larger one takes minutes, and nobody wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,9 @@ class InputReport:
     skipped_rows: SkippedRows = field(default_factory=list)
 
 
-def is_rows(path: Path) -> bool:
-    """Return whether a file is one of rows, by its name."""
-    return path.name.endswith(_ROW_SUFFIXES)
-
-
-def read_inputs(path: Path, *, on_bad_row: str, report: InputReport) -> Iterator[InputRow]:
+def read_inputs(
+    path: Path, *, on_bad_row: str, report: InputReport, tokens: bool = True
+) -> Iterator[InputRow]:
     """Yield the functions of source files, or the rows of a JSON Lines file, in their order.
 
     Files come in the order of their paths. Links below a folder aren't followed, and its hidden folders
@@ -72,6 +70,7 @@ def read_inputs(path: Path, *, on_bad_row: str, report: InputReport) -> Iterator
         path: A source file, a folder, or a `.jsonl` file (`.gz` allowed).
         on_bad_row: "error" stops at a malformed row, "skip" leaves it out.
         report: Filled with what was met.
+        tokens: Whether functions get `code_tokens`, which take a while.
 
     Raises:
         CodeftError: There is no such file or folder, a single file is none that can be read, or a row is
@@ -79,7 +78,7 @@ def read_inputs(path: Path, *, on_bad_row: str, report: InputReport) -> Iterator
     """
     if path.is_dir():
         for file, relative in _walk(path, report=report):
-            yield from _functions(file, relative, report=report)
+            yield from _functions(file, relative, report=report, tokens=tokens)
     elif not path.exists():
         raise CodeftError(f"expected a source file, a folder or a .jsonl file; {str(path)!r} doesn't exist")
     elif not path.is_file():  # reading a pipe could wait for ever
@@ -96,7 +95,7 @@ def read_inputs(path: Path, *, on_bad_row: str, report: InputReport) -> Iterator
             raise CodeftError(
                 f"can't tell the language of {str(path)!r} by its suffix; known are {known}, and .jsonl"
             )
-        yield from _functions(path, path.name, report=report)
+        yield from _functions(path, path.name, report=report, tokens=tokens)
         for reason in report.skipped_files:
             raise CodeftError(f"can't use {str(path)!r}: {reason}")
 
@@ -133,11 +132,14 @@ def _walk(root: Path, *, report: InputReport) -> Iterator[tuple[Path, str]]:
                 yield path, path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
 
 
-def _functions(path: Path, relative: str, *, report: InputReport) -> Iterator[InputRow]:
+def _functions(path: Path, relative: str, *, report: InputReport, tokens: bool) -> Iterator[InputRow]:
     """Yield the functions of a source file; none, counted, where it can't be read."""
     language = language_of(path)
     assert language is not None
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            report.skipped_files[f"larger than {MAX_FILE_BYTES // 10**6} MB"] += 1
+            return
         text = path.read_bytes().decode("utf-8-sig")
     except OSError:
         report.skipped_files["unreadable"] += 1
@@ -153,14 +155,15 @@ def _functions(path: Path, relative: str, *, report: InputReport) -> Iterator[In
     for function in extract_functions(text, language):
         id_ = f"{relative}:{function.start_line}:{function.qualified_name}"
         seen[id_] += 1
-        fields = {
+        fields: dict[str, Any] = {
             "id": id_ if seen[id_] == 1 else f"{id_}:{seen[id_]}",  # one line can hold two of a name
             "path": relative,
             "func_name": function.qualified_name,
             "language": language,
             "code": function.code,
-            "code_tokens": code_tokens(function.code, language),
         }
+        if tokens:
+            fields["code_tokens"] = code_tokens(function.code, language)
         yield InputRow(
             f"{relative}:{function.start_line}",
             fields,

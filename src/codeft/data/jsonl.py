@@ -15,9 +15,16 @@ from typing import Any, BinaryIO, NoReturn, TypeAlias, cast
 
 from codeft.types import CodeftError
 
+ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
+"""How the names of JSON Lines files end."""
+
+MAX_LINE_BYTES = 100_000_000
+"""Longer lines aren't read: a small compressed file can hold one that fills the memory."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+_SKIPPED_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +52,19 @@ class SkippedRow:
     where: str
     reason: str
 
+    @classmethod
+    def because(cls, error: CodeftError, *, where: str) -> SkippedRow:
+        """Return the row with what an error says of it; the place isn't said twice."""
+        return cls(where, str(error).removeprefix(f"{where}: "))
+
 
 SkippedRows: TypeAlias = list[SkippedRow]
 """The rows that a reading left out, in the file's order; kept for the log."""
+
+
+def is_rows(path: Path) -> bool:
+    """Return whether a file is read as JSON Lines, by its name."""
+    return path.name.endswith(ROW_SUFFIXES)
 
 
 def read_rows(
@@ -64,8 +81,8 @@ def read_rows(
     Args:
         path: A UTF-8 file; `.gz` is decompressed on the way.
         on_bad_row: What becomes of a row that isn't an object of strict JSON (NaN and Infinity aren't) in
-            UTF-8: "error" ends the reading, "skip" leaves the row out. A file that is damaged as a whole
-            always ends it.
+            UTF-8, or is longer than `MAX_LINE_BYTES`: "error" ends the reading, "skip" leaves the row out. A
+            file that is damaged as a whole always ends it.
         skipped: Where rows that were left out are appended, in the file's order.
 
     Returns:
@@ -81,9 +98,9 @@ def read_rows(
 
 
 def _iterate(path: Path, *, on_bad_row: str, skipped: SkippedRows | None) -> Iterator[Row]:
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in enumerate(read_byte_lines(path), start=1):
         where = f"{path}:{number}"
-        if not line.strip():
+        if line is not None and not line.strip():
             continue
         try:
             fields = _parse(line)
@@ -96,27 +113,52 @@ def _iterate(path: Path, *, on_bad_row: str, skipped: SkippedRows | None) -> Ite
             yield Row(where=where, fields=fields)
 
 
-def _read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the file's lines, cut at LF only; an error of the file names the line it reached."""
+def read_byte_lines(path: Path, *, kind: str = "file") -> Iterator[bytes | None]:
+    """Yield a file's lines, cut at LF only and with it; `.gz` is decompressed, a byte order mark left out.
+
+    Args:
+        path: The file.
+        kind: What it is called in an error.
+
+    Yields:
+        A line; None for one longer than `MAX_LINE_BYTES`, which is passed over without being held.
+
+    Raises:
+        CodeftError: The file can't be read or is a damaged gzip stream; the message names the line reached.
+    """
     number = 0
     try:
         with _open_binary(path) as file:
-            for number, line in enumerate(file, start=1):
-                yield line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                is_long = len(line) > MAX_LINE_BYTES
+                rest = line
+                while is_long and rest and not rest.endswith(b"\n"):
+                    rest = file.readline(_SKIPPED_BYTES)
+                if number == 1:
+                    line = line.removeprefix(_BYTE_ORDER_MARK)
+                yield None if is_long else line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise CodeftError(
             f"{path}:{number + 1}: expected a whole gzip stream, got a damaged one ({error}): "
             "fetch the file again"
         ) from error
     except OSError as error:
-        raise CodeftError(f"expected a readable file, got {path}: {error.strerror or error}") from error
+        raise CodeftError(f"expected a readable {kind}, got {path}: {error.strerror or error}") from error
+
+
+def too_long() -> CodeftError:
+    """Return the error of a line longer than `MAX_LINE_BYTES`."""
+    return CodeftError(f"expected a line of at most {MAX_LINE_BYTES:,} bytes, got a longer one")
 
 
 def _open_binary(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes | None) -> dict[str, Any]:
+    if line is None:
+        raise too_long()
     try:
         text = line.decode("utf-8")
         fields = json.loads(text, parse_constant=_refuse_constant)

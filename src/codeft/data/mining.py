@@ -6,7 +6,6 @@ Mining reads and parses; it never runs or imports what it finds.
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -77,7 +76,7 @@ def mine_functions(
     languages: Collection[str] | None = None,
     repo: str = "",
     licence: str = "",
-    partition: str | None = None,
+    partition: str = "",
     include_tests: bool = False,
     accept: Callable[[Path], bool] | None = None,
     report: MiningReport | None = None,
@@ -96,8 +95,7 @@ def mine_functions(
         languages: Names or aliases of the languages to mine; None for all.
         repo: What the rows' `repo` shall say; the root's name by default.
         licence: What the rows' `licence` shall say, an SPDX identifier.
-        partition: What the rows' `partition` shall say; by default each file belongs to one of train (80 %),
-            valid and test, by a hash of its path, so that the split doesn't change when files are added.
+        partition: What the rows' `partition` shall say; `codeft.data.splitting` splits a whole tree.
         include_tests: Whether to read tests and test data too.
         accept: Asked for each file before it is read; False leaves it out.
         report: Filled with what was met.
@@ -138,7 +136,7 @@ def mine_functions(
             "code_tokens": code_tokens(item.function.code, item.language),
             "docstring": summary,
             "docstring_tokens": docstring_tokens(summary),
-            "partition": partition or _partition(item.path),
+            "partition": partition,
         }
 
 
@@ -199,12 +197,6 @@ def code_tokens(code: str, language: str) -> list[str]:
     tree = parse(code, language)
     spans = zip(tree.starts.tolist(), tree.ends.tolist(), strict=True)
     return [code[start:end] for start, end in spans if code[start:end].strip()]
-
-
-def _partition(path: str) -> str:
-    """Return the split of a file."""
-    place = zlib.crc32(path.encode("utf-8", "replace")) % 10
-    return ("valid", "test")[place] if place < 2 else "train"
 
 
 def _whole_text(lines: list[str], function: Function) -> str:

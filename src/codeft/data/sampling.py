@@ -21,10 +21,11 @@ class LengthBucketSampler(Sampler[list[Key]]):
     """Yields batches of examples of similar length, so that little is spent on padding.
 
     With `batch_size`, an epoch's random order is cut into pools of `POOL_BATCHES` batches, each pool is
-    sorted by length and cut into batches. With `batch_tokens`, the whole split is sorted by length with
-    random ties, so that the cuts, and with them the number of batches, are the same in every epoch. In
-    both cases the batches are then shuffled. Without `shuffle` the longest batches come first, so that
-    memory runs out at once or never.
+    sorted by length and cut into batches; not `by_length`, the random order is cut as it is, and a last batch
+    that isn't full is left out if there is a full one. With `batch_tokens`, the whole split is sorted by
+    length with random ties, so that the cuts, and with them the number of batches, are the same in every
+    epoch. In both cases the batches are then shuffled. Without `shuffle` the longest batches come first, so
+    that memory runs out at once or never.
 
     In training each rank gets as many batches, some of them twice where the number doesn't divide, for
     ranks wait for one another. Without `shuffle` each example comes exactly once, and each rank gets at
@@ -35,6 +36,7 @@ class LengthBucketSampler(Sampler[list[Key]]):
         batch_size: Examples a batch.
         batch_tokens: Sub-tokens a batch at most, padding included; one of the two must be given.
         shuffle: Whether the order is random.
+        by_length: Whether a training batch's examples are of similar length.
         seed: Seeds the order, together with the epoch.
         rank: This process's number.
         world_size: Number of processes.
@@ -51,6 +53,7 @@ class LengthBucketSampler(Sampler[list[Key]]):
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         shuffle: bool = True,
+        by_length: bool = True,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -61,6 +64,11 @@ class LengthBucketSampler(Sampler[list[Key]]):
             )
         if batch_size is not None and batch_size < 1:
             raise CodeftError(f"data.batch_size must be at least 1, not {batch_size}")
+        if batch_tokens is not None and not by_length:
+            raise CodeftError(
+                "this task learns from whom an example shares its batch with, so each needs as many: give "
+                "data.batch_size, and data.batch_tokens=null"
+            )
         totals = lengths.sum(axis=1)
         longest = int(totals.max(initial=0))
         if batch_tokens is not None and batch_tokens < longest:
@@ -78,6 +86,7 @@ class LengthBucketSampler(Sampler[list[Key]]):
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
         self.shuffle = shuffle
+        self.by_length = by_length
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -107,6 +116,9 @@ class LengthBucketSampler(Sampler[list[Key]]):
     def _cut_pools(self, rng: np.random.Generator) -> list[np.ndarray]:
         assert self.batch_size is not None
         order = rng.permutation(len(self.lengths))
+        if not self.by_length:
+            batches = _chunks(order, self.batch_size)
+            return batches[:-1] if len(batches) > 1 and len(batches[-1]) < self.batch_size else batches
         batches = []
         for pool in _chunks(order, self.batch_size * POOL_BATCHES):
             pool = pool[np.argsort(self.totals[pool], kind="stable")]

@@ -10,17 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from codeft.data.clone_rows import FUNCTIONS, clone_pairs
+from codeft.data.cosqa_rows import COSQA_CODES, cosqa_rows
 from codeft.data.hub_rows import hub_rows, plain_names
-from codeft.data.jsonl import Row, SkippedRow, SkippedRows, read_rows
-from codeft.data.mining import mine_functions
+from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, read_rows
+from codeft.data.splitting import mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
+from codeft.tasks.code_search import ONLY_CANDIDATE
 from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
+CODEBASE = "codebase.jsonl"
 CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
-_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
 
 class AbstractReader(ABC):
@@ -67,6 +70,8 @@ class SampleReader(AbstractReader):
         if not path.is_file():
             there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
             raise CodeftError(f"data=sample has nothing for task={task}; it has {there}")
+        if task == "translation":
+            _check_pair(lang)
         yield from self._read([path])
 
 
@@ -95,7 +100,7 @@ class LocalReader(AbstractReader):
 
     Args:
         dir: Folder with `train.jsonl`, `valid.jsonl` and `test.jsonl` (`.gz` allowed).
-        source: A source tree instead; its functions are mined, and each file belongs to one split.
+        source: A source tree instead; its functions are mined once, and split by `split_rows`.
         on_bad_row: See `AbstractReader`.
     """
 
@@ -114,6 +119,7 @@ class LocalReader(AbstractReader):
             )
         self.dir = None if dir is None else Path(dir)
         self.source = None if source is None else Path(source)
+        self._mined: dict[str | None, dict[str, list[dict[str, Any]]]] = {}
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield a split's rows of the folder, or of the mined tree."""
@@ -121,9 +127,10 @@ class LocalReader(AbstractReader):
             yield from self._read([split_file(existing_folder(self.dir), split)])
             return
         assert self.source is not None
-        for fields in mine_functions(existing_folder(self.source)):
-            if fields["partition"] == split:
-                yield Row(f"{fields['path']}:{fields['start_line']}", fields)
+        if lang not in self._mined:
+            self._mined[lang] = mine_splits(self.source, languages=lang.split("-") if lang else None)
+        for fields in self._mined[lang][split]:
+            yield Row(f"{fields['path']}:{fields['start_line']}", fields)
 
 
 class CodeXGLUEReader(AbstractReader):
@@ -148,7 +155,7 @@ class CodeXGLUEReader(AbstractReader):
         "refinement": ("{split}.buggy-fixed.buggy", "{split}.buggy-fixed.fixed"),
     }
     """Tasks whose splits are two files of lines."""
-    FOLDERS: ClassVar[tuple[str, ...]] = ("generation", "completion")
+    FOLDERS: ClassVar[tuple[str, ...]] = ("generation", "completion", "defect_detection")
     """Tasks whose folder holds one file a split."""
 
     def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
@@ -157,9 +164,11 @@ class CodeXGLUEReader(AbstractReader):
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a task's split."""
-        known = dict.fromkeys([*self.HUB, *self.PARALLEL, *self.FOLDERS])
+        known = dict.fromkeys([*self.HUB, *self.PARALLEL, *self.FOLDERS, "clone_detection", "code_search"])
         if task not in known:
             raise CodeftError(f"data=codexglue has {', '.join(known)}, not task={task}")
+        if task == "translation":
+            _check_pair(lang)
         if self.dir is None:
             yield from self._hub_rows(split, task=task, lang=lang)
             return
@@ -171,10 +180,23 @@ class CodeXGLUEReader(AbstractReader):
                     f"expected {source.name} and {target.name} in {str(folder)!r}{_other_split(split)}"
                 )
             yield from parallel_rows(source, target, on_bad_row=self.on_bad_row, skipped=self.skipped)
-        elif task in self.FOLDERS:
+        elif task == "clone_detection" and (folder / FUNCTIONS).is_file():
+            yield from clone_pairs(folder, split, on_bad_row=self.on_bad_row, skipped=self.skipped)
+        elif task == "code_search" and (folder / COSQA_CODES).is_file():
+            yield from cosqa_rows(folder, split)
+        elif task in (*self.FOLDERS, "clone_detection"):
             yield from self._read([split_file(folder, split)])
         else:
             yield from self._read(_language_files(folder, split, lang, "{lang}/{split}.jsonl"))
+            if task == "code_search" and split != "train":
+                yield from self._codebase(folder, lang)
+
+    def _codebase(self, folder: Path, lang: str | None) -> Iterator[Row]:
+        """Yield the further candidates that GraphCodeBERT's layout has in a file of their own."""
+        names = LANGUAGES if lang is None else [canonical_language(lang)]
+        paths = [folder / CODEBASE, *(folder / name / CODEBASE for name in names)]
+        for row in self._read([path for path in paths if path.is_file()]):
+            yield Row(row.where, {**row.fields, ONLY_CANDIDATE: True})
 
     def _hub_rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         if task not in self.HUB:
@@ -220,15 +242,14 @@ class CodeSearchNetReader(AbstractReader):
 
 
 def existing_folder(path: Path) -> Path:
-    """Return `path` if it is a folder.
+    """Return `data.dir` if it is a folder.
 
     Raises:
         CodeftError: It isn't.
     """
     if not path.is_dir():
-        raise CodeftError(
-            f"expected a folder, but {str(path)!r} " + ("is a file" if path.exists() else "doesn't exist")
-        )
+        found = "is a file" if path.exists() else "doesn't exist"
+        raise CodeftError(f"expected data.dir to be a folder, but {str(path)!r} {found}")
     return path
 
 
@@ -240,7 +261,7 @@ def split_file(folder: Path, split: str) -> Path:
     """
     names = [split, "validation", "dev"] if split == "valid" else [split]
     for name in names:
-        for suffix in _SUFFIXES:
+        for suffix in ROW_SUFFIXES:
             if (folder / f"{name}{suffix}").is_file():
                 return folder / f"{name}{suffix}"
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
@@ -303,6 +324,15 @@ def _languages(lang: str | None, known: Sequence[str]) -> list[str]:
     if canonical_language(lang) not in known:
         raise CodeftError(f"this data set has {', '.join(known)}, not lang={canonical_language(lang)}")
     return [canonical_language(lang)]
+
+
+def _check_pair(lang: str | None) -> None:
+    """Refuse a pair of languages that CodeXGLUE's translation data, and the sample like it, don't have."""
+    if lang and {canonical_language(name) for name in lang.split("-")} != {"java", "csharp"}:
+        raise CodeftError(
+            "this data set has translation between java and csharp: lang=java-cs or lang=cs-java, "
+            f"not lang={lang}"
+        )
 
 
 def _language_files(folder: Path, split: str, lang: str | None, layout: str) -> list[Path]:

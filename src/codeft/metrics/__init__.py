@@ -35,7 +35,7 @@ from codeft.metrics.retrieval import map_at_r, map_at_r_of_labels, mrr, r_at_k
 from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
 from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS, score_texts
 from codeft.metrics.search_scores import MapAtR, SearchScores
-from codeft.metrics.text_metric import AbstractTextMetric, named_scores
+from codeft.metrics.text_metric import AbstractTextMetric, named_scores, signatures_of
 
 __all__ = [
     "COMPLETION_SCORERS",
@@ -85,5 +85,6 @@ __all__ = [
     "restore_literals",
     "sacrebleu_score",
     "score_texts",
+    "signatures_of",
     "smoothed_bleu",
 ]

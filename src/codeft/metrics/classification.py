@@ -7,17 +7,32 @@ References are "0" and "1".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from codeft.metrics.bootstrap import Combine
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 from codeft.types import CodeftError
 
 THRESHOLD = 0.5
 LABELS = ("0", "1")
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+FORMULAS: Mapping[str, Combine] = {
+    "accuracy": lambda n: 100 * (n[..., 0] + n[..., 3]) / n.sum(axis=-1),
+    "f1": lambda n: _share(2 * n[..., 0], 2 * n[..., 0] + n[..., 1] + n[..., 2]),
+    "precision": lambda n: _share(n[..., 0], n[..., 0] + n[..., 1]),
+    "recall": lambda n: _share(n[..., 0], n[..., 0] + n[..., 2]),
+}
+"""Each score of float64 [..., 4], numbers of (TP, FP, FN, TN): [...]; a share of nothing is 0."""
 
 
 def accuracy(predictions: Sequence[str], references: Sequence[str], *, threshold: float = THRESHOLD) -> float:
@@ -37,8 +52,7 @@ def accuracy(predictions: Sequence[str], references: Sequence[str], *, threshold
     >>> accuracy(["0.9", "0.2", "1"], ["1", "1", "1"])
     66.66666666666667
     """
-    tp, fp, fn, tn = confusion_counts(predictions, references, threshold=threshold)
-    return 100.0 * (tp + tn) / (tp + fp + fn + tn)
+    return _score("accuracy", predictions, references, threshold=threshold)
 
 
 def majority_accuracy(references: Sequence[str]) -> float:
@@ -65,14 +79,12 @@ def precision(
     predictions: Sequence[str], references: Sequence[str], *, threshold: float = THRESHOLD
 ) -> float:
     """Share of the rows predicted 1 that are 1; 0 where none is predicted. See `f1`."""
-    tp, fp, _, _ = confusion_counts(predictions, references, threshold=threshold)
-    return _share(tp, tp + fp)
+    return _score("precision", predictions, references, threshold=threshold)
 
 
 def recall(predictions: Sequence[str], references: Sequence[str], *, threshold: float = THRESHOLD) -> float:
     """Share of the rows that are 1 which are predicted 1; 0 where none is. See `f1`."""
-    tp, _, fn, _ = confusion_counts(predictions, references, threshold=threshold)
-    return _share(tp, tp + fn)
+    return _score("recall", predictions, references, threshold=threshold)
 
 
 def f1(predictions: Sequence[str], references: Sequence[str], *, threshold: float = THRESHOLD) -> float:
@@ -95,8 +107,7 @@ def f1(predictions: Sequence[str], references: Sequence[str], *, threshold: floa
     >>> f1(["0.9", "0.2", "0.7"], ["1", "1", "0"])
     0.5
     """
-    tp, fp, fn, _ = confusion_counts(predictions, references, threshold=threshold)
-    return _share(2 * tp, 2 * tp + fp + fn)
+    return _score("f1", predictions, references, threshold=threshold)
 
 
 def best_threshold(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -175,8 +186,12 @@ def _labels(references: Sequence[str]) -> np.ndarray:
     return np.asarray([reference == LABELS[1] for reference in references], dtype=bool)
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if part else 0.0
+def _score(name: str, predictions: Sequence[str], references: Sequence[str], *, threshold: float) -> float:
+    return _combine(name, confusion_counts(predictions, references, threshold=threshold))
+
+
+def _combine(name: str, counts: Sequence[int]) -> float:
+    return float(FORMULAS[name](np.asarray(counts, dtype=np.float64)))
 
 
 def confusion_names(name: str, *, threshold: float | None = None) -> tuple[str, str]:
@@ -200,8 +215,12 @@ class _AbstractConfusionMetric(AbstractTextMetric):
 
     Raises:
         CodeftError: The threshold isn't from 0 to 1.
+
+    Attributes:
+        formula: Which of `FORMULAS` is computed.
     """
 
+    formula: ClassVar[str]
     counts: Tensor
 
     def __init__(self, *, threshold: float | None = None) -> None:
@@ -209,7 +228,7 @@ class _AbstractConfusionMetric(AbstractTextMetric):
         self.threshold = THRESHOLD if threshold is None else threshold
         if not 0 <= self.threshold <= 1:
             raise CodeftError(f"expected a threshold from 0 to 1, got {threshold}")
-        self.name, self.signature = confusion_names(type(self).name, threshold=threshold)  # type: ignore[misc]
+        self.name, self.signature = confusion_names(self.formula, threshold=threshold)  # type: ignore[misc]
         self.add_state("counts", default=torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
 
     def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
@@ -217,46 +236,34 @@ class _AbstractConfusionMetric(AbstractTextMetric):
         counts = confusion_counts(predictions, references, threshold=self.threshold)
         self.counts += torch.tensor(counts, device=self.counts.device)
 
+    def score(self) -> float:
+        """Return what the formula makes of all rows' counts."""
+        return _combine(self.formula, self.counts.tolist())
+
 
 class Accuracy(_AbstractConfusionMetric):
     """`accuracy` over batches and processes."""
 
-    name, signature = confusion_names("accuracy")
-
-    def score(self) -> float:
-        """Return the share of rows that are right, in per cent."""
-        tp, _, _, tn = self.counts.tolist()
-        return 100.0 * (tp + tn) / int(self.rows)
+    formula = "accuracy"
+    name, signature = confusion_names(formula)
 
 
 class Precision(_AbstractConfusionMetric):
     """`precision` over batches and processes."""
 
-    name, signature = confusion_names("precision")
-
-    def score(self) -> float:
-        """Return the share of rows predicted 1 that are 1."""
-        tp, fp, _, _ = self.counts.tolist()
-        return _share(tp, tp + fp)
+    formula = "precision"
+    name, signature = confusion_names(formula)
 
 
 class Recall(_AbstractConfusionMetric):
     """`recall` over batches and processes."""
 
-    name, signature = confusion_names("recall")
-
-    def score(self) -> float:
-        """Return the share of rows that are 1 which are predicted 1."""
-        tp, _, fn, _ = self.counts.tolist()
-        return _share(tp, tp + fn)
+    formula = "recall"
+    name, signature = confusion_names(formula)
 
 
 class F1(_AbstractConfusionMetric):
     """`f1` over batches and processes."""
 
-    name, signature = confusion_names("f1")
-
-    def score(self) -> float:
-        """Return binary F1."""
-        tp, fp, fn, _ = self.counts.tolist()
-        return _share(2 * tp, 2 * tp + fp + fn)
+    formula = "f1"
+    name, signature = confusion_names(formula)

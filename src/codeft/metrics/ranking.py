@@ -108,6 +108,54 @@ def rank_in_batches(queries: Tensor, *, candidates: Tensor, targets: Tensor) -> 
     )
 
 
+def find_nearest(
+    queries: Tensor,
+    candidates: Tensor,
+    *,
+    k: int = 1,
+    own: Tensor | None = None,
+    query_block: int = 1024,
+    candidate_block: int = 8192,
+) -> tuple[Tensor, Tensor]:
+    """Find each query's candidates with the highest dot products, best first.
+
+    Only one block of scores is in memory, on the queries' device; of equal candidates the first is taken.
+
+    Args:
+        queries: [Q, D] embeddings.
+        candidates: [C, D] embeddings.
+        k: How many; fewer where there are fewer candidates.
+        own: int64 [Q], the candidate that is the query itself and isn't to be found; None where none is.
+        query_block: Queries at a time.
+        candidate_block: Candidates at a time.
+
+    Returns:
+        int64 [Q, k] rows in `candidates`, and their scores, both on the CPU.
+
+    >>> find_nearest(torch.eye(2), torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 0.5]]), k=2)[0]
+    tensor([[1, 2],
+            [0, 2]])
+    """
+    found, scores = [], []
+    for start in range(0, len(queries), query_block):
+        block = _widen(queries[start : start + query_block])
+        best = block.new_zeros(len(block), 0)
+        rows = torch.zeros(len(block), 0, dtype=torch.int64, device=block.device)
+        for first in range(0, len(candidates), candidate_block):
+            table = block @ _widen(candidates[first : first + candidate_block].to(block.device)).T
+            if own is not None:
+                place = own[start : start + query_block].to(block.device) - first
+                inside = (place >= 0) & (place < table.shape[1])
+                table[inside, place[inside]] = -torch.inf
+            new = torch.arange(first, first + table.shape[1], device=block.device).expand(len(block), -1)
+            best, rows = torch.cat([best, table], 1), torch.cat([rows, new], 1)
+            order = best.argsort(dim=1, descending=True, stable=True)[:, :k]
+            best, rows = best.gather(1, order), rows.gather(1, order)
+        found.append(rows.cpu())
+        scores.append(best.cpu())
+    return torch.cat(found), torch.cat(scores)
+
+
 def deduplicate(candidates: Sequence[Hashable]) -> tuple[Tensor, Tensor]:
     """Say which candidates to keep so that each stands once, the first of its kind.
 

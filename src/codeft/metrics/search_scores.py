@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from codeft.metrics.ranking import Ranks, rank_in_batches, rank_targets
+from codeft.metrics.ranking import Ranks, find_nearest, rank_in_batches, rank_targets
 from codeft.metrics.retrieval import (
     MAP_AT_R_SIGNATURE,
     RECALL_AT,
@@ -31,6 +31,9 @@ class SearchScores(Metric):
     Args:
         protocol: One of `PROTOCOLS`.
         deduplicated: Whether the caller gives equal candidates one id; stands in the signatures.
+
+    Attributes:
+        nearest: Once computed, the best candidate's id by the query's.
 
     Raises:
         CodeftError: The protocol is unknown.
@@ -56,7 +59,8 @@ class SearchScores(Metric):
                 name, protocol=protocol, deduplicated=deduplicated
             )
             for name in names
-        }
+        } | {"ties": "ties|queries whose target ties|v:1"}
+        self.nearest: dict[int, int] = {}
         for state in ("queries", "query_ids", "target_ids", "candidates", "candidate_ids"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
@@ -98,8 +102,10 @@ class SearchScores(Metric):
         }
 
     def rank(self) -> Ranks:
-        """Return where the targets stand, in the order of the queries' ids."""
-        _, queries, target_ids = _first_of_each(_joined(self.query_ids), self.queries, self.target_ids)
+        """Return where the targets stand, in the order of the queries' ids; note the nearest ones."""
+        query_ids, queries, target_ids = _first_of_each(
+            _joined(self.query_ids), self.queries, self.target_ids
+        )
         ids, candidates = _first_of_each(_joined(self.candidate_ids), self.candidates)
         targets = torch.searchsorted(ids, target_ids)
         missing = (targets == len(ids)) | (ids[targets.clamp(max=len(ids) - 1)] != target_ids)
@@ -108,6 +114,8 @@ class SearchScores(Metric):
                 f"expected every query's target among the candidates, got {int(missing.sum())} that aren't, "
                 f"candidate {int(target_ids[missing][0])} the first"
             )
+        best, _ = find_nearest(queries, candidates)
+        self.nearest = dict(zip(query_ids.tolist(), ids[best[:, 0].to(ids.device)].tolist(), strict=True))
         rank = rank_in_batches if self.protocol == "distractors999" else rank_targets
         return rank(queries, candidates=candidates, targets=targets)
 
@@ -117,6 +125,9 @@ class MapAtR(Metric):
 
     Embeddings are kept until `compute`; a row that a distributed sampler hands out twice counts once, by
     its id.
+
+    Attributes:
+        nearest: Once computed, the id of the row nearest to each row, by its id.
     """
 
     name: ClassVar[str] = "map_at_r"
@@ -131,6 +142,7 @@ class MapAtR(Metric):
 
     def __init__(self) -> None:
         super().__init__()
+        self.nearest: dict[int, int] = {}
         for state in ("embeddings", "labels", "ids"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
@@ -152,7 +164,10 @@ class MapAtR(Metric):
         Raises:
             CodeftError: No label has two rows.
         """
-        _, embeddings, labels = _first_of_each(_joined(self.ids), self.embeddings, self.labels)
+        ids, embeddings, labels = _first_of_each(_joined(self.ids), self.embeddings, self.labels)
+        if len(ids) > 1:
+            best, _ = find_nearest(embeddings, embeddings, own=torch.arange(len(ids), device=ids.device))
+            self.nearest = dict(zip(ids.tolist(), ids[best[:, 0].to(ids.device)].tolist(), strict=True))
         return torch.tensor(map_at_r_of_labels(embeddings, labels=labels), dtype=torch.float64)
 
 

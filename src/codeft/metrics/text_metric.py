@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -91,6 +91,25 @@ class AbstractTextMetric(Metric, ABC):
     @abstractmethod
     def score(self) -> float:
         """Return the score that the states amount to."""
+
+
+@runtime_checkable
+class HasSignatures(Protocol):
+    """A metric that gives several numbers of different kinds."""
+
+    signatures: Mapping[str, str]
+
+
+def signatures_of(metric: Metric, *, names: Iterable[str]) -> dict[str, str]:
+    """Return the signature of each number that a metric gives.
+
+    Args:
+        metric: With a `signature`, or with `signatures` by name.
+        names: The numbers' names.
+    """
+    if isinstance(metric, HasSignatures):
+        return {name: metric.signatures[name] for name in names}
+    return dict.fromkeys(names, str(metric.signature))
 
 
 def named_scores(name: str, metric: Metric) -> dict[str, float]:

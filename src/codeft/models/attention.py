@@ -14,6 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PretrainedC
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from codeft.models.compact_attention import attention_weights, compact_attention
 from codeft.models.dropout import drop
 from codeft.types import CodeftError
 
@@ -30,13 +31,13 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     dropout: float = 0.0,
+    scaling: float | None = None,
     position_bias: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attend by SDPA; on a CPU, where that has no fused kernel for training, by `explicit_attention`.
+    """Attend by SDPA; on a CPU, where that has no fused kernel for training, by `compact_attention`.
 
-    SDPA's own fallback on a CPU for dropout and for a bias that is trained (T5's) is slower than the same
-    written out.
+    SDPA's own fallback on a CPU for dropout and for a bias that is trained (T5's) is slower, and keeps more.
 
     Args:
         module: The attention module that calls.
@@ -45,21 +46,23 @@ def attend(
         value: [B, H, S, D].
         attention_mask: See `explicit_attention`.
         dropout: Probability with which a weight is dropped; 0 outside training.
+        scaling: Factor on the scores; None is 1 / sqrt(D).
         position_bias: See `explicit_attention`.
         **kwargs: What else transformers passes.
 
     Returns:
-        The output [B, S, H, D], and None or weights that are not to be used.
+        The output [B, S, H, D], and None.
     """
     trained_bias = position_bias is not None and position_bias.requires_grad
     unfused = query.device.type == "cpu" and (dropout > 0 or trained_bias)
     # Where the mask may be left to a flag (`is_causal`), SDPA reads the flag.
     if unfused and not getattr(module, "is_causal", True):
-        return explicit_attention(
-            module, query, key, value, attention_mask, dropout, position_bias=position_bias, **kwargs
+        output = compact_attention(
+            _scaled(query, scaling), key, value, mask=attention_mask, bias=position_bias, dropout=dropout
         )
+        return output.transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(
-        module, query, key, value, attention_mask, dropout, position_bias=position_bias, **kwargs
+        module, query, key, value, attention_mask, dropout, scaling, position_bias=position_bias, **kwargs
     )
 
 
@@ -94,18 +97,15 @@ def explicit_attention(
     Returns:
         The output [B, S, H, D] and the weights [B, H, S, S] in float32; a hidden column's weight is 0.
     """
-    scaling = query.size(-1) ** -0.5 if scaling is None else scaling
-    scores = (query if scaling == 1.0 else query * scaling) @ key.transpose(2, 3)
-    scores = scores.float() if position_bias is None else scores + position_bias.float()
-    if attention_mask is not None and attention_mask.dtype == torch.bool:
-        hidden = torch.zeros(attention_mask.shape, dtype=scores.dtype, device=scores.device)
-        scores = scores + hidden.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
-    elif attention_mask is not None:
-        scores = scores + attention_mask
-    weights = scores.softmax(dim=-1)  # [B, H, S, S]
+    weights = attention_weights(_scaled(query, scaling), key, mask=attention_mask, bias=position_bias)
     dropped = drop(weights, probability=dropout) if dropout else weights
     output = (dropped.to(value.dtype) @ value).transpose(1, 2).contiguous()
     return output, dropped if after_dropout else weights
+
+
+def _scaled(query: Tensor, scaling: float | None) -> Tensor:
+    scaling = query.size(-1) ** -0.5 if scaling is None else scaling
+    return query if scaling == 1.0 else query * scaling
 
 
 AttentionInterface.register(ATTENTION, attend)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from codeft.types import Batch, ModelOutput
+from codeft.models.heads import ClassificationHead
+from codeft.types import Batch, ModelOutput, Output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,9 +30,13 @@ class AbstractCodeModel(nn.Module, ABC):
         tokenizer: The model's own tokenizer.
         max_source_length: Positions that the encoder has; None where it has no limit (T5).
         vocab_size: Rows of the embedding table.
+        output: What `forward` gives.
+        head: Gives the labels where they are asked for.
     """
 
     network: PreTrainedModel
+    output: Output
+    head: ClassificationHead | None
     tokenizer: PreTrainedTokenizerBase
     max_source_length: int | None
     vocab_size: int
@@ -43,7 +48,7 @@ class AbstractCodeModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> ModelOutput:
-        """Run encoder and decoder on `input_ids`, `attention_mask` and `labels` (teacher forcing)."""
+        """Run the model on `input_ids` and `attention_mask`, for text also on `labels` (teacher forcing)."""
 
     @abstractmethod
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The RoBERTa family as an encoder (CodeBERT, GraphCodeBERT, RoBERTa) with a new decoder on top."""
+"""The RoBERTa family (CodeBERT, GraphCodeBERT, RoBERTa) as an encoder, with a new decoder or head on top."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
+from codeft.models.heads import ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
-from codeft.types import Batch, CodeftError, ModelOutput
+from codeft.types import Batch, CodeftError, ModelOutput, Output
 
 IMPOSSIBLE = -1e4
 """A logit that leaves no probability, and is finite in half precision too."""
@@ -28,7 +29,7 @@ POOLER = "pooler"
 
 
 class EncoderModel(AbstractCodeModel):
-    """A pre-trained RoBERTa encoder and a randomly initialised transformer decoder.
+    """A pre-trained RoBERTa encoder and, randomly initialised, a transformer decoder or a head for labels.
 
     Source: CodeBERT (arXiv 2002.08155) and GraphCodeBERT (arXiv 2009.08366), with the sequence-to-sequence
     set-up of CodeXGLUE (arXiv 2102.04664): encoder and decoder share one embedding module (tokens,
@@ -38,8 +39,12 @@ class EncoderModel(AbstractCodeModel):
     The decoder begins with the tokenizer's `<s>`. Labels that begin with it, too, are not asked to be
     predicted: that position's logits are certain, and its loss is 0.
 
+    Labels are read off the first sub-token (RoBERTa's head); an embedding is the mean of all (UniXcoder's,
+    arXiv 2203.03850).
+
     Attributes:
-        network: transformers' encoder-decoder.
+        network: transformers' encoder-decoder; for labels and embeddings the encoder alone.
+        head: Gives the labels; None for text and embeddings.
     """
 
     network: Any
@@ -54,8 +59,10 @@ class EncoderModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        output: Output = "text",
+        num_texts: int = 1,
     ) -> None:
-        """Load or initialise the encoder, and initialise the decoder; the model begins in training mode.
+        """Load or initialise the encoder, and initialise decoder or head; the model begins in training mode.
 
         Args:
             weights: Hub id, local folder, or `random` for a new encoder.
@@ -65,11 +72,14 @@ class EncoderModel(AbstractCodeModel):
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            output: What the task asks for; only text needs the decoder.
+            num_texts: Texts that a label is about.
 
         Raises:
             CodeftError: The model or its tokenizer can't be found, read or put together.
         """
         super().__init__()
+        self.output, self.head = output, None
         if num_decoder_layers < 1:
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
         overrides: dict[str, Dimension] = {}
@@ -100,26 +110,39 @@ class EncoderModel(AbstractCodeModel):
         starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id, self._eos_id)
         self._start_id = next(start for start in starts if start is not None)
         self._labels_hold_start = self.tokenizer("")["input_ids"][0] == self._start_id
-        self.network = _add_decoder(encoder, num_layers=num_decoder_layers)
+        if output == "label":
+            self.head = ClassificationHead(
+                config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
+            )
+        self.network = encoder if output != "text" else _add_decoder(encoder, num_layers=num_decoder_layers)
         self.network.set_attn_implementation(ATTENTION)
         use_fast_dropout(self.network)
-        self._recorder = AttentionRecorder(
-            [block.attention.self for block in self.network.encoder.encoder.layer]
-        )
+        self._recorder = AttentionRecorder([block.attention.self for block in self._encoder.encoder.layer])
         self.train()
+
+    @property
+    def _encoder(self) -> RobertaModel:
+        return self.network.encoder if self.output == "text" else self.network
 
     @property
     def architecture(self) -> Mapping[str, Dimension]:
         """Return the encoder's dimensions. See `AbstractCodeModel.architecture`."""
-        encoder = self.network.encoder
+        encoder = self._encoder
         return {**describe_architecture(encoder.config), POOLER: encoder.pooler is not None}
 
     def forward(self, batch: Batch) -> ModelOutput:
-        """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
+        """Run the model; for text without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
         mask = batch["attention_mask"]
         self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
-        encoded = self.network.encoder(input_ids=batch["input_ids"], attention_mask=mask)
+        encoded = self._encoder(input_ids=batch["input_ids"], attention_mask=mask)
         attention = self._recorder.take()
+        if self.output == "label":
+            assert self.head is not None
+            vectors = pool(encoded.last_hidden_state, mask, pooling="first")
+            return ModelOutput(logits=self.head(vectors), attention=attention)
+        if self.output == "embedding":
+            vectors = pool(encoded.last_hidden_state, mask, pooling="mean")
+            return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
         labels = batch["labels"]
@@ -156,19 +179,21 @@ class EncoderModel(AbstractCodeModel):
 
     def embeddings(self) -> Sequence[nn.Module]:
         """Return the embeddings (tokens, positions, norm), and the pooler where the checkpoint has one."""
-        encoder = self.network.encoder
+        encoder = self._encoder
         return [encoder.embeddings] if encoder.pooler is None else [encoder.embeddings, encoder.pooler]
 
     def blocks(self) -> Sequence[nn.Module]:
         """Return the encoder's blocks, from the bottom up."""
-        return list(self.network.encoder.encoder.layer)
+        return list(self._encoder.encoder.layer)
 
     def decoder_blocks(self) -> Sequence[nn.Module]:
-        """Return the decoder's blocks, from the bottom up."""
-        return list(self.network.decoder.roberta.encoder.layer)
+        """Return the decoder's blocks, from the bottom up; none where there is no decoder."""
+        return list(self.network.decoder.roberta.encoder.layer) if self.output == "text" else []
 
     def untie_output(self) -> None:
         """Give the output layer and the decoder's embeddings a copy each of the encoder's."""
+        if self.output != "text":
+            return
         decoder, embeddings = self.network.decoder, self.network.encoder.embeddings
         decoder.roberta.embeddings = copy.deepcopy(embeddings).requires_grad_()
         decoder.lm_head.decoder.weight = nn.Parameter(embeddings.word_embeddings.weight.detach().clone())

@@ -6,25 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import T5ForConditionalGeneration
+from transformers import T5EncoderModel, T5ForConditionalGeneration
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
+from codeft.models.heads import ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
-from codeft.types import Batch, ModelOutput
+from codeft.types import Batch, ModelOutput, Output
 
 
 class EncoderDecoderModel(AbstractCodeModel):
     """A T5-style encoder-decoder.
 
     Source: CodeT5 (arXiv 2109.00859), CodeT5+ (arXiv 2305.07922), on T5 (arXiv 1910.10683). One table of
-    embeddings serves encoder, decoder and output layer until `untie_output`.
+    embeddings serves encoder, decoder and output layer until `untie_output`. For labels and embeddings the
+    encoder is taken alone, and a vector is the mean of its hidden states (Sentence-T5, arXiv 2108.08877).
 
     Attributes:
-        network: transformers' model.
+        network: transformers' model; for labels and embeddings the encoder alone.
+        head: Gives the labels; None for text and embeddings.
     """
 
     network: Any
@@ -37,6 +40,8 @@ class EncoderDecoderModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        output: Output = "text",
+        num_texts: int = 1,
     ) -> None:
         """Load or initialise the model; it begins in training mode, as any new module.
 
@@ -46,19 +51,23 @@ class EncoderDecoderModel(AbstractCodeModel):
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            output: What the task asks for; only text needs the decoder.
+            num_texts: Texts that a label is about.
 
         Raises:
             CodeftError: The model or its tokenizer can't be found, read or put together.
         """
         super().__init__()
+        self.output, self.head = output, None
+        network_class: Any = T5ForConditionalGeneration if output == "text" else T5EncoderModel
         overrides = {} if dropout is None else {"dropout_rate": dropout}
         if weights == loading.RANDOM:
             folder = loading.find_folder(tokenizer or loading.MINI)
-            self.network = build_network(T5ForConditionalGeneration, {**(architecture or {}), **overrides})
+            self.network = build_network(network_class, {**(architecture or {}), **overrides})
         else:
             folder = loading.find_folder(weights, revision=revision)
             self.network, missing = load_network(
-                T5ForConditionalGeneration, folder, overrides=overrides, essential="encoder.block."
+                network_class, folder, overrides=overrides, essential="encoder.block."
             )
             warn_of_random(missing, source=weights)
             folder = loading.find_folder(tokenizer) if tokenizer else folder
@@ -67,9 +76,13 @@ class EncoderDecoderModel(AbstractCodeModel):
         self.max_source_length = None
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
-        # T5 starts the decoder with its padding; a config may say otherwise.
-        start_id = self.network.generation_config.decoder_start_token_id
-        self._start_id = self._pad_id if start_id is None else start_id
+        if output == "text":
+            # T5 starts the decoder with its padding; a config may say otherwise.
+            start_id = self.network.generation_config.decoder_start_token_id
+            self._start_id = self._pad_id if start_id is None else start_id
+        elif output == "label":
+            config = self.network.config
+            self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout_rate)
         # T5 has one dropout for both ends of its encoder; apart, the first can be frozen with the embeddings.
         self._embedding_dropout = nn.Dropout(self.network.config.dropout_rate)
         self._output_dropout = nn.Dropout(self.network.config.dropout_rate)
@@ -87,12 +100,17 @@ class EncoderDecoderModel(AbstractCodeModel):
         return describe_architecture(self.network.config)
 
     def forward(self, batch: Batch) -> ModelOutput:
-        """Run encoder and decoder; without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
+        """Run the model; for text without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
         mask, encoder = batch["attention_mask"], self.network.encoder
         embedded = self._embedding_dropout(encoder.embed_tokens(batch["input_ids"]))  # [B, S, D]
         hidden = encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
         hidden = self._output_dropout(hidden)
         attention = self._recorder.take()
+        if self.output != "text":
+            vectors = pool(hidden, mask, pooling="mean")
+            if self.head is not None:
+                return ModelOutput(logits=self.head(vectors), attention=attention)
+            return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
         decoder_ids = shift_right(batch["labels"], start_id=self._start_id, pad_id=self._pad_id)
@@ -123,11 +141,13 @@ class EncoderDecoderModel(AbstractCodeModel):
         return list(self.network.encoder.block)
 
     def decoder_blocks(self) -> Sequence[nn.Module]:
-        """Return the decoder's blocks, from the bottom up."""
-        return list(self.network.decoder.block)
+        """Return the decoder's blocks, from the bottom up; none where there is no decoder."""
+        return list(self.network.decoder.block) if self.output == "text" else []
 
     def untie_output(self) -> None:
         """Give the output layer and the decoder's embeddings a copy each of the shared table."""
+        if self.output != "text":
+            return
         for module in (self.network.lm_head, self.network.decoder.embed_tokens):
             module.weight = nn.Parameter(self.network.shared.weight.detach().clone())
 

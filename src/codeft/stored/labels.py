@@ -9,8 +9,10 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from codeft.metrics.bootstrap import Combine, RowStatistics
+from codeft.data.jsonl import is_rows
+from codeft.metrics.bootstrap import RowStatistics
 from codeft.metrics.classification import (
+    FORMULAS,
     LABELS,
     confusion_names,
     confusion_rows,
@@ -18,7 +20,7 @@ from codeft.metrics.classification import (
     probabilities,
 )
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
-from codeft.stored.reading import StoredRow, is_json_lines, name_of, read_json_rows, read_lines
+from codeft.stored.reading import StoredRow, name_of, read_json_rows, read_lines
 from codeft.types import CodeftError
 
 Key = tuple[str, ...]
@@ -28,18 +30,6 @@ _ID_FIELDS = (("idx1", "idx2"), ("id1", "id2"), ("id",), ("idx",), ("index",))
 class _Label(NamedTuple):
     where: str
     value: str
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-
-_COMBINE: Mapping[str, Combine] = {  # of sums of (TP, FP, FN, TN)
-    "accuracy": lambda n: 100 * (n[..., 0] + n[..., 3]) / n.sum(axis=-1),
-    "f1": lambda n: _share(2 * n[..., 0], 2 * n[..., 0] + n[..., 1] + n[..., 2]),
-    "precision": lambda n: _share(n[..., 0], n[..., 0] + n[..., 1]),
-    "recall": lambda n: _share(n[..., 0], n[..., 0] + n[..., 2]),
-}
 
 
 @final
@@ -68,7 +58,7 @@ class StoredLabels(AbstractStoredPredictions):
     def score(self, files: Files) -> Scored:
         """Read, pair and score."""
         path = files.references or files.predictions
-        if files.references is None and not is_json_lines(files.predictions):
+        if files.references is None and not is_rows(files.predictions):
             raise CodeftError(f"expected a file of references beside {files.predictions}, got none")
         said = _read_labels(files.predictions, self.prediction_fields)
         true = _read_labels(path, self.reference_fields)
@@ -85,7 +75,7 @@ class StoredLabels(AbstractStoredPredictions):
         rows = confusion_rows([said[key].value for key in true], references).astype(np.float64)
         scores = {}
         for name in self.names:
-            statistics = RowStatistics(rows, _COMBINE[name])
+            statistics = RowStatistics(rows, FORMULAS[name])
             scores[name] = Score(statistics.value(), confusion_names(name)[1], statistics)
         baselines = {"majority_accuracy": majority_accuracy(references)}
         return Scored(scores, list(zip(true, references, strict=True)), baselines=baselines)
@@ -93,7 +83,7 @@ class StoredLabels(AbstractStoredPredictions):
 
 def _read_labels(path: Path, fields: Sequence[str]) -> dict[Key, _Label]:
     labels: dict[Key, _Label] = {}
-    rows = _json_labels(path, fields) if is_json_lines(path) else _line_labels(path)
+    rows = _json_labels(path, fields) if is_rows(path) else _line_labels(path)
     for key, label in rows:
         if labels.setdefault(key, label).value != label.value:
             raise CodeftError(

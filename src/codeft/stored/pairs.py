@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from codeft.stored.reading import StoredRow, is_json_lines, name_of, read_json_rows, read_lines, text_of
+from codeft.data.jsonl import is_rows
+from codeft.stored.reading import StoredRow, name_of, read_json_rows, read_lines, text_of
 from codeft.types import CodeftError
 
 _NUMBERED_LINE = re.compile(r"([0-9]+)(?:\t|$)")
@@ -27,7 +28,7 @@ def read_texts(path: Path, *, fields: Sequence[str]) -> list[str]:
     Raises:
         CodeftError: The file can't be read, isn't UTF-8, or a row isn't an object with a text in a field.
     """
-    if not is_json_lines(path):
+    if not is_rows(path):
         return read_lines(path)
     return [text_of(row, fields) for row in read_json_rows(path)]
 
@@ -51,22 +52,19 @@ def read_pairs(
             published files do. Where both do, they are paired by number.
 
     Returns:
-        Predictions and references of equal number, in the references' order.
+        Predictions and references of equal number, at least one, in the references' order.
 
     Raises:
         CodeftError: A file can't be read, only one file is numbered, a number or id stands twice or in one
-            file only, or the numbers of rows differ.
+            file only, the numbers of rows differ, or there are none.
     """
     if references is None:
-        if not is_json_lines(predictions):
+        if not is_rows(predictions):
             raise CodeftError(
                 f"expected a file of references beside {predictions}, got none: it holds one text a line"
             )
-        rows = read_json_rows(predictions)
-        return [text_of(row, ("prediction",)) for row in rows], [
-            text_of(row, reference_fields) for row in rows
-        ]
-    if is_json_lines(predictions) and is_json_lines(references):
+        return pairs_of(read_json_rows(predictions), path=predictions, reference_fields=reference_fields)
+    if is_rows(predictions) and is_rows(references):
         rows, reference_rows = read_json_rows(predictions), read_json_rows(references)
         if rows and reference_rows and all("id" in row.fields for row in rows + reference_rows):
             rows = _in_order_of(rows, reference_rows, path=predictions)
@@ -79,6 +77,25 @@ def read_pairs(
         return _pair_by_number(texts, reference_texts, predictions=predictions, references=references)
     check_rows(texts, reference_texts, predictions=predictions, references=references)
     return texts, reference_texts
+
+
+def pairs_of(
+    rows: Sequence[StoredRow], *, path: Path, reference_fields: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the predictions and references of rows that hold both, in their order.
+
+    Args:
+        rows: Of a JSON Lines file.
+        path: The file.
+        reference_fields: Where a row holds its reference; the first that it has.
+
+    Raises:
+        CodeftError: A row lacks one of them, or there are no rows.
+    """
+    texts = [text_of(row, ("prediction",)) for row in rows]
+    references = [text_of(row, reference_fields) for row in rows]
+    check_rows(texts, references, predictions=path, references=path)
+    return texts, references
 
 
 def check_rows(

@@ -10,6 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 
+from codeft.data.jsonl import is_rows
 from codeft.metrics.bootstrap import RowStatistics, mean_of_rows
 from codeft.metrics.retrieval import (
     CUT,
@@ -21,7 +22,7 @@ from codeft.metrics.retrieval import (
     search_signature,
 )
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
-from codeft.stored.reading import StoredRow, is_json_lines, name_of, read_json_rows
+from codeft.stored.reading import StoredRow, iterate_json_rows, name_of, read_json_rows
 from codeft.types import CodeftError
 
 _R_PRECISION_SIGNATURE = "r_precision|order:ignored|R:relevant|range:0-1|v:1"
@@ -147,10 +148,10 @@ def _search_scores(ranks: torch.Tensor, *, depth: int, candidates: int) -> dict[
 
 
 def _has_answers(path: Path) -> bool:
-    if not is_json_lines(path):
+    if not is_rows(path):
         return False
-    rows = read_json_rows(path)
-    return not rows or "answers" in rows[0].fields
+    first = next(iterate_json_rows(path), None)
+    return first is None or "answers" in first.fields
 
 
 def _references_of(files: Files) -> Path:

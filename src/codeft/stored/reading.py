@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from codeft.data.jsonl import read_byte_lines, too_long
 from codeft.types import CodeftError
-
-_JSON_LINES_SUFFIXES = (".jsonl", ".json")
 
 
 class StoredRow(NamedTuple):
@@ -17,11 +16,6 @@ class StoredRow(NamedTuple):
 
     where: str
     fields: dict[str, Any]
-
-
-def is_json_lines(path: Path) -> bool:
-    """Return whether a file is read as JSON Lines, by its name."""
-    return Path(path).suffix in _JSON_LINES_SUFFIXES
 
 
 def read_lines(path: Path) -> list[str]:
@@ -39,20 +33,17 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         CodeftError: The file can't be read, or a line isn't UTF-8.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise CodeftError(f"expected a readable file of texts, got {path}: {error.strerror}") from error
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    texts = []
-    for number, line in enumerate(lines, start=1):
+    return list(_texts(path))
+
+
+def _texts(path: Path) -> Iterator[str]:
+    for number, line in enumerate(read_byte_lines(Path(path), kind="file of texts"), start=1):
+        if line is None:
+            raise CodeftError(f"{path}:{number}: {too_long()}")
         try:
-            texts.append(line.removesuffix(b"\r").decode("utf-8"))
+            yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError as error:
             raise CodeftError(f"{path}:{number}: expected UTF-8, got {error}: convert the file") from error
-    return texts
 
 
 def read_json_rows(path: Path) -> list[StoredRow]:
@@ -64,11 +55,14 @@ def read_json_rows(path: Path) -> list[StoredRow]:
     Raises:
         CodeftError: The file can't be read, isn't UTF-8, or a row isn't one JSON object.
     """
-    return [
-        StoredRow(f"{path}:{number}", _parse(line, where=f"{path}:{number}"))
-        for number, line in enumerate(read_lines(path), start=1)
-        if line.strip()
-    ]
+    return list(iterate_json_rows(path))
+
+
+def iterate_json_rows(path: Path) -> Iterator[StoredRow]:
+    """Yield what `read_json_rows` returns, row by row."""
+    for number, line in enumerate(_texts(path), start=1):
+        if line.strip():
+            yield StoredRow(f"{path}:{number}", _parse(line, where=f"{path}:{number}"))
 
 
 def _parse(line: str, *, where: str) -> dict[str, Any]:

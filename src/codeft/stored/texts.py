@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
 
+from codeft.data.jsonl import is_rows
 from codeft.metrics.scoring import TextScorer
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
-from codeft.stored.pairs import check_rows, read_pairs, read_texts
-from codeft.stored.reading import is_json_lines, read_json_rows
+from codeft.stored.pairs import check_rows, pairs_of, read_pairs, read_texts
+from codeft.stored.reading import StoredRow, read_json_rows
 
 
 class LanguageScores(Protocol):
@@ -55,20 +56,16 @@ class StoredTexts(AbstractStoredPredictions):
 
     def score(self, files: Files) -> Scored:
         """Read, pair and score."""
-        texts, references = read_pairs(
-            files.predictions,
-            files.references,
-            reference_fields=self.reference_fields,
-            numbered=self.numbered,
-        )
-        check_rows(
-            texts,
-            references,
-            predictions=files.predictions,
-            references=files.references or files.predictions,
-        )
+        path = files.predictions
+        own = read_json_rows(path) if files.references is None and is_rows(path) else None
+        if own is None:
+            texts, references = read_pairs(
+                path, files.references, reference_fields=self.reference_fields, numbered=self.numbered
+            )
+        else:
+            texts, references = pairs_of(own, path=path, reference_fields=self.reference_fields)
         baselines = {}
-        sources = self._sources(files, references)
+        sources = self._sources(files, references, own=own)
         if sources is not None:
             copied = self._scores(sources, references, lang=files.lang, names=self.copy_names)
             baselines = {f"naive_copy_{name}": score.value for name, score in copied.items()}
@@ -85,16 +82,18 @@ class StoredTexts(AbstractStoredPredictions):
             scores |= self.language_scores(texts, references, lang=lang)
         return scores
 
-    def _sources(self, files: Files, references: Sequence[str]) -> list[str] | None:
+    def _sources(
+        self, files: Files, references: Sequence[str], *, own: Sequence[StoredRow] | None
+    ) -> list[str] | None:
+        """Return what the model read; `own` are the predictions' rows where they hold all there is."""
         if files.sources is not None:
             sources = read_texts(files.sources, fields=self.source_fields)
             path = files.references or files.predictions
             check_rows(sources, references, predictions=files.sources, references=path)
             return sources
-        if not self.copies or files.references is not None or not is_json_lines(files.predictions):
+        if not self.copies or own is None:
             return None
-        own = [row.fields.get("source") for row in read_json_rows(files.predictions)]
-        texts = [source for source in own if isinstance(source, str)]
+        texts = [source for row in own if isinstance(source := row.fields.get("source"), str)]
         return texts if len(texts) == len(own) else None
 
 

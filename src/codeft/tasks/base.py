@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +11,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from codeft.metrics import named_scores
-from codeft.types import IGNORED_LABEL, Batch, CodeftError, Encoding, Example, GeneratingModel, ModelOutput
+from codeft.tasks.encoding import EncodedText, encode_texts
+from codeft.types import (
+    IGNORED_LABEL,
+    Batch,
+    CodeftError,
+    Encoding,
+    Example,
+    ModelOutput,
+    Output,
+    PredictingModel,
+)
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -26,14 +35,23 @@ class AbstractTask(ABC):
         name: As typed in `task=…` and written in `metrics.json`.
         monitor: The metric that picks the best checkpoint.
         mode: "max" where more of `monitor` is better.
+        output: What it asks of a model.
+        num_texts: Texts an example.
+        batches_by_length: Whether a training batch holds examples of similar length; not where an example
+            learns from the others of its batch.
+        has_eval_loss: Whether the loss of validation and test says something.
         lang: The language or language pair asked for; None for all.
         max_source_length: Sub-tokens of the source at most, special tokens included.
         max_target_length: Sub-tokens of the target at most, special tokens included.
     """
 
     name: ClassVar[str]
-    monitor: ClassVar[str]
+    monitor: str
     mode: ClassVar[str] = "max"
+    output: ClassVar[Output] = "text"
+    num_texts: int = 1
+    batches_by_length: ClassVar[bool] = True
+    has_eval_loss: ClassVar[bool] = True
     lang: str | None
     max_source_length: int
     max_target_length: int
@@ -75,19 +93,61 @@ class AbstractTask(ABC):
         Args:
             encoding: As `encode` made it.
         """
-        return len(encoding.input_ids), 0 if encoding.labels is None else len(encoding.labels)
+        longest = max(len(text.input_ids) for text in (encoding, *encoding.others))
+        return longest * self.num_texts, 0 if encoding.labels is None else len(encoding.labels)
 
     @abstractmethod
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the scalar that training minimises."""
 
     @abstractmethod
-    def predict(self, model: GeneratingModel, batch: Batch) -> list[str]:
-        """Return one prediction an example."""
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
+        """Return one prediction an example; none where predictions need the whole split.
+
+        Args:
+            model: Predicts.
+            batch: What for.
+            output: The model's, where it has been computed.
+        """
 
     @abstractmethod
     def metrics(self) -> dict[str, Metric]:
-        """Return new metrics by name; each takes `update(predictions, references)`."""
+        """Return new metrics by name, such as `update` feeds."""
+
+    def update(
+        self,
+        metrics: Mapping[str, Metric],
+        *,
+        examples: Sequence[Example],
+        predictions: Sequence[str],
+        output: ModelOutput,
+        batch: Batch,
+    ) -> None:
+        """Add a batch to the metrics; by default each prediction beside its reference.
+
+        Args:
+            metrics: As `metrics` made them.
+            examples: The batch's.
+            predictions: The batch's, as `predict` made them.
+            output: The model's.
+            batch: The batch itself.
+        """
+        references = [example.target or "" for example in examples]
+        for metric in metrics.values():
+            metric.update(predictions, references)
+
+    def predictions_of_split(
+        self, metrics: Mapping[str, Metric], examples: Sequence[Example]
+    ) -> dict[int, str] | None:
+        """Return predictions that need the whole split, by index; None where `predict` made them.
+
+        Args:
+            metrics: Computed.
+            examples: The split's.
+        """
+        return None
 
     def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
         """Return scores that need no model and stand beside the model's, by name."""
@@ -126,47 +186,25 @@ class AbstractGenerationTask(AbstractTask):
 
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
-        if not examples:
-            return []
-        with _cutting_at(tokenizer, self.truncation_side):
-            sources = tokenizer(
-                [self.prefix + example.source for example in examples],
-                truncation=True,
-                max_length=self.max_source_length,
-                return_offsets_mapping=True,
-                return_special_tokens_mask=True,
-                return_attention_mask=False,
-                split_special_tokens=True,
-            )
-        targets, cut_targets = self._encode_targets(examples, tokenizer)
+        texts = [self.prefix + example.source for example in examples]
+        sources = encode_texts(texts, tokenizer, max_length=self.max_source_length, side=self.truncation_side)
+        targets = self._encode_targets(examples, tokenizer)
         encodings = []
-        for i, labels in enumerate(targets):
-            input_ids = np.asarray(sources["input_ids"][i], dtype=np.int32)
-            offsets = np.asarray(sources["offset_mapping"][i], dtype=np.int32).reshape(-1, 2)
-            offsets = np.maximum(offsets - len(self.prefix), 0)
-            outside = np.asarray(sources["special_tokens_mask"][i], dtype=bool) | (offsets[:, 1] <= 0)
-            offsets[outside] = -1
-            truncated = bool(sources.encodings[i].overflowing) or cut_targets[i]
-            encodings.append(Encoding(input_ids, offsets, labels, truncated))
+        for source, target in zip(sources, targets, strict=True):
+            offsets = np.maximum(source.offsets - len(self.prefix), 0)
+            offsets[(source.offsets[:, 1] < 0) | (offsets[:, 1] <= 0)] = -1
+            labels = None if target is None else target.ids
+            truncated = source.truncated or (target is not None and target.truncated)
+            encodings.append(Encoding(source.ids, offsets, labels, truncated=truncated))
         return encodings
 
     def _encode_targets(
         self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
-    ) -> tuple[list[np.ndarray | None], list[bool]]:
-        """Return each example's labels, and whether they were cut."""
-        texts = [example.target for example in examples]
-        if not texts or any(text is None for text in texts):
-            return [None] * len(texts), [False] * len(texts)
-        with _cutting_at(tokenizer, "right"):
-            batch = tokenizer(
-                texts,
-                truncation=True,
-                max_length=self.max_target_length,
-                return_attention_mask=False,
-                split_special_tokens=True,
-            )
-        labels: list[np.ndarray | None] = [np.asarray(row, dtype=np.int32) for row in batch["input_ids"]]
-        return labels, [bool(encoding.overflowing) for encoding in batch.encodings]
+    ) -> Sequence[EncodedText | None]:
+        texts = [example.target for example in examples if example.target is not None]
+        if len(texts) < len(examples):
+            return [None] * len(examples)
+        return encode_texts(texts, tokenizer, max_length=self.max_target_length)
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over the real label positions."""
@@ -175,24 +213,15 @@ class AbstractGenerationTask(AbstractTask):
             output.logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORED_LABEL
         )
 
-    def predict(self, model: GeneratingModel, batch: Batch) -> list[str]:
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
         """Decode by beam search; the texts are stripped of surrounding white space."""
         ids = model.generate(batch, max_length=self.max_target_length, num_beams=self.num_beams)
         texts = model.tokenizer.batch_decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.strip() for text in texts]
-
-
-@contextmanager
-def _cutting_at(tokenizer: PreTrainedTokenizerBase, side: str) -> Iterator[None]:
-    """Have a tokenizer cut long texts at a side; it is the model's, and goes back as it was."""
-    before = tokenizer.truncation_side
-    tokenizer.truncation_side = side
-    try:
-        yield
-    finally:
-        tokenizer.truncation_side = before
 
 
 def copy_scores(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from codeft.metrics import CompletionExactMatch, EditSimilarity
 from codeft.syntax import canonical_language
 from codeft.tasks.base import AbstractGenerationTask, text_field
-from codeft.types import Batch, Example, GeneratingModel
+from codeft.types import Batch, Example, ModelOutput, PredictingModel
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -35,7 +35,7 @@ class CompletionTask(AbstractGenerationTask):
     """
 
     name: ClassVar[str] = "completion"
-    monitor: ClassVar[str] = "edit_similarity"
+    monitor = "edit_similarity"
     truncation_side: ClassVar[Literal["left", "right"]] = "left"
 
     def __init__(
@@ -61,7 +61,9 @@ class CompletionTask(AbstractGenerationTask):
         id_ = fields.get("id")
         return Example(str(where if id_ is None else id_), source, target, self.lang or "")
 
-    def predict(self, model: GeneratingModel, batch: Batch) -> list[str]:
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
         """Decode by beam search up to the first line break."""
         return [text.split("\n", 1)[0].rstrip() for text in super().predict(model, batch)]
 

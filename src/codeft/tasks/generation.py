@@ -33,7 +33,7 @@ class GenerationTask(AbstractGenerationTask):
     """
 
     name: ClassVar[str] = "generation"
-    monitor: ClassVar[str] = "corpus_bleu"
+    monitor = "corpus_bleu"
 
     def __init__(
         self,

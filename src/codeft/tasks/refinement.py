@@ -32,7 +32,7 @@ class RefinementTask(AbstractGenerationTask):
     """
 
     name: ClassVar[str] = "refinement"
-    monitor: ClassVar[str] = "corpus_bleu"
+    monitor = "corpus_bleu"
 
     def __init__(
         self,

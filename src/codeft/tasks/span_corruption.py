@@ -10,6 +10,7 @@ import numpy as np
 
 from codeft.syntax import canonical_language
 from codeft.tasks.base import AbstractGenerationTask, text_field
+from codeft.tasks.encoding import encode_texts
 from codeft.types import CodeftError, Encoding, Example
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class SpanCorruptionTask(AbstractGenerationTask):
     """
 
     name: ClassVar[str] = "span_corruption"
-    monitor: ClassVar[str] = "loss"
+    monitor = "loss"
     mode: ClassVar[str] = "min"
 
     def __init__(
@@ -95,23 +96,17 @@ class SpanCorruptionTask(AbstractGenerationTask):
                 f"<extra_id_{MOST_SPANS - 1}>, and this one lacks some: choose another model.tokenizer"
             )
         self._sentinels, self._eos_id = np.asarray(sentinels), tokenizer.eos_token_id
-        if not examples:
-            return []
-        sources = tokenizer(
-            [example.source for example in examples],
-            truncation=True,
-            max_length=self.max_source_length,
-            return_attention_mask=False,
-            split_special_tokens=True,
-        )
+        texts = [example.source for example in examples]
         documented = [example for example in examples if example.target is not None]
-        targets = zip(*self._encode_targets(documented, tokenizer), strict=True)
+        targets = iter(self._encode_targets(documented, tokenizer))
         none = np.zeros((0, 2), dtype=np.int32)
         encodings = []
-        for example, ids, whole in zip(examples, sources["input_ids"], sources.encodings, strict=True):
-            labels, cut = (None, False) if example.target is None else next(targets)
-            truncated = bool(whole.overflowing) or cut
-            encodings.append(Encoding(np.asarray(ids, dtype=np.int32), none, labels, truncated))
+        sources = encode_texts(texts, tokenizer, max_length=self.max_source_length)
+        for example, source in zip(examples, sources, strict=True):
+            target = None if example.target is None else next(targets)
+            labels = None if target is None else target.ids
+            truncated = source.truncated or (target is not None and target.truncated)
+            encodings.append(Encoding(source.ids, none, labels, truncated=truncated))
         return encodings
 
     def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:

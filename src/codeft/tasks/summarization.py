@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from codeft.metrics import CorpusBLEU, ExactMatch, SacreBLEU, SmoothedBLEU
-from codeft.syntax import canonical_language, docstring_tokens, first_paragraph, remove_docstring
-from codeft.tasks.base import AbstractGenerationTask, text_field, token_field
-from codeft.types import CodeftError, Example
+from codeft.syntax import canonical_language
+from codeft.tasks.base import AbstractGenerationTask
+from codeft.tasks.functions import function_language, function_source, function_summary
+from codeft.types import Example
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
-
-INPUTS = ("code", "code_tokens")
 
 
 @final
@@ -32,7 +31,7 @@ class SummarizationTask(AbstractGenerationTask):
     """
 
     name: ClassVar[str] = "summarization"
-    monitor: ClassVar[str] = "smoothed_bleu"
+    monitor = "smoothed_bleu"
 
     def __init__(
         self,
@@ -53,36 +52,13 @@ class SummarizationTask(AbstractGenerationTask):
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row; its docstring never stands in the source."""
-        lang = self._language(fields, where)
+        lang = function_language(fields, where=where, default=self.lang)
         if self.lang is not None and lang != self.lang:
             return None
-        if input == "code":
-            source = text_field(fields, "code", "source", where=where)
-            if lang or "code" in fields:  # a bare source and target are taken as they are
-                source = remove_docstring(source, lang or self._language(fields, where, needed=True))
-        elif input == "code_tokens":
-            source = token_field(fields, "code_tokens", where=where)
-        else:
-            raise CodeftError(f"data.input must be one of {', '.join(INPUTS)}, not {input!r}")
+        source = function_source(fields, where=where, input=input, lang=lang)
         meta = {key: fields[key] for key in ("repo", "path", "licence") if isinstance(fields.get(key), str)}
-        target = self._reference(fields, where) if labelled else None
+        target = function_summary(fields, "docstring", "target", where=where) if labelled else None
         return Example(str(fields.get("id") or fields.get("url") or where), source, target, lang, meta)
-
-    def _language(self, fields: Mapping[str, Any], where: str, *, needed: bool = False) -> str:
-        if "language" not in fields and not needed:
-            return self.lang or ""
-        try:
-            return canonical_language(text_field(fields, "language", where=where))
-        except CodeftError as error:
-            told = str(error) if "language" in fields else f"{error}; or say which it is by lang="
-            raise CodeftError(told if told.startswith(where) else f"{where}: {told}") from None
-
-    def _reference(self, fields: Mapping[str, Any], where: str) -> str:
-        if "docstring_tokens" in fields:
-            return " ".join(token_field(fields, "docstring_tokens", where=where).split())
-        if "docstring" in fields:
-            return " ".join(docstring_tokens(first_paragraph(text_field(fields, "docstring", where=where))))
-        return text_field(fields, "target", where=where)
 
     def metrics(self) -> dict[str, Metric]:
         """Return smoothed BLEU, which the papers report, and three others."""

@@ -33,7 +33,7 @@ class TranslationTask(AbstractGenerationTask):
     """
 
     name: ClassVar[str] = "translation"
-    monitor: ClassVar[str] = "corpus_bleu"
+    monitor = "corpus_bleu"
 
     def __init__(
         self,

@@ -1,0 +1,66 @@
+"""BigCloneBench in CodeXGLUE's layout: a file of functions, and pairs of their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from codeft.data.jsonl import Row, SkippedRow, SkippedRows, read_byte_lines, read_rows
+from codeft.types import CodeftError
+
+FUNCTIONS = "data.jsonl"
+"""The file of functions: rows with `idx` and `func`."""
+
+_NAMES = ("{split}.txt", "{split}_sampled.txt")
+
+
+def clone_pairs(folder: Path, split: str, *, on_bad_row: str, skipped: SkippedRows) -> Iterator[Row]:
+    """Yield a row for each line `idx1 idx2 label` of a split's file, with the functions in it.
+
+    Args:
+        folder: Holds `data.jsonl` and `<split>.txt` (or the published sample, `<split>_sampled.txt`).
+        split: "train", "valid" or "test".
+        on_bad_row: "skip" leaves a malformed line out, "error" stops there.
+        skipped: Where lines that were left out are appended.
+
+    Raises:
+        CodeftError: A file isn't there; under "error" also a line that isn't such a triple, or that names a
+            function that isn't there.
+    """
+    path = next(
+        (
+            folder / name.format(split=split)
+            for name in _NAMES
+            if (folder / name.format(split=split)).is_file()
+        ),
+        None,
+    )
+    if path is None:
+        raise CodeftError(
+            f"expected {' or '.join(name.format(split=split) for name in _NAMES)} in {str(folder)!r}"
+        )
+    functions: dict[str, str] = {}
+    for row in read_rows(folder / FUNCTIONS, on_bad_row=on_bad_row, skipped=skipped):
+        code = row.fields.get("func")
+        if not isinstance(code, str) or "idx" not in row.fields:
+            raise CodeftError(f'{row.where}: expected "idx" and "func", a text')
+        functions[str(row.fields["idx"])] = code
+    for number, line in enumerate(read_byte_lines(path), start=1):
+        where = f"{path}:{number}"
+        try:
+            yield Row(where, _pair(line, functions, where=where))
+        except CodeftError as error:
+            if on_bad_row == "error":
+                raise CodeftError(f"{error}; mend the line or set data.on_bad_row=skip") from None
+            skipped.append(SkippedRow.because(error, where=where))
+
+
+def _pair(line: bytes | None, functions: dict[str, str], *, where: str) -> dict[str, str]:
+    words = [] if line is None else line.decode("utf-8", "replace").split()
+    if len(words) != 3:
+        raise CodeftError(f"{where}: expected two ids and a label, got {len(words)} words")
+    first, second, label = words
+    for name in (first, second):
+        if name not in functions:
+            raise CodeftError(f"{where}: names function {name}, which isn't in {FUNCTIONS}")
+    return {"id": f"{first} {second}", "code1": functions[first], "code2": functions[second], "label": label}

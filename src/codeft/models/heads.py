@@ -1,0 +1,58 @@
+"""What turns an encoder's hidden states into a vector or a label."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from codeft.models.dropout import FastDropout
+
+POOLINGS = ("first", "mean")
+
+
+def pool(hidden: Tensor, mask: Tensor, *, pooling: str) -> Tensor:
+    """Return a vector for each text.
+
+    Args:
+        hidden: [N, S, D] hidden states of the last layer.
+        mask: [N, S], 1 for a sub-token and 0 for padding.
+        pooling: "first" takes the first sub-token's (`<s>`), "mean" the mean of all real ones.
+
+    Returns:
+        [N, D].
+    """
+    assert pooling in POOLINGS
+    if pooling == "first":
+        return hidden[:, 0]
+    real = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * real).sum(1) / real.sum(1).clamp_min(1)
+
+
+class ClassificationHead(nn.Module):
+    """Two layers from the vectors of an example's texts to its label.
+
+    Source: RoBERTa's head (arXiv 1907.11692); CodeXGLUE (arXiv 2102.04664) puts the vectors of a pair side by
+    side. The names of its parameters are theirs.
+
+    Args:
+        width: D, of one vector.
+        num_texts: Texts an example.
+        num_labels: Labels to choose from.
+        dropout: Probability before each layer.
+    """
+
+    def __init__(self, width: int, *, num_texts: int = 1, num_labels: int = 2, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.num_texts = num_texts
+        self.dense = nn.Linear(num_texts * width, width)
+        self.dropout = FastDropout(dropout)
+        self.out_proj = nn.Linear(width, num_labels)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return the labels' scores before softmax, [B, num_labels].
+
+        Args:
+            vectors: [num_texts * B, D], in the order of `codeft.types.Batch`.
+        """
+        side_by_side = vectors.unflatten(0, (self.num_texts, -1)).transpose(0, 1).flatten(1)  # [B, n * D]
+        hidden = self.dense(self.dropout(side_by_side)).tanh()
+        return self.out_proj(self.dropout(hidden))

@@ -1,0 +1,162 @@
+"""Clone detection: whether two functions do the same, or which ones do the same as one."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from torch import Tensor
+from torch.nn import functional
+
+from codeft.losses.contrastive import supervised_contrastive_loss
+from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall
+from codeft.syntax import canonical_language
+from codeft.tasks.base import text_field
+from codeft.tasks.understanding import (
+    AbstractClassificationTask,
+    AbstractUnderstandingTask,
+    check_temperature,
+    label_field,
+    one_line,
+)
+from codeft.types import Batch, CodeftError, Example, ModelOutput, Output, PredictingModel
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+NAME = "clone_detection"
+
+
+@final
+class ClonePairsTask(AbstractClassificationTask):
+    """Say whether two functions are clones (CodeXGLUE Clone-detection-BigCloneBench).
+
+    Rows hold `code1`, `code2` and `label`. Each function is encoded by itself.
+
+    Args:
+        lang: The functions' language, Java by default.
+        max_source_length: Sub-tokens of each function at most.
+        collapse_whitespace: Read a function as one line, as CodeXGLUE's scripts do.
+
+    Raises:
+        CodeftError: `lang` isn't a known language.
+    """
+
+    name: ClassVar[str] = NAME
+    monitor = "f1"
+    num_texts = 2
+
+    def __init__(
+        self, *, lang: str | None = None, max_source_length: int = 400, collapse_whitespace: bool = True
+    ) -> None:
+        super().__init__(max_source_length=max_source_length)
+        self.collapse_whitespace = collapse_whitespace
+        self.lang = canonical_language(lang or "java")
+
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
+        """Make an example of one row."""
+        first, second = (text_field(fields, name, where=where) for name in ("code1", "code2"))
+        if self.collapse_whitespace:
+            first, second = one_line(first), one_line(second)
+        target = label_field(fields, "label", "target", where=where) if labelled else None
+        id_ = str(where if fields.get("id") is None else fields["id"])
+        other = Example(f"{id_}#2", second, None, self.lang or "")
+        return Example(id_, first, target, self.lang or "", others=(other,))
+
+    def metrics(self) -> dict[str, Metric]:
+        """Return F1 of the clones, which the papers report, its parts, and accuracy."""
+        return {"f1": F1(), "precision": Precision(), "recall": Recall(), "accuracy": Accuracy()}
+
+
+@final
+class CloneRetrievalTask(AbstractUnderstandingTask):
+    """Find the programs that solve the same problem (CodeXGLUE Clone-detection-POJ-104).
+
+    Rows hold `code` and `label`, the problem. Vectors are learned by the supervised contrastive loss over the
+    batch and compared by cosine similarity; a prediction is the id of the nearest program.
+
+    Args:
+        lang: The programs' language, C++ by default.
+        max_source_length: Sub-tokens of a program at most.
+        collapse_whitespace: Read a program as one line, as CodeXGLUE's scripts do.
+        temperature: Divides the similarities in the loss.
+
+    Raises:
+        CodeftError: `lang` isn't a known language, or the temperature isn't above 0.
+    """
+
+    name: ClassVar[str] = NAME
+    monitor = "map_at_r"
+    output: ClassVar[Output] = "embedding"
+    batches_by_length: ClassVar[bool] = False
+    has_eval_loss: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        lang: str | None = None,
+        max_source_length: int = 400,
+        collapse_whitespace: bool = True,
+        temperature: float = 0.1,
+    ) -> None:
+        super().__init__(max_source_length=max_source_length)
+        self.collapse_whitespace = collapse_whitespace
+        check_temperature(temperature)
+        self.lang = canonical_language(lang or "cpp")
+        self.temperature = temperature
+
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
+        """Make an example of one row."""
+        source = text_field(fields, "code", "source", where=where)
+        source = one_line(source) if self.collapse_whitespace else source
+        target = None
+        if labelled:
+            if not isinstance(fields.get("label"), str | int):
+                raise CodeftError(f'{where}: expected "label" to be the name or number of a problem')
+            target = str(fields["label"])
+        id_ = next((fields[name] for name in ("id", "index") if fields.get(name) is not None), where)
+        return Example(str(id_), source, target, self.lang or "")
+
+    def label(self, example: Example) -> int | None:
+        """Return a number that is the same for the same problem."""
+        return None if example.target is None else zlib.crc32(example.target.encode()) & 0x7FFFFFFF
+
+    def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Return the supervised contrastive loss of the batch."""
+        assert output.embedding is not None, "clone retrieval needs a model that gives vectors"
+        labels = batch["labels"][:, 0]
+        return supervised_contrastive_loss(output.embedding, labels, temperature=self.temperature)
+
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
+        """Return nothing: the nearest program may be in another batch."""
+        return []
+
+    def metrics(self) -> dict[str, Metric]:
+        """Return MAP@R, which the papers report."""
+        return {"map_at_r": MapAtR()}
+
+    def update(
+        self,
+        metrics: Mapping[str, Metric],
+        *,
+        examples: Sequence[Example],
+        predictions: Sequence[str],
+        output: ModelOutput,
+        batch: Batch,
+    ) -> None:
+        """Add the batch's vectors."""
+        assert output.embedding is not None
+        vectors = functional.normalize(output.embedding.float(), dim=-1)
+        for metric in metrics.values():
+            metric.update(vectors, batch["labels"][:, 0], batch["index"])
+
+    def predictions_of_split(
+        self, metrics: Mapping[str, Metric], examples: Sequence[Example]
+    ) -> dict[int, str] | None:
+        """Return the id of the nearest program to each."""
+        metric = metrics["map_at_r"]
+        assert isinstance(metric, MapAtR)
+        return {index: examples[nearest].id for index, nearest in metric.nearest.items()}

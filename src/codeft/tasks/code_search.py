@@ -1,0 +1,175 @@
+"""Code search: from a sentence to the function that does it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from codeft.losses.contrastive import contrastive_loss, gather_targets
+from codeft.metrics import SearchScores
+from codeft.metrics.retrieval import check_protocol, protocol_name
+from codeft.syntax import canonical_language
+from codeft.tasks.base import text_field
+from codeft.tasks.functions import function_language, function_source, function_summary
+from codeft.tasks.understanding import AbstractUnderstandingTask, check_length, check_temperature
+from codeft.types import Batch, CodeftError, Example, ModelOutput, Output, PredictingModel
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+ONLY_CANDIDATE = "only_candidate"
+"""Field of a row that no query asks for."""
+
+_CODE_ID, _NO_QUERY = "code_id", "no_query"
+
+
+@final
+class CodeSearchTask(AbstractUnderstandingTask):
+    """Find the function that a sentence describes, among all functions of the split (a bi-encoder).
+
+    Rows follow CodeSearchNet's schema: `code` (or AdvTest's `function`), `docstring` or `docstring_tokens`,
+    `language`; or CoSQA's `doc` with `code`. The query is `query` or `doc` where the row has one, else the
+    documentation; the docstring never stands in the code. Rows with the same `code_id` (CoSQA's
+    `retrieval_idx`), else the same `url` or `id`, hold the same function. The loss is `contrastive_loss` over
+    the batches of all devices; a prediction is the id of the nearest function.
+
+    Args:
+        lang: Keep only this language; None keeps all.
+        max_source_length: Sub-tokens of code at most.
+        max_query_length: Sub-tokens of a query at most.
+        temperature: Divides the similarities in the loss.
+        protocol: How queries are ranked; see `codeft.metrics.retrieval`.
+        deduplicate: Whether functions with equal text are one candidate.
+        hard_negatives: Functions a training row brings along, in `negatives`, which don't answer its query.
+
+    Raises:
+        CodeftError: A value isn't in its range.
+    """
+
+    name: ClassVar[str] = "code_search"
+    monitor = "mrr"
+    num_texts = 2
+    output: ClassVar[Output] = "embedding"
+    batches_by_length: ClassVar[bool] = False
+    has_eval_loss: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        lang: str | None = None,
+        max_source_length: int = 256,
+        max_query_length: int = 128,
+        temperature: float = 0.05,
+        protocol: str = "full",
+        deduplicate: bool = False,
+        hard_negatives: int = 0,
+    ) -> None:
+        super().__init__(max_source_length=max_source_length)
+        check_length("max_query_length", max_query_length)
+        check_temperature(temperature)
+        if hard_negatives < 0:
+            raise CodeftError(f"task.hard_negatives must be 0 or more, not {hard_negatives}")
+        self.lang = None if lang is None else canonical_language(lang)
+        self.max_query_length = max_query_length
+        self.temperature = temperature
+        self.deduplicate = deduplicate
+        self.hard_negatives = hard_negatives
+        self.num_texts = 2 + hard_negatives  # code, query, negatives
+        check_protocol(protocol)
+        self.protocol = protocol
+        self.monitor = protocol_name("mrr", protocol=protocol)
+
+    def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
+        """Make an example of one row."""
+        if "function" in fields:  # AdvTest's names
+            fields = {**fields, "code": fields["function"], "code_tokens": fields.get("function_tokens")}
+        lang = function_language(fields, where=where, default=self.lang)
+        if self.lang is not None and lang != self.lang:
+            return None
+        source = function_source(fields, where=where, input=input, lang=lang)
+        id_ = str(fields.get("id") or fields.get("idx") or fields.get("url") or where)
+        has_query = labelled and fields.get(ONLY_CANDIDATE) is not True
+        query = self._query(fields, where) if has_query else ""
+        code_id = next((fields[key] for key in (_CODE_ID, "retrieval_idx", "url") if key in fields), id_)
+        meta = {_CODE_ID: source if self.deduplicate else str(code_id)}
+        if not has_query:
+            meta[_NO_QUERY] = "1"
+        others = [Example(f"{id_}#query", query), *self._negatives(fields, where, id_=id_, lang=lang)]
+        return Example(id_, source, query or None, lang, meta, tuple(others))
+
+    def _query(self, fields: Mapping[str, Any], where: str) -> str:
+        name = next((name for name in ("query", "doc") if name in fields), None)
+        if name is not None:
+            return text_field(fields, name, where=where)
+        return function_summary(fields, "docstring", "target", where=where)
+
+    def _negatives(self, fields: Mapping[str, Any], where: str, *, id_: str, lang: str) -> list[Example]:
+        found = fields.get("negatives", [])
+        if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+            raise CodeftError(f'{where}: expected "negatives" to be a list of texts')
+        padded = [*found, *[""] * self.hard_negatives][: self.hard_negatives]
+        return [Example(f"{id_}#{i}", text, None, lang if text else "") for i, text in enumerate(padded, 1)]
+
+    def label(self, example: Example) -> int | None:
+        """Return 1 where a query asks for the function, else 0."""
+        return int(_NO_QUERY not in example.meta)
+
+    def max_length(self, text: int) -> int:
+        """Return how many sub-tokens the query (text 1) or a function may have."""
+        return self.max_query_length if text == 1 else self.max_source_length
+
+    def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Return the contrastive loss of the batch's queries and functions, and those of other devices."""
+        assert output.embedding is not None, "code search needs a model that gives vectors"
+        codes, queries, *negatives = output.embedding.float().chunk(self.num_texts)
+        targets = gather_targets(torch.cat([codes, *negatives]))
+        return contrastive_loss(queries, targets, temperature=self.temperature)
+
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
+        """Return nothing: the nearest function may be in another batch."""
+        return []
+
+    def metrics(self) -> dict[str, Metric]:
+        """Return MRR, which the papers report, R@1, 5 and 10, and how many queries tie."""
+        return {"search": SearchScores(protocol=self.protocol, deduplicated=self.deduplicate)}
+
+    def update(
+        self,
+        metrics: Mapping[str, Metric],
+        *,
+        examples: Sequence[Example],
+        predictions: Sequence[str],
+        output: ModelOutput,
+        batch: Batch,
+    ) -> None:
+        """Add the batch's functions, and those of its queries that ask for something."""
+        assert output.embedding is not None
+        codes, queries, *_ = functional.normalize(output.embedding.float(), dim=-1).chunk(self.num_texts)
+        ids = torch.tensor([_number(example.meta[_CODE_ID]) for example in examples], device=codes.device)
+        asked = batch["labels"][:, 0] == 1
+        for metric in metrics.values():
+            metric.update(queries[asked], batch["index"][asked], ids[asked], codes, ids)
+
+    def predictions_of_split(
+        self, metrics: Mapping[str, Metric], examples: Sequence[Example]
+    ) -> dict[int, str] | None:
+        """Return the id of the function nearest to each query."""
+        metric = metrics["search"]
+        assert isinstance(metric, SearchScores)
+        names: dict[int, str] = {}
+        for example in examples:
+            names.setdefault(_number(example.meta[_CODE_ID]), example.id)
+        return {index: names[nearest] for index, nearest in metric.nearest.items()}
+
+
+def _number(name: str) -> int:
+    """Return a number of 63 bits that stands for a name; two names get the same one practically never."""
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

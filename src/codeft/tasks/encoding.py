@@ -1,0 +1,105 @@
+"""Texts to sub-tokens; of a very long text only as much is read as can count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerBase
+
+_CHARACTERS_A_TOKEN = 16
+_FEWEST_CHARACTERS = 2**14
+_GROWTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """A text's sub-tokens.
+
+    Attributes:
+        ids: int32 [S], special tokens included.
+        offsets: int32 [S, 2], the half-open character span of each in the text; (-1, -1) for special tokens.
+        truncated: Whether the text was cut.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    truncated: bool
+
+
+def encode_texts(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    side: Literal["left", "right"] = "right",
+) -> list[EncodedText]:
+    """Encode texts as the tokenizer does, cut to a number of sub-tokens.
+
+    A tokenizer reads all of a text before it cuts, which for megabytes takes minutes. So a long text's near
+    end is encoded, and more of it where the sub-tokens that stay don't lie in the near half of that: how a
+    text is split depends on what is near, and the other half, thousands of characters, is more than near.
+    (Only a single word of thousands of characters, cut at the left, may be split otherwise.)
+
+    Args:
+        texts: Any number.
+        tokenizer: The model's, a fast one.
+        max_length: Sub-tokens at most, special tokens included.
+        side: Where a text that is too long is cut; "left" keeps its end.
+    """
+    if not texts:
+        return []
+    size = max(_FEWEST_CHARACTERS, _CHARACTERS_A_TOKEN * max_length)
+    starts = [max(0, len(text) - size) if side == "left" else 0 for text in texts]
+    parts = [text[start : start + size] for text, start in zip(texts, starts, strict=True)]
+    while True:
+        with _cutting_at(tokenizer, side):
+            found = tokenizer(
+                parts, truncation=True, max_length=max_length, split_special_tokens=True
+            ).encodings
+        assert found is not None, "a fast tokenizer has them"
+        unsure = [
+            i
+            for i, (part, text) in enumerate(zip(parts, texts, strict=True))
+            if len(part) < len(text) and not _lies_in_near_half(found[i], len(part), side=side)
+        ]
+        if not unsure:
+            return [_encoded(encoding, start) for encoding, start in zip(found, starts, strict=True)]
+        size *= _GROWTH
+        for i in unsure:
+            starts[i] = max(0, len(texts[i]) - size) if side == "left" else 0
+            parts[i] = texts[i][starts[i] : starts[i] + size]
+
+
+def _encoded(encoding: Encoding, start: int) -> EncodedText:
+    offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2) + start
+    offsets[np.asarray(encoding.special_tokens_mask, dtype=bool)] = -1
+    return EncodedText(np.asarray(encoding.ids, dtype=np.int32), offsets, bool(encoding.overflowing))
+
+
+def _lies_in_near_half(encoding: Encoding, length: int, *, side: str) -> bool:
+    if not encoding.overflowing:
+        return False
+    own = [
+        span for span, mask in zip(encoding.offsets, encoding.special_tokens_mask, strict=True) if not mask
+    ]
+    if side == "left":
+        return 2 * min((start for start, _ in own), default=length) >= length
+    return 2 * max((end for _, end in own), default=0) <= length
+
+
+@contextmanager
+def _cutting_at(tokenizer: PreTrainedTokenizerBase, side: str) -> Iterator[None]:
+    """Have a tokenizer cut long texts at a side; it is the model's, and goes back as it was."""
+    before = tokenizer.truncation_side
+    tokenizer.truncation_side = side
+    try:
+        yield
+    finally:
+        tokenizer.truncation_side = before

@@ -1,0 +1,136 @@
+"""What the tasks share whose answer is a label or a vector: several texts an example, and no decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from codeft.metrics.classification import LABELS, majority_accuracy
+from codeft.tasks.base import AbstractTask
+from codeft.tasks.encoding import EncodedText, encode_texts
+from codeft.types import Batch, CodeftError, Encoding, Example, ModelOutput, Output, PredictingModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class AbstractUnderstandingTask(AbstractTask):
+    """A task that needs an encoder only.
+
+    Args:
+        max_source_length: Sub-tokens of a source at most, special tokens included.
+    """
+
+    max_target_length = 1
+
+    def __init__(self, *, max_source_length: int) -> None:
+        check_length("max_source_length", max_source_length)
+        self.max_source_length = max_source_length
+
+    def label(self, example: Example) -> int | None:
+        """Return the number that stands for the example's target; None where it has none."""
+        return None
+
+    def max_length(self, text: int) -> int:
+        """Return how many sub-tokens an example's text may have; 0 is the source's place."""
+        return self.max_source_length
+
+    def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
+        """Turn each text of each example into sub-tokens, cut to the task's maximum lengths."""
+        columns = []
+        for text in range(self.num_texts):
+            sources = [(example, *example.others)[text].source for example in examples]
+            columns.append(encode_texts(sources, tokenizer, max_length=self.max_length(text)))
+        return [
+            _encoding(texts, self.label(example)) for example, *texts in zip(examples, *columns, strict=True)
+        ]
+
+
+def _encoding(texts: Sequence[EncodedText], label: int | None) -> Encoding:
+    first, *others = texts
+    return Encoding(
+        first.ids,
+        first.offsets,
+        None if label is None else np.array([label], dtype=np.int32),
+        truncated=any(text.truncated for text in texts),
+        others=tuple(Encoding(text.ids, text.offsets, truncated=text.truncated) for text in others),
+    )
+
+
+class AbstractClassificationTask(AbstractUnderstandingTask):
+    """A task whose answer is yes or no; a prediction is the probability of yes, as text."""
+
+    output: ClassVar[Output] = "label"
+
+    def label(self, example: Example) -> int | None:
+        """Return 0 or 1."""
+        return None if example.target is None else LABELS.index(example.target)
+
+    def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy of the labels."""
+        assert output.logits is not None, "a classification task needs a model with a head"
+        return functional.cross_entropy(output.logits.float(), batch["labels"][:, 0])
+
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
+        """Return each example's probability of label 1, with six digits."""
+        logits = (output or model(batch)).logits
+        assert logits is not None
+        return [f"{value:.6f}" for value in logits.double().softmax(-1)[:, 1].tolist()]
+
+    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Return the accuracy of always saying the more frequent label."""
+        return {"majority_accuracy": majority_accuracy([example.target or "" for example in examples])}
+
+
+def one_line(text: str) -> str:
+    """Return a text with a blank for each run of white space, as CodeXGLUE's scripts read functions.
+
+    >>> one_line("int f() {\\n    return 1;\\n}")
+    'int f() { return 1; }'
+    """
+    return " ".join(text.split())
+
+
+def check_length(key: str, value: int) -> None:
+    """Refuse a maximum length below 1."""
+    if value < 1:
+        raise CodeftError(f"task.{key} must be at least 1, not {value}")
+
+
+def check_temperature(value: float) -> None:
+    """Refuse a temperature that similarities can't be divided by."""
+    if not 0 < value < float("inf"):
+        raise CodeftError(f"task.temperature must be above 0, not {value}")
+
+
+def label_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
+    """Return a row's label as text, "0" or "1".
+
+    Args:
+        fields: The row.
+        names: The field's name and what else it may be called; the first that the row has counts.
+        where: The row's file and line, for the error.
+
+    Raises:
+        CodeftError: The field is missing or holds another value.
+
+    >>> label_field({"target": True}, "target", where="rows.jsonl:1")
+    '1'
+    """
+    name = next((name for name in names if name in fields), None)
+    if name is None:
+        wanted = " or ".join(f'"{name}"' for name in names)
+        raise CodeftError(
+            f"{where}: expected a field {wanted}, but the row has {', '.join(fields) or 'none'}"
+        )
+    value = fields[name]
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    if text not in LABELS:
+        raise CodeftError(f'{where}: expected "{name}" to be {" or ".join(LABELS)}, got {value!r}')
+    return text

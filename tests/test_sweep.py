@@ -1,0 +1,47 @@
+"""The table of a sweep's jobs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from codeft.sweep import Job, compare_jobs, comparison_table
+from codeft.types import CodeftError
+
+SCORES = {"corpus_bleu": 41.256, "codebleu": 50.0, "codebleu_ngram": 1.0, "codebleu_weighted_ngram": 2.0}
+METRICS = {
+    "task": "translation", "model": "codet5", "method": "telly", "params": {"trainable": 3_936_512},
+    "time": {"epoch_s": 1.5}, "best": {"epoch": 2, "val_corpus_bleu": 40.0, "val_rows": 7},
+    "test": SCORES, "signatures": {name: f"{name}|v:1" for name in SCORES},
+}  # fmt: skip
+JOBS = [
+    Job(["method=telly", "k=0", "seed=1"], Path("sweep/0_k-0"), METRICS),
+    Job(["method=telly", "k=3", "seed=1"], Path("sweep/1_k-3"), None, CodeftError("too hot")),
+    Job(["method=telly", "k=6", "seed=1"], Path("sweep/2_k-6")),
+]
+
+
+def printed(width: int) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(comparison_table(JOBS, compare_jobs(JOBS), width=width))
+    return console.file.getvalue()
+
+
+def test_a_row_says_what_differs_and_what_became_of_the_job():
+    done, failed, stopped = compare_jobs(JOBS)
+    assert done == {
+        "job": 0, "k": "0", "status": "done", "trainable": 3_936_512, "epoch_s": 1.5, "best_epoch": 2,
+        "val_corpus_bleu": 40.0, **SCORES, "folder": "0_k-0",
+    }  # fmt: skip
+    assert failed == {"job": 1, "k": "3", "status": "failed", "folder": "1_k-3", "error": "too hot"}
+    assert stopped["status"] == "stopped"
+
+
+def test_a_narrow_table_leaves_the_last_scores_to_the_file():
+    wide, narrow = printed(160), printed(70)
+    assert "translation codet5 telly: 3 jobs" in wide and "41.26" in wide and "3.94 M" in wide
+    assert "weighted" in wide and "comparison.csv" not in wide
+    assert "41.26" in narrow and "weighted" not in narrow and "comparison.csv" in narrow
+    assert all(f"{folder} " in narrow for folder in ("0_k-0", "1_k-3", "2_k-6"))
