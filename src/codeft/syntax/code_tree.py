@@ -9,6 +9,9 @@ from codeft.syntax.tree import parse_nodes
 
 _FAULTS = {MISSING: "MISSING", HOLLOW: "HOLLOW", UNEXPECTED: "UNEXPECTED"}
 
+_WHOLE = frozenset({"string_literal", "string", "character_literal"})
+"""Types that are one token whatever is inside them."""
+
 SubtreeKeys = dict[tuple[str, bool, tuple[tuple[str, int], ...]], int]
 """The id of each S-expression seen, by label, whether it stands for a whole node, and parts (field, id)."""
 
@@ -25,6 +28,8 @@ class CodeTree:
         starts: Where each node begins in the source, in characters.
         ends: Where each node ends, exclusive.
         children: The children of each node, in order.
+        tokens: The nodes that are one token each, in the text's order; a string is one.
+        in_token: Whether each node lies inside a token.
         is_plain: Whether the grammar for files read all of it without an error, and nothing was taken out.
     """
 
@@ -35,6 +40,8 @@ class CodeTree:
     starts: list[int]
     ends: list[int]
     children: list[list[int]]
+    tokens: list[int]
+    in_token: list[bool]
     is_plain: bool
 
     def __len__(self) -> int:
@@ -58,6 +65,7 @@ def parse_code(source: str, lang: str, *, as_file: bool = False, comments: bool 
     for child, parent in enumerate(nodes.parents.tolist()[1:], start=1):
         children[parent].append(child)
     kept = children if comments else _without_comments(nodes.types, children, lang)
+    tokens, in_token = _tokens(nodes.types, kept)
     return CodeTree(
         source=source,
         types=nodes.types,
@@ -66,6 +74,8 @@ def parse_code(source: str, lang: str, *, as_file: bool = False, comments: bool 
         starts=nodes.starts.tolist(),
         ends=nodes.ends.tolist(),
         children=kept,
+        tokens=tokens,
+        in_token=in_token,
         is_plain=nodes.as_file and not nodes.num_errors and kept is children,
     )
 
@@ -89,6 +99,25 @@ def _without_comments(types: tuple[str, ...], children: list[list[int]], lang: s
                 kept[node].append(child)
         waiting += kept[node]
     return kept
+
+
+def _tokens(types: tuple[str, ...], children: list[list[int]]) -> tuple[list[int], list[bool]]:
+    """Return `CodeTree.tokens` and `CodeTree.in_token`; comments are no tokens."""
+    tokens: list[int] = []
+    in_token = [False] * len(types)
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        inner, kind = children[node], types[node]
+        is_token = (not inner or kind in _WHOLE) and kind != "comment" and not in_token[node]
+        if is_token:
+            tokens.append(node)
+        if inner:
+            if is_token or in_token[node]:
+                for child in inner:
+                    in_token[child] = True
+            waiting += inner[::-1]
+    return tokens, in_token
 
 
 def _labels(source: str, nodes: NodeTable) -> list[str]:

@@ -15,9 +15,6 @@ from codeft.syntax.dataflow_rules import FlowRules, MissingPartError, Slot
 COMES_FROM = "comesFrom"
 COMPUTED_FROM = "computedFrom"
 
-_WHOLE = frozenset({"string_literal", "string", "character_literal"})
-"""Types that are one token whatever is inside them."""
-
 _MAX_REPEATED_LOOPS = 8
 """Loops nested deeper are read once: reading each twice takes 2 to the power of the depth."""
 
@@ -64,9 +61,10 @@ class FlowReader:
         self.edges: list[FlowEdge] = []
         self.known: dict[str, frozenset[int]] = {}
         self.loop_depth = 0
-        self.names: dict[int, str] = {}  # by node, of the tokens in the text's order
-        self.in_string = [False] * len(tree)
-        self._find_tokens(token_text)
+        starts, ends, source = tree.starts, tree.ends, tree.source
+        self.names = {node: token_text(source, starts[node], ends[node]) for node in tree.tokens}
+        self.in_token = tree.in_token
+        self.places = self._places()
         self.visits: dict[str, Callable[[int], Iterator[int]]] = {
             **dict.fromkeys(rules.definitions, self._define),
             **dict.fromkeys(rules.assignments, self._assign),
@@ -77,27 +75,13 @@ class FlowReader:
             **dict.fromkeys(rules.loops, self._loop),
         }
 
-    def _find_tokens(self, token_text: Callable[[str, int, int], str]) -> None:
-        tree, in_string, source = self.tree, self.in_string, self.tree.source
-        waiting, some_hollow = [0], False
-        while waiting:
-            node = waiting.pop()
-            children, kind = tree.children[node], tree.types[node]
-            is_token = (not children or kind in _WHOLE) and kind != "comment" and not in_string[node]
-            if is_token:
-                start, end = tree.starts[node], tree.ends[node]
-                self.names[node] = token_text(source, start, end)
-                some_hollow = some_hollow or start == end
-            if children:
-                if is_token or in_string[node]:
-                    for child in children:
-                        in_string[child] = True
-                waiting += children[::-1]
-        self.places = {node: place for place, node in enumerate(self.names)}
-        if some_hollow:
-            # Tokens of no width may share a span; the last one's place stands for all of them.
-            by_span = {(tree.starts[node], tree.ends[node]): place for node, place in self.places.items()}
-            self.places = {node: by_span[tree.starts[node], tree.ends[node]] for node in self.names}
+    def _places(self) -> dict[int, int]:
+        """Return which token of the text each is; the last one's place stands for all that share a span."""
+        tree = self.tree
+        if all(tree.starts[node] < tree.ends[node] for node in tree.tokens):  # only those of no width can
+            return {node: place for place, node in enumerate(tree.tokens)}
+        by_span = {(tree.starts[node], tree.ends[node]): place for place, node in enumerate(tree.tokens)}
+        return {node: by_span[tree.starts[node], tree.ends[node]] for node in tree.tokens}
 
     def read(self) -> list[FlowEdge]:
         """Visit the whole tree and return the edges between tokens that have any, one a token."""
@@ -133,7 +117,7 @@ class FlowReader:
 
     def _visit(self, node: int) -> Iterator[int]:
         """Yield the nodes to visit inside a node that is no token, and note what it does between them."""
-        if self.in_string[node] and self.rules.strict:
+        if self.in_token[node] and self.rules.strict:
             raise MissingPartError
         visit = self.visits.get(self.tree.types[node])
         return self._pass_through(node) if visit is None else visit(node)
@@ -291,7 +275,7 @@ class FlowReader:
                 if self.names[inner] != self.tree.types[inner]:
                     found.append(inner)
                 continue
-            if self.in_string[inner] and self.rules.strict:
+            if self.in_token[inner] and self.rules.strict:
                 raise MissingPartError
             waiting += reversed(self.tree.children[inner])
         return found
