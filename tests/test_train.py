@@ -221,7 +221,7 @@ def test_the_best_checkpoint_is_tested_not_the_last(command, tiny, tmp_path, mon
                 with torch.no_grad():
                     pl_module.model.network.shared.weight.zero_()
 
-    def score_by_size(module: codeft.module.FineTuneModule, split: str) -> None:
+    def score_by_size(module: codeft.module.FineTuneModule, split: str, examples: object) -> None:
         sizes.append(module.model.network.shared.weight.norm().item())
         module.scores = {"loss": 0.0, module.task.monitor: sizes[-1]}
         module.signatures = {module.task.monitor: "a size"}

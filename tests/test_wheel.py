@@ -81,7 +81,7 @@ def test_train_composes_in_an_empty_folder(installed: Path, tmp_path: Path):
 
 def test_help(installed: Path, tmp_path: Path):
     assert "telly" in run(installed, tmp_path, sys.executable, "-m", "codeft.train", "--help")
-    assert "verbs:" in run(installed, tmp_path, "codeft", "--help")
+    assert "codeft VERB --help" in run(installed, tmp_path, "codeft", "--help")
 
 
 def test_the_console_command_composes(installed: Path, tmp_path: Path):

@@ -161,7 +161,6 @@ def test_randomness_is_a_function_of_seed_epoch_and_index(build):
     class Drawing(SummarizationTask.__mro__[1]):  # its base, for the class itself is final
         name, monitor, lang = "drawing", "loss", None
         read = SummarizationTask.read
-        _language, _reference = SummarizationTask._language, SummarizationTask._reference
 
         def metrics(self):
             return {}

@@ -51,7 +51,7 @@ def batch(module: FineTuneModule) -> Batch:
     examples = [Example(str(i), source, target=source, lang="java") for i, source in enumerate(SOURCES)]
     encodings = module.task.encode(examples, module.model.tokenizer)
     items = [
-        Item(i, encoding, {"tree": feature.compute(example, encoding)})
+        Item(i, encoding, [{"tree": feature.compute(example, encoding)}])
         for i, (example, encoding) in enumerate(zip(examples, encodings, strict=True))
     ]
     return Collator(pad_id=0, features={"tree": feature})(items)
