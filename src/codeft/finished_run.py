@@ -54,6 +54,14 @@ class FinishedRun:
     trainer: pl.Trainer
     callbacks: Sequence[pl.Callback]
 
+    def use(self) -> None:
+        """Load the weights and leave training mode, however often it is asked for once."""
+        module = self.parts.module
+        if module.training:
+            for callback in self.callbacks:
+                callback.setup(self.trainer, module, "predict")
+            module.eval().to(self.trainer.strategy.root_device)
+
 
 def stored_config(folder: RunFolder, changes: DictConfig) -> DictConfig:
     """Return a run's config, changed so that it needs nothing but the run's folder and its data.

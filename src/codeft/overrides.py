@@ -12,11 +12,11 @@ from codeft.types import CodeftError
 
 GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
 LITERAL_KEYS = (
-    "run", "resume", "input", "output", "predictions", "references", "sources", "to",
+    "run", "resume", "input", "output", "query", "index", "predictions", "references", "sources", "to",
     "data.dir", "data.source", "data.train", "data.valid", "model.tokenizer",
     "data.splits.train", "data.splits.valid", "data.splits.test",
 )  # fmt: skip
-"""Keys whose values are taken literally, whatever characters they hold: paths, mostly."""
+"""Keys whose values are taken literally, whatever characters they hold: paths and sentences."""
 
 RUN_FOLDER_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 """Keys whose values are paths too, unless they are in Hydra's grammar: quoted, escaped or interpolated."""

@@ -16,6 +16,7 @@ from codeft.allocator import keep_freed_memory
 from codeft.data.inputs import InputReport, InputRow, read_inputs
 from codeft.data.jsonl import SkippedRow, is_rows, write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
+from codeft.function_index import nearest_ids
 from codeft.progress import track
 from codeft.run_folder import RunFolder
 from codeft.summary import print_outputs
@@ -48,29 +49,38 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder, source, output = RunFolder(Path(cfg.run)), Path(cfg.input), Path(cfg.output)
     run_cfg = stored_config(folder, cfg)
     report = InputReport()
-    data = run_cfg.data
-    rows = list(
-        read_inputs(
-            source, on_bad_row=data.on_bad_row, report=report, tokens=data.get("input") == "code_tokens"
-        )
-    )
-    if not rows:
-        what, left_out = "rows" if is_rows(source) else "functions", _counts(report.skipped_files)
-        raise CodeftError(f"found no {what} in {str(source)!r} ({left_out or 'nothing was left out'})")
+    rows = read_source(source, run_cfg, report)
     check_output(output, source=source, rows=rows)
     keep_freed_memory()
     run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=run_dir)
-    kept, examples, other = _read(run, rows, report)
-    if not examples:
-        raise CodeftError(
-            f"none of the {len(rows)} rows of {str(source)!r} is for lang={run.parts.task.lang}"
-        )
+    if run.parts.task.has_queries:
+        raise CodeftError("a run of code search answers query=<a sentence>, or makes an index=<a folder>")
+    kept, examples = read_examples(run, rows, report)
     texts = predict_texts(run, examples)
     write_rows(output, (_output_row(*found) for found in zip(kept, examples, texts, strict=True)))
-    skipped = report.skipped_files + Counter({"another language": other, "bad row": len(report.skipped_rows)})
-    told = {"rows": len(texts), "files": report.num_files, "skipped": {k: n for k, n in skipped.items() if n}}
+    told = {"rows": len(texts), "files": report.num_files, "skipped": report.left_out()}
     _print(told, report, output)
     return told
+
+
+def read_source(source: Path, run_cfg: DictConfig, report: InputReport) -> list[InputRow]:
+    """Return the functions or rows of an input.
+
+    Args:
+        source: A file or folder.
+        run_cfg: The run's config.
+        report: Filled with what was left out.
+
+    Raises:
+        CodeftError: There are none.
+    """
+    data = run_cfg.data
+    tokens = data.get("input") == "code_tokens"
+    rows = list(read_inputs(source, on_bad_row=data.on_bad_row, report=report, tokens=tokens))
+    if not rows:
+        what, left_out = "rows" if is_rows(source) else "functions", _counts(report.skipped_files)
+        raise CodeftError(f"found no {what} in {str(source)!r} ({left_out or 'nothing was left out'})")
+    return rows
 
 
 def check_output(output: Path, *, source: Path, rows: Sequence[InputRow]) -> None:
@@ -108,9 +118,9 @@ def predict_texts(run: FinishedRun, examples: Sequence[Example]) -> list[str]:
     Lightning's own prediction loop would rebuild the batch sampler, so the loop is here.
     """
     parts, trainer = run.parts, run.trainer
-    for callback in run.callbacks:
-        callback.setup(trainer, parts.module, "predict")
-    parts.module.eval().to(trainer.strategy.root_device)
+    if parts.task.output == "embedding":
+        return nearest_ids(run, examples)
+    run.use()
     loader = parts.data.loader(parts.data.encode(examples, name="input"), train=False)
     texts: dict[int, str] = {}
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
@@ -121,14 +131,22 @@ def predict_texts(run: FinishedRun, examples: Sequence[Example]) -> list[str]:
     return [texts[index] for index in range(len(examples))]
 
 
-def _read(
+def read_examples(
     run: FinishedRun, rows: Sequence[InputRow], report: InputReport
-) -> tuple[list[InputRow], list[Example], int]:
-    """Return the rows that the task takes, their examples, and how many are of another language."""
+) -> tuple[list[InputRow], list[Example]]:
+    """Return the rows that the task takes, and their examples.
+
+    Args:
+        run: Whose task reads them.
+        rows: What was read.
+        report: Filled with what was left out.
+
+    Raises:
+        CodeftError: There are none; or a row is malformed, unless such rows are to be left out.
+    """
     task, data = run.parts.task, run.parts.data
     kept: list[InputRow] = []
     examples: list[Example] = []
-    other = 0
     for row in rows:
         try:
             example = task.read(row.fields, where=row.where, input=data.input, labelled=False)
@@ -138,11 +156,13 @@ def _read(
             report.skipped_rows.append(SkippedRow.because(error, where=row.where))
             continue
         if example is None or (row.language and example.lang and example.lang != row.language):
-            other += 1
+            report.num_other_languages += 1
             continue
         kept.append(row)
         examples.append(example)
-    return kept, examples, other
+    if not examples:
+        raise CodeftError(f"none of the {len(rows)} rows of the input is for lang={task.lang}")
+    return kept, examples
 
 
 def _output_row(row: InputRow, example: Example, text: str) -> dict[str, Any]:
@@ -165,8 +185,13 @@ def _print(told: dict[str, Any], report: InputReport, output: Path) -> None:
     console = Console()
     files = "file" if told["files"] == 1 else "files"
     console.print(f"{told['rows']:,} predictions for {told['files']:,} {files}")
-    if told["skipped"]:
-        console.print(f"left out: {_counts(Counter(told['skipped']))}")
+    print_left_out(console, report)
+    print_outputs(console, output)
+
+
+def print_left_out(console: Console, report: InputReport) -> None:
+    """Say what was left out of an input, and the first bad rows."""
+    if left_out := report.left_out():
+        console.print(f"left out: {_counts(Counter(left_out))}")
     for row in report.skipped_rows[:_SHOWN_ROWS]:
         console.print(f"  {row.where}: {row.reason}", markup=False, highlight=False, soft_wrap=True)
-    print_outputs(console, output)

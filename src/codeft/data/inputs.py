@@ -51,11 +51,18 @@ class InputReport:
         num_files: Files read.
         skipped_files: Files left out, by reason.
         skipped_rows: Malformed rows left out, each with its place and the reason.
+        num_other_languages: Functions and rows left out, for the task is about another language.
     """
 
     num_files: int = 0
     skipped_files: Counter[str] = field(default_factory=Counter)
     skipped_rows: SkippedRows = field(default_factory=list)
+    num_other_languages: int = 0
+
+    def left_out(self) -> dict[str, int]:
+        """Return what was left out, counted by reason."""
+        rows = {"another language": self.num_other_languages, "bad row": len(self.skipped_rows)}
+        return {reason: count for reason, count in {**self.skipped_files, **rows}.items() if count}
 
 
 def read_inputs(

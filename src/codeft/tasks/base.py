@@ -40,6 +40,7 @@ class AbstractTask(ABC):
         batches_by_length: Whether a training batch holds examples of similar length; not where an example
             learns from the others of its batch.
         has_eval_loss: Whether the loss of validation and test says something.
+        has_queries: Whether each example's second text asks for its first.
         lang: The language or language pair asked for; None for all.
         max_source_length: Sub-tokens of the source at most, special tokens included.
         max_target_length: Sub-tokens of the target at most, special tokens included.
@@ -52,6 +53,7 @@ class AbstractTask(ABC):
     num_texts: int = 1
     batches_by_length: ClassVar[bool] = True
     has_eval_loss: ClassVar[bool] = True
+    has_queries: ClassVar[bool] = False
     lang: str | None
     max_source_length: int
     max_target_length: int

@@ -57,6 +57,7 @@ class CodeSearchTask(AbstractUnderstandingTask):
     output: ClassVar[Output] = "embedding"
     batches_by_length: ClassVar[bool] = False
     has_eval_loss: ClassVar[bool] = False
+    has_queries: ClassVar[bool] = True
 
     def __init__(
         self,
