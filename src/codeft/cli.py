@@ -100,6 +100,9 @@ def run_verb(name: str, function: Callable[[DictConfig, Path], dict[str, Any]]) 
         again = [sys.executable, "-m", f"codeft.{name}", f"resume={stop.folder}"]  # works in any shell
         print(f"stopped by {told}; go on with: {shlex.join(again)}", file=sys.stderr)
         sys.exit(code)
+    except KeyboardInterrupt:
+        print(f"codeft: {name} was interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _run_hydra(name: str, function: Callable[[DictConfig, Path], dict[str, Any]], command: str) -> None:

@@ -73,7 +73,8 @@ class RunFolder:
             )
         if not self.config.is_file():
             raise CodeftError(
-                f"expected a run's config at {self.config}, but there is none{known_runs(self.path)}"
+                f"expected a run's config at {self.config}, but there is none: that run stopped before it "
+                f"began, or the folder is no run's{known_runs(self.path)}"
             )
         cfg = load_config(self.config, trust_targets=trust_targets)
         try:

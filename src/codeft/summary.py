@@ -149,6 +149,10 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     )
 
 
+AS_ABOVE = "as above"
+"""Stands for a signature that the row above has, too."""
+
+
 def best_validation(metrics: Mapping[str, Any]) -> str:
     """Return the best validation score, when it was reached and on how many rows."""
     best = metrics["best"]
@@ -172,11 +176,14 @@ def scores_table(metrics: Mapping[str, Any], *, width: int, split: str = "test")
     table.add_column("signature", overflow="fold")
     names = [*metrics[split], *metrics.get("baselines", {})]
     room = max(24, width - max(map(len, ["score", *names])) - _BESIDE_SIGNATURES)
+    above = None
     for name, value in metrics[split].items():
         signature = metrics["signatures"][name]
-        table.add_row(name, shown_score(value, signature), fold_signature(signature, width=room))
+        told = AS_ABOVE if signature == above else fold_signature(signature, width=room)
+        table.add_row(name, shown_score(value, signature), told)
+        above = signature
     if f"{split}_loss" in metrics:
-        table.add_row("loss", f"{metrics[f'{split}_loss']:.2f}", "cross-entropy a sub-token, nats")
+        table.add_row("loss", f"{metrics[f'{split}_loss']:.2f}", "cross-entropy, nats")
     for name, value in metrics.get("baselines", {}).items():
         table.add_row(name, f"{value:.2f}", "no model: a baseline", style="dim")
     return table

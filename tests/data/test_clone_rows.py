@@ -60,10 +60,22 @@ def cosqa(tmp_path):
     return tmp_path
 
 
-def test_each_function_is_a_candidate_once(cosqa):
+def candidates(folder, **settings):
+    reader = CodeXGLUEReader(dir=folder, **settings)
+    return [row.fields for row in reader.candidates("valid", task="code_search", lang=None)]
+
+
+def test_queries_and_functions_are_apart(cosqa):
     found, _ = rows(cosqa, "code_search", "valid")
-    assert [row["retrieval_idx"] for row in found] == [2, 0, 1, 3]
-    assert [row.get("only_candidate", False) for row in found] == [False, True, True, True]
+    assert [row["doc"] for row in found] == ["call f2"]
+    assert [row["retrieval_idx"] for row in candidates(cosqa)] == [0, 1, 2, 3]
+
+
+def test_pairs_that_do_not_match_are_left_out(cosqa):
+    path = cosqa / "cosqa-retrieval-dev-500.json"
+    [row] = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps([{**row, "label": 0}, {**row, "label": 1}]), encoding="utf-8")
+    assert len(rows(cosqa, "code_search", "valid")[0]) == 1
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", "{}"])
@@ -77,6 +89,16 @@ def test_a_codebase_holds_further_candidates(tmp_path):
     row = {"code": "def f(): pass", "docstring": "Do it.", "language": "python"}
     for name in ("train", "valid", "codebase"):
         write_jsonl(tmp_path / f"{name}.jsonl", [row])
-    assert len(rows(tmp_path, "code_search", "train")[0]) == 1
-    found, _ = rows(tmp_path, "code_search", "valid")
-    assert [row.get("only_candidate", False) for row in found] == [False, True]
+    assert len(rows(tmp_path, "code_search", "valid")[0]) == 1
+    assert candidates(tmp_path) == [row]
+
+
+def test_a_blank_line_is_no_pair_and_a_bad_function_can_be_skipped(clones):
+    (clones / "train.txt").write_text("0 1 1\n\n", encoding="utf-8")
+    assert len(rows(clones, "clone_detection")[0]) == 1
+    with (clones / "data.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"idx": "9"}\n')
+    with pytest.raises(CodeftError, match=r"data\.jsonl:4"):
+        rows(clones, "clone_detection")
+    found, skipped = rows(clones, "clone_detection", on_bad_row="skip")
+    assert len(found) == 1 and len(skipped) == 1

@@ -10,6 +10,8 @@ import pytest
 from codeft.data.datamodule import CodeDataModule
 from codeft.data.sources import LocalReader
 from codeft.models.loading import load_tokenizer
+from codeft.tasks.clone_detection import CloneRetrievalTask
+from codeft.tasks.code_search import CodeSearchTask
 from codeft.tasks.span_corruption import SpanCorruptionTask
 from codeft.tasks.summarization import SummarizationTask
 from codeft.types import CodeftError, Encoding
@@ -189,3 +191,21 @@ def test_batch_tokens_bounds_what_pre_training_sees(build, batch_tokens):
     data.setup("fit")
     sizes = [batch["input_ids"].numel() + batch["labels"].numel() for batch in data.train_dataloader()]
     assert batch_tokens / 2 < max(sizes) <= batch_tokens
+
+
+def test_a_limit_is_one_of_queries_not_of_candidates(build, tmp_path):
+    for split in ("train", "valid"):
+        write_jsonl(tmp_path / f"{split}.jsonl", function_rows(0, 8))
+    data = build(tmp_path, task=CodeSearchTask(), val_limit=3, train_limit=3)
+    data.setup("fit")
+    asked = {
+        name: [e.target is not None for e in data.datasets[name].examples] for name in ("train", "valid")
+    }
+    assert asked == {"train": [True] * 3, "valid": [True] * 3 + [False] * 5}
+
+
+def test_a_limit_of_clone_retrieval_takes_rows_from_everywhere(build, tmp_path):
+    write_jsonl(tmp_path / "test.jsonl", [{"code": f"int f{i}() {{}}", "label": i // 10} for i in range(40)])
+    data = build(tmp_path, task=CloneRetrievalTask(), test_limit=8)
+    data.setup("test")
+    assert {example.target for example in data.datasets["test"].examples} == {"0", "1", "2", "3"}

@@ -131,3 +131,13 @@ def test_a_query_does_not_find_itself():
     vectors = torch.eye(4, dtype=torch.float64) + 0.1
     rows, _ = find_nearest(vectors, vectors, own=torch.arange(4), candidate_block=3)
     assert (rows[:, 0] != torch.arange(4)).all()
+
+
+def test_a_target_that_two_queries_share_is_no_rival_of_itself():
+    vectors = torch.eye(1000, dtype=torch.float64)
+    queries = vectors.clone()
+    queries[1] = vectors[0]
+    targets = torch.arange(1000)
+    targets[1] = 0
+    found = rank_in_batches(queries, candidates=vectors, targets=targets)
+    assert found.ranks.eq(1).all() and found.num_ties == 0

@@ -7,7 +7,7 @@ import torch
 
 from codeft.models.loading import load_tokenizer
 from codeft.tasks.clone_detection import ClonePairsTask, CloneRetrievalTask
-from codeft.tasks.code_search import ONLY_CANDIDATE, CodeSearchTask
+from codeft.tasks.code_search import CodeSearchTask
 from codeft.tasks.defect_detection import DefectDetectionTask
 from codeft.types import CodeftError, ModelOutput
 
@@ -42,7 +42,12 @@ def test_a_defect_row(names, target, tokenizer):
         (ClonePairsTask(), {"code1": "f", "code2": "g", "label": "x"}, "to be 0 or 1, got 'x'"),
         (CloneRetrievalTask(), {"code": "f"}, 'expected "label"'),
         (CodeSearchTask(), {"code": "f", "language": "python"}, '"docstring" or "target"'),
-        (CodeSearchTask(), {"code": "f", "query": "q", "negatives": "g", "language": "c"}, '"negatives"'),
+        (
+            CodeSearchTask(hard_negatives=1),
+            {"code": "f", "query": "q", "negatives": "g", "language": "c"},
+            '"negatives" to be a list',
+        ),
+        (CodeSearchTask(hard_negatives=1), {"code": "f", "query": "q", "language": "c"}, '1 "negatives"'),
     ],
 )
 def test_a_row_that_lacks_something(task, fields, said):
@@ -84,6 +89,13 @@ def test_a_query_and_its_function():
     assert asked.others[0].source == "how to add one" and asked.meta["code_id"] == "7"
 
 
+@pytest.mark.parametrize("url", [None, ""])
+def test_a_field_that_says_nothing_names_no_function(url):
+    one, other = (read(CodeSearchTask(), {**SEARCH_ROW, "url": url, "idx": i}) for i in range(2))
+    assert (one.id, other.id) == ("0", "1")
+    assert one.meta["code_id"] != other.meta["code_id"]
+
+
 def test_advtests_names():
     row = {key: value for key, value in SEARCH_ROW.items() if key != "code"}
     assert (
@@ -94,15 +106,21 @@ def test_advtests_names():
 
 def test_a_candidate_has_no_query(tokenizer):
     task = CodeSearchTask()
-    examples = [read(task, SEARCH_ROW), read(task, {**SEARCH_ROW, ONLY_CANDIDATE: True})]
+    examples = [read(task, SEARCH_ROW), read(task, SEARCH_ROW, labelled=False)]
+    assert task.without_query(examples[0]) == examples[1]
     assert [encoding.labels.tolist() for encoding in task.encode(examples, tokenizer)] == [[1], [0]]
     assert examples[1].others[0].source == "" and examples[1].target is None
 
 
 def test_hard_negatives_are_further_texts(tokenizer):
     task = CodeSearchTask(hard_negatives=2, max_query_length=3)
-    example = read(task, {**SEARCH_ROW, "negatives": ["def g(): pass"]})
-    assert [other.source for other in example.others] == ["Add one .", "def g(): pass", ""]
+    negatives = ['def g():\n    """Other."""\n    pass', "def h(): pass", "def i(): pass"]
+    example = read(task, {**SEARCH_ROW, "negatives": negatives})
+    assert [other.source for other in example.others] == [
+        "Add one .",
+        "def g():\n    pass",
+        "def h(): pass",
+    ]
     [encoding] = task.encode([example], tokenizer)
     assert len(encoding.others) == 3 and len(encoding.others[0].input_ids) <= 3
 

@@ -42,10 +42,15 @@ def clone_pairs(folder: Path, split: str, *, on_bad_row: str, skipped: SkippedRo
     functions: dict[str, str] = {}
     for row in read_rows(folder / FUNCTIONS, on_bad_row=on_bad_row, skipped=skipped):
         code = row.fields.get("func")
-        if not isinstance(code, str) or "idx" not in row.fields:
+        if isinstance(code, str) and "idx" in row.fields:
+            functions[str(row.fields["idx"])] = code
+        elif on_bad_row == "error":
             raise CodeftError(f'{row.where}: expected "idx" and "func", a text')
-        functions[str(row.fields["idx"])] = code
+        else:
+            skipped.append(SkippedRow(row.where, 'expected "idx" and "func", a text'))
     for number, line in enumerate(read_byte_lines(path), start=1):
+        if line is not None and not line.strip():
+            continue
         where = f"{path}:{number}"
         try:
             yield Row(where, _pair(line, functions, where=where))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from codeft.data.jsonl import Row
-from codeft.tasks.code_search import ONLY_CANDIDATE
 from codeft.types import CodeftError
 
 COSQA_CODES = "code_idx_map.txt"
@@ -21,15 +20,15 @@ _SPLITS = {
 }
 
 
-def cosqa_rows(folder: Path, split: str) -> Iterator[Row]:
-    """Yield a split's queries with their functions; but for training, the other functions as candidates.
+def cosqa_queries(folder: Path, split: str) -> Iterator[Row]:
+    """Yield a split's queries with the functions that answer them; pairs labelled 0 are left out.
 
     Args:
-        folder: Holds `code_idx_map.txt` and the split's file, a JSON list.
+        folder: Holds the split's file, a JSON list.
         split: "train", "valid" or "test".
 
     Raises:
-        CodeftError: A file isn't there or isn't what it should be.
+        CodeftError: The file isn't there or isn't what it should be.
     """
     paths = sorted(folder.glob(_SPLITS[split]))
     if not paths:
@@ -37,21 +36,27 @@ def cosqa_rows(folder: Path, split: str) -> Iterator[Row]:
             f"expected {_SPLITS[split]} in {str(folder)!r}; where there is no such split, "
             f"data.splits.{split}= takes rows of another one"
         )
-    rows = _load(paths[0], kind=list)
-    seen: set[str] = set()
-    for number, fields in enumerate(rows, start=1):
+    for number, fields in enumerate(_load(paths[0], kind=list), start=1):
         where = f"{paths[0]}, row {number}"
         if not isinstance(fields, dict):
             raise CodeftError(f"{where}: expected a JSON object")
-        seen.add(str(fields.get("retrieval_idx")))
-        yield Row(where, {"language": "python", **fields})
-    if split == "train":
-        return
+        if str(fields.get("label", 1)) != "0":
+            yield Row(where, {"language": "python", **fields})
+
+
+def cosqa_functions(folder: Path) -> Iterator[Row]:
+    """Yield all functions, which every query is searched in.
+
+    Args:
+        folder: Holds `code_idx_map.txt`.
+
+    Raises:
+        CodeftError: It isn't what it should be.
+    """
     path = folder / COSQA_CODES
     for code, number in _load(path, kind=dict).items():
-        if str(number) not in seen:
-            fields = {"code": code, "language": "python", "id": f"code-{number}", "retrieval_idx": number}
-            yield Row(f"{path}, function {number}", {**fields, ONLY_CANDIDATE: True})
+        fields = {"code": code, "language": "python", "id": f"code-{number}", "retrieval_idx": number}
+        yield Row(f"{path}, function {number}", fields)
 
 
 def _load(path: Path, *, kind: type) -> Any:

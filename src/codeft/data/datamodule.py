@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -97,8 +97,9 @@ class CodeDataModule(pl.LightningDataModule):
         pad_to_max: Pad every batch to the task's maximum lengths, as the published scripts do.
         train_fraction: Share of the training rows to take, drawn by `seed`.
         train_limit: Training rows at most, drawn by `seed`; None for all.
-        val_limit: Validation rows at most, the first ones; None for all.
-        test_limit: Test rows at most, the first ones; None for all.
+        val_limit: Validation rows at most, the first ones; None for all. In code search it limits the
+            queries; of clone retrieval's rows it takes some from everywhere.
+        test_limit: Test rows at most, taken as those; None for all.
         num_workers: Processes that make batches; 0 makes them in the training process.
         seed: Seeds order, fraction and augmentation.
 
@@ -176,14 +177,29 @@ class CodeDataModule(pl.LightningDataModule):
         Raises:
             CodeftError: A row is malformed and `on_bad_row` is "error", or no row is left.
         """
-        examples: list[Example] = []
+        part, task, lang = self.splits[split], self.task.name, self.task.lang
         skipped_before = len(self.skipped)
+        rows = islice(self.reader.rows(part.split, task=task, lang=lang), part.start, part.stop)
+        examples = self._examples(rows, labelled=True, split=split)
+        kept = self._limit(examples, split)
+        if self.task.has_queries and split != "train":  # a limit is one of queries, not of what is searched
+            kept += [self.task.without_query(example) for example in examples[len(kept) :]]
+            further = self.reader.candidates(part.split, task=task, lang=lang)
+            kept += self._examples(further, labelled=False, split=split, needed=False)
+        for skipped in self.skipped[skipped_before:]:
+            log.warning("skipped row %s: %s", skipped.where, skipped.reason)
+        return kept
+
+    def _examples(
+        self, rows: Iterable[Row], *, labelled: bool, split: str, needed: bool = True
+    ) -> list[Example]:
+        examples: list[Example] = []
         num_rows = 0
         others: set[str] = set()
-        for row in self._rows(split):
+        for row in rows:
             num_rows += 1
             try:
-                example = self.task.read(row.fields, where=row.where, input=self.input, labelled=True)
+                example = self.task.read(row.fields, where=row.where, input=self.input, labelled=labelled)
             except CodeftError as error:
                 if self.on_bad_row == "error":
                     raise CodeftError(f"{error} (data.on_bad_row=skip leaves such rows out)") from None
@@ -195,20 +211,13 @@ class CodeDataModule(pl.LightningDataModule):
                 examples.append(example)
         self.skipped += self.reader.skipped
         self.reader.skipped.clear()
-        for skipped in self.skipped[skipped_before:]:
-            log.warning("skipped row %s: %s", skipped.where, skipped.reason)
-        if not examples:
+        if not examples and needed:
             asked = f" for lang={self.task.lang}" if self.task.lang else ""
             there = f"; they are in {', '.join(sorted(others))}" if others else ""
             raise CodeftError(
                 f"the {split} split is empty{asked}: {num_rows} rows were read, none is left{there}"
             )
-        return self._limit(examples, split)
-
-    def _rows(self, split: str) -> Iterator[Row]:
-        part = self.splits[split]
-        rows = self.reader.rows(part.split, task=self.task.name, lang=self.task.lang)
-        return islice(rows, part.start, part.stop)
+        return examples
 
     def _limit(self, examples: list[Example], split: str) -> list[Example]:
         limit = self.limits[split]
@@ -217,6 +226,10 @@ class CodeDataModule(pl.LightningDataModule):
             limit = min(limit, max(1, round(self.train_fraction * len(examples))))
             order = np.random.default_rng(self.seed).permutation(len(examples))[:limit]
             return [examples[i] for i in sorted(order)]
+        if self.task.output == "embedding" and not self.task.has_queries:  # files are sorted by what is alike
+            return [
+                examples[i] for i in np.linspace(0, len(examples) - 1, min(limit, len(examples)), dtype=int)
+            ]
         return examples[:limit]
 
     def encode(

@@ -79,7 +79,7 @@ class LengthBucketSampler(Sampler[list[Key]]):
             raise CodeftError(
                 f"{len(lengths)} rows can't be shared by {world_size} devices; lower trainer.devices"
             )
-        if batch_size is not None and not shuffle:
+        if batch_size is not None and not (shuffle and by_length):
             batch_size = min(batch_size, max(1, len(lengths) // world_size))
         self.lengths = lengths
         self.totals = totals

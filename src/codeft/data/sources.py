@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from codeft.data.clone_rows import FUNCTIONS, clone_pairs
-from codeft.data.cosqa_rows import COSQA_CODES, cosqa_rows
+from codeft.data.cosqa_rows import COSQA_CODES, cosqa_functions, cosqa_queries
 from codeft.data.hub_rows import hub_rows, plain_names
 from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, read_rows
 from codeft.data.splitting import mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
-from codeft.tasks.code_search import ONLY_CANDIDATE
 from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
@@ -54,6 +53,16 @@ class AbstractReader(ABC):
         Raises:
             CodeftError: The split's files aren't there or can't be read.
         """
+
+    def candidates(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
+        """Yield what is searched beside the functions of a split's own rows; nothing by default.
+
+        Args:
+            split: "train", "valid" or "test".
+            task: The task's name.
+            lang: The language asked for; None for all there are.
+        """
+        return iter(())
 
     def _read(self, paths: Sequence[Path]) -> Iterator[Row]:
         for path in paths:
@@ -183,20 +192,23 @@ class CodeXGLUEReader(AbstractReader):
         elif task == "clone_detection" and (folder / FUNCTIONS).is_file():
             yield from clone_pairs(folder, split, on_bad_row=self.on_bad_row, skipped=self.skipped)
         elif task == "code_search" and (folder / COSQA_CODES).is_file():
-            yield from cosqa_rows(folder, split)
+            yield from cosqa_queries(folder, split)
         elif task in (*self.FOLDERS, "clone_detection"):
             yield from self._read([split_file(folder, split)])
         else:
             yield from self._read(_language_files(folder, split, lang, "{lang}/{split}.jsonl"))
-            if task == "code_search" and split != "train":
-                yield from self._codebase(folder, lang)
 
-    def _codebase(self, folder: Path, lang: str | None) -> Iterator[Row]:
-        """Yield the further candidates that GraphCodeBERT's layout has in a file of their own."""
+    def candidates(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
+        """Yield all of CoSQA's functions, or those that GraphCodeBERT's layout has in a file of their own."""
+        if self.dir is None or task != "code_search":
+            return
+        folder = existing_folder(self.dir)
+        if (folder / COSQA_CODES).is_file():
+            yield from cosqa_functions(folder)
+            return
         names = LANGUAGES if lang is None else [canonical_language(lang)]
         paths = [folder / CODEBASE, *(folder / name / CODEBASE for name in names)]
-        for row in self._read([path for path in paths if path.is_file()]):
-            yield Row(row.where, {**row.fields, ONLY_CANDIDATE: True})
+        yield from self._read([path for path in paths if path.is_file()])
 
     def _hub_rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         if task not in self.HUB:

@@ -10,8 +10,8 @@ from torch.nn import functional
 def contrastive_loss(queries: Tensor, targets: Tensor, *, temperature: float) -> Tensor:
     """Return the cross-entropy of finding each query's own target among all targets, by cosine similarity.
 
-    Source: InfoNCE (arXiv 1807.03748) with in-batch negatives, as GraphCodeBERT (arXiv 2009.08366) and
-    UniXcoder (arXiv 2203.03850) fine-tune code search; from queries to targets only.
+    Source: InfoNCE (arXiv 1807.03748) with in-batch negatives, as UniXcoder (arXiv 2203.03850) fine-tunes
+    code search; from queries to targets only.
 
     Args:
         queries: [B, D].

@@ -95,11 +95,12 @@ def rank_in_batches(queries: Tensor, *, candidates: Tensor, targets: Tensor) -> 
             f"expected at least {BATCH_CANDIDATES:,} queries for the protocol distractors999, got "
             f"{len(queries):,}: choose the protocol full"
         )
-    own, parts = torch.arange(BATCH_CANDIDATES), []
+    parts = []
     for start in range(0, num_batches * BATCH_CANDIDATES, BATCH_CANDIDATES):
         rows = slice(start, start + BATCH_CANDIDATES)
-        batch = candidates[targets[rows].to(candidates.device)]
-        parts.append(rank_targets(queries[rows], candidates=batch, targets=own))
+        kept, places = targets[rows].unique(return_inverse=True)  # two queries may have one target
+        batch = candidates[kept.to(candidates.device)]
+        parts.append(rank_targets(queries[rows], candidates=batch, targets=places))
     return Ranks(
         torch.cat([part.ranks for part in parts]),
         sum(part.num_ties for part in parts),
@@ -119,7 +120,7 @@ def find_nearest(
 ) -> tuple[Tensor, Tensor]:
     """Find each query's candidates with the highest dot products, best first.
 
-    Only one block of scores is in memory, on the queries' device; of equal candidates the first is taken.
+    Only one block of scores is in memory, on the queries' device.
 
     Args:
         queries: [Q, D] embeddings.
@@ -149,8 +150,8 @@ def find_nearest(
                 table[inside, place[inside]] = -torch.inf
             new = torch.arange(first, first + table.shape[1], device=block.device).expand(len(block), -1)
             best, rows = torch.cat([best, table], 1), torch.cat([rows, new], 1)
-            order = best.argsort(dim=1, descending=True, stable=True)[:, :k]
-            best, rows = best.gather(1, order), rows.gather(1, order)
+            best, order = best.topk(min(k, best.shape[1]))
+            rows = rows.gather(1, order)
         found.append(rows.cpu())
         scores.append(best.cpu())
     return torch.cat(found), torch.cat(scores)

@@ -13,7 +13,6 @@ PROTOCOLS = ("full", "cut1000", "distractors999")
 CUT = 1000
 """The last rank that counts under the protocol `cut1000`."""
 RECALL_AT = (1, 5, 10)
-MAP_AT_R_SIGNATURE = "map_at_r|R:relevant|ties:as-ranked|range:0-1|v:1"
 
 
 def mrr(ranks: Tensor | Sequence[int], *, protocol: str = "full") -> float:
@@ -192,6 +191,15 @@ def search_signature(
     """
     dedup = "yes" if deduplicated else "no"
     return f"{name}|protocol:{protocol}|ties:{ties}|dedup:{dedup}|range:0-1|v:1"
+
+
+def map_at_r_signature(*, ties: str) -> str:
+    """Return MAP@R's signature; stored rankings have decided their ties.
+
+    >>> map_at_r_signature(ties="as-ranked")
+    'map_at_r|R:relevant|ties:as-ranked|range:0-1|v:1'
+    """
+    return f"map_at_r|R:relevant|ties:{ties}|range:0-1|v:1"
 
 
 def _checked(ranks: Tensor | Sequence[int]) -> Tensor:

@@ -10,10 +10,10 @@ from torchmetrics import Metric
 
 from codeft.metrics.ranking import Ranks, find_nearest, rank_in_batches, rank_targets
 from codeft.metrics.retrieval import (
-    MAP_AT_R_SIGNATURE,
     RECALL_AT,
     check_protocol,
     map_at_r_of_labels,
+    map_at_r_signature,
     mrr,
     protocol_name,
     r_at_k,
@@ -131,7 +131,7 @@ class MapAtR(Metric):
     """
 
     name: ClassVar[str] = "map_at_r"
-    signature: ClassVar[str] = MAP_AT_R_SIGNATURE
+    signature: ClassVar[str] = map_at_r_signature(ties="pessimistic")
     higher_is_better = True
     is_differentiable = False
     full_state_update = False

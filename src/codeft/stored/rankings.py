@@ -14,10 +14,10 @@ from codeft.data.jsonl import is_rows
 from codeft.metrics.bootstrap import RowStatistics, mean_of_rows
 from codeft.metrics.retrieval import (
     CUT,
-    MAP_AT_R_SIGNATURE,
     RECALL_AT,
     average_precisions,
     found_within,
+    map_at_r_signature,
     reciprocal_ranks,
     search_signature,
 )
@@ -118,7 +118,7 @@ class StoredRetrieval(AbstractStoredPredictions):
         ]
         precisions = mean_of_rows(np.asarray(average_precisions(found, wanted)))
         scores = {
-            "map_at_r": _score(precisions, MAP_AT_R_SIGNATURE),
+            "map_at_r": _score(precisions, map_at_r_signature(ties="as-ranked")),
             "r_precision": _score(mean_of_rows(np.asarray(shares)), _R_PRECISION_SIGNATURE),
         }
         return Scored(scores, [(key, sorted(items)) for key, items in relevant.items()])

@@ -48,5 +48,5 @@ STORED_TASKS: Mapping[str, Sequence[AbstractStoredPredictions]] = {
 }
 """The layouts that a task's predictions may have, by the task's name; the first that fits is taken."""
 
-ANY_TEXTS: Sequence[AbstractStoredPredictions] = [StoredTexts(TEXT_SCORERS)]
+ANY_TEXTS: Sequence[AbstractStoredPredictions] = [StoredTexts(TEXT_SCORERS, numbered=True)]
 """What is taken where no task is named."""

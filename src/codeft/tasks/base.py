@@ -80,6 +80,10 @@ class AbstractTask(ABC):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
 
+    def without_query(self, example: Example) -> Example:
+        """Return an example of a task with queries as one that is only searched; others stay as they are."""
+        return example
+
     def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:
         """Return what training sees of an example this time; by default the encoding itself.
 

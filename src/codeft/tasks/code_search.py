@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
@@ -13,7 +14,7 @@ from torch.nn import functional
 from codeft.losses.contrastive import contrastive_loss, gather_targets
 from codeft.metrics import SearchScores
 from codeft.metrics.retrieval import check_protocol, protocol_name
-from codeft.syntax import canonical_language
+from codeft.syntax import canonical_language, remove_docstring
 from codeft.tasks.base import text_field
 from codeft.tasks.functions import function_language, function_source, function_summary
 from codeft.tasks.understanding import AbstractUnderstandingTask, check_length, check_temperature
@@ -21,9 +22,6 @@ from codeft.types import Batch, CodeftError, Example, ModelOutput, Output, Predi
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
-
-ONLY_CANDIDATE = "only_candidate"
-"""Field of a row that no query asks for."""
 
 _CODE_ID, _NO_QUERY = "code_id", "no_query"
 
@@ -93,15 +91,23 @@ class CodeSearchTask(AbstractUnderstandingTask):
         if self.lang is not None and lang != self.lang:
             return None
         source = function_source(fields, where=where, input=input, lang=lang)
-        id_ = str(fields.get("id") or fields.get("idx") or fields.get("url") or where)
-        has_query = labelled and fields.get(ONLY_CANDIDATE) is not True
-        query = self._query(fields, where) if has_query else ""
-        code_id = next((fields[key] for key in (_CODE_ID, "retrieval_idx", "url") if key in fields), id_)
-        meta = {_CODE_ID: source if self.deduplicate else str(code_id)}
-        if not has_query:
-            meta[_NO_QUERY] = "1"
-        others = [Example(f"{id_}#query", query), *self._negatives(fields, where, id_=id_, lang=lang)]
-        return Example(id_, source, query or None, lang, meta, tuple(others))
+        id_ = _first(fields, "id", "idx", "url") or where
+        meta = {
+            _CODE_ID: source if self.deduplicate else _first(fields, _CODE_ID, "retrieval_idx", "url") or id_
+        }
+        query = self._query(fields, where) if labelled else ""
+        others = [Example(f"{id_}#query", query)]
+        if self.hard_negatives:
+            others += self._negatives(fields, where, id_=id_, lang=lang, needed=labelled)
+        example = Example(id_, source, query or None, lang, meta, tuple(others))
+        return example if labelled else self.without_query(example)
+
+    def without_query(self, example: Example) -> Example:
+        """Return the function as a candidate that nobody asks for."""
+        query, *negatives = example.others
+        others = (dataclasses.replace(query, source=""), *negatives)
+        meta = {**example.meta, _NO_QUERY: "yes"}
+        return dataclasses.replace(example, target=None, meta=meta, others=others)
 
     def _query(self, fields: Mapping[str, Any], where: str) -> str:
         name = next((name for name in ("query", "doc") if name in fields), None)
@@ -109,12 +115,20 @@ class CodeSearchTask(AbstractUnderstandingTask):
             return text_field(fields, name, where=where)
         return function_summary(fields, "docstring", "target", where=where)
 
-    def _negatives(self, fields: Mapping[str, Any], where: str, *, id_: str, lang: str) -> list[Example]:
+    def _negatives(
+        self, fields: Mapping[str, Any], where: str, *, id_: str, lang: str, needed: bool
+    ) -> list[Example]:
+        if not needed:
+            return [Example(f"{id_}#{i}", "") for i in range(1, self.hard_negatives + 1)]
         found = fields.get("negatives", [])
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
             raise CodeftError(f'{where}: expected "negatives" to be a list of texts')
-        padded = [*found, *[""] * self.hard_negatives][: self.hard_negatives]
-        return [Example(f"{id_}#{i}", text, None, lang if text else "") for i, text in enumerate(padded, 1)]
+        if len(found) < self.hard_negatives:
+            raise CodeftError(
+                f'{where}: expected {self.hard_negatives} "negatives" (task.hard_negatives), got {len(found)}'
+            )
+        texts = [remove_docstring(text, lang) if lang else text for text in found[: self.hard_negatives]]
+        return [Example(f"{id_}#{i}", text, None, lang) for i, text in enumerate(texts, start=1)]
 
     def label(self, example: Example) -> int | None:
         """Return 1 where a query asks for the function, else 0."""
@@ -168,6 +182,11 @@ class CodeSearchTask(AbstractUnderstandingTask):
         for example in examples:
             names.setdefault(_number(example.meta[_CODE_ID]), example.id)
         return {index: names[nearest] for index, nearest in metric.nearest.items()}
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> str:
+    """Return the first of a row's fields that says something, as text; "" where none does."""
+    return next((str(fields[name]) for name in names if fields.get(name) not in (None, "")), "")
 
 
 def _number(name: str) -> int:
