@@ -50,3 +50,13 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
     AtomicCheckpointIO().save_checkpoint({"state_dict": weights}, tmp_path / "best.ckpt")
     with pytest.raises(CodeftError, match=r"no numbers, in 1 weights \(bias"):
         load_weights(module, tmp_path / "best.ckpt")
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {"w": torch.zeros(10_000)}}, path)
+    content = bytearray(path.read_bytes())
+    content[20_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CodeftError, match=r"last\.ckpt is damaged"):
+        check_checkpoint(path)

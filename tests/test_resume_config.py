@@ -39,6 +39,10 @@ def test_errors_of_a_resume(command, reference, tmp_path):
     last.write_bytes(last.read_bytes()[:-2000])
     with pytest.raises(SystemExit, match=r"last\.ckpt is damaged"):
         command("train", f"resume={copy}")
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 1234", "seed: 2020-01-01"), encoding="utf-8")
+    with pytest.raises(SystemExit, match="neither text nor number"):
+        command("train", f"resume={copy}")
 
 
 def test_a_checkpoint_that_does_not_fit(command, reference, tmp_path):
@@ -53,6 +57,10 @@ def test_a_checkpoint_that_does_not_fit(command, reference, tmp_path):
         ({**whole, "state_dict": {name: [1] for name in weights}}, "no state_dict of tensors"),
         ({"state_dict": 5}, "no state_dict of tensors"),
         ({"state_dict": weights}, "holds weights only"),
+        ({**whole, "callbacks": {}}, "lacks states"),
+        ({**whole, "callbacks": [1]}, "lacks states"),
+        ({**whole, "loops": {}}, "lacks states"),
+        ({**whole, "optimizer_states": []}, "lacks states"),
     ):
         torch.save(broken, last)
         with pytest.raises(SystemExit, match=said):

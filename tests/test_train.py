@@ -236,6 +236,25 @@ def test_the_best_checkpoint_is_tested_not_the_last(command, tiny, tmp_path, mon
     assert metrics_of(tmp_path)["test"] == {"smoothed_bleu": tested}
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("scheduler.warmup=nan", r"scheduler\.warmup must be a finite number"),
+        ("trainer.gradient_clip_val=nan", r"trainer\.gradient_clip_val must be"),
+        ("trainer.gradient_clip_val=-1", r"trainer\.gradient_clip_val must be"),
+    ],
+)
+def test_a_number_that_is_none(command, tiny, tmp_path, override, said):
+    with pytest.raises(SystemExit, match=said):
+        command("train", *tiny, override, f"hydra.run.dir={tmp_path}/run")
+
+
+def test_a_folder_in_a_files_place_is_told_before_training(command, tiny, tmp_path):
+    (tmp_path / "run" / "metrics.json").mkdir(parents=True)
+    with pytest.raises(SystemExit, match=r"metrics\.json' to be free for a file"):
+        command("train", *tiny, f"hydra.run.dir={tmp_path}/run")
+
+
 def test_batch_tokens_instead_of_batch_size(command, tiny, tmp_path):
     command("train", *tiny, "data.batch_size=null", "data.batch_tokens=200", f"hydra.run.dir={tmp_path}")
     assert metrics_of(tmp_path)["test"]

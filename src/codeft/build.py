@@ -152,6 +152,8 @@ def check_trainer(trainer: DictConfig) -> None:
         CodeftError: The run has no length, or no step.
     """
     check_value("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, kind=int, low=1)
+    if trainer.get("gradient_clip_val") is not None:
+        check_value("trainer.gradient_clip_val", trainer.gradient_clip_val, kind=float, low=0)
     epochs, steps = trainer.max_epochs, trainer.get("max_steps", -1)
     if epochs in (None, -1) and steps in (None, -1):
         raise CodeftError(f"trainer.max_epochs={epochs} needs trainer.max_steps, or training never ends")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,10 @@ def check_checkpoint(path: Path) -> dict[str, Any]:
         CodeftError: The file isn't there, is damaged, or isn't a checkpoint.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch doesn't compare the checksums
+            broken = archive.testzip()
+        if broken is not None:
+            raise zipfile.BadZipFile(broken)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise CodeftError(f"expected a checkpoint at {path}, but there is none") from None

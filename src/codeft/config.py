@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import MissingMandatoryValue, UnsupportedValueType
 
 from codeft.overrides import GROUPS, nearest
 from codeft.signatures import check_values
@@ -184,8 +184,15 @@ def load_config(path: Path, *, trusted: bool = False, trust_targets: Sequence[st
 
 
 def literal_config(plain: dict[str, Any]) -> DictConfig:
-    """Return a config of plain values in which nothing is interpolated."""
-    return OmegaConf.create(_escape(plain))
+    """Return a config of plain values in which nothing is interpolated.
+
+    Raises:
+        CodeftError: A value is of a type that a config can't hold (YAML has dates).
+    """
+    try:
+        return OmegaConf.create(_escape(plain))
+    except UnsupportedValueType as error:
+        raise CodeftError(f"a config holds a value that is neither text nor number: {error}") from None
 
 
 def _escape(node: Any) -> Any:

@@ -95,8 +95,18 @@ class _CheckpointCheck(pl.Callback):
         if stage != "fit":
             return
         fitting_weights(pl_module, self.path)
-        if not {"loops", "optimizer_states", "callbacks"} <= check_checkpoint(self.path).keys():
+        checkpoint = check_checkpoint(self.path)
+        needed = ("loops", "optimizer_states", "lr_schedulers", "callbacks", "pytorch-lightning_version")
+        if not all(key in checkpoint for key in needed):
             raise CodeftError(f"{self.path} holds weights only: training can't go on from it")
+        own = {callback.state_key for callback in trainer.callbacks if callback.state_dict()}  # type: ignore[attr-defined]
+        empty = not (checkpoint["loops"] and checkpoint["optimizer_states"])
+        if (
+            empty
+            or not isinstance(checkpoint["callbacks"], dict)
+            or not own <= checkpoint["callbacks"].keys()
+        ):
+            raise CodeftError(f"{self.path} lacks states that training can't go on without; use another one")
 
 
 def fit(

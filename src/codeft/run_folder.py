@@ -179,6 +179,11 @@ class RunFolder:
         """
         for folder in (self.path, self.checkpoints):
             check_writable(folder, advice="set hydra.run.dir=")
+        for file in (self.config, self.metrics, self.predictions, self.best, self.last):
+            if file.is_dir():
+                raise CodeftError(
+                    f"expected {str(file)!r} to be free for a file, but it is a folder; move it away"
+                )
 
     def remove_unused(self) -> None:
         """Remove what was made for a rank that writes into another folder; what isn't empty stays."""

@@ -17,10 +17,10 @@ def linear_with_warmup(optimizer: Optimizer, *, num_training_steps: int, warmup:
         warmup: Steps of the rise; below 1, their share of `num_training_steps`.
 
     Raises:
-        CodeftError: `warmup` is negative.
+        CodeftError: `warmup` is negative or no finite number.
     """
-    if warmup < 0:
-        raise CodeftError(f"scheduler.warmup must be 0 or more, not {warmup}")
+    if not 0 <= warmup < float("inf"):
+        raise CodeftError(f"scheduler.warmup must be a finite number of at least 0, not {warmup}")
     rise = warmup * num_training_steps if warmup < 1 else min(warmup, num_training_steps)
 
     def factor(step: int) -> float:

@@ -26,7 +26,8 @@ def test_parts(text, part):
 
 
 @pytest.mark.parametrize(
-    "text", ["dev", "valid[5]", "valid[-5:]", "valid[:10%]", "valid[5:5]", "", "valid[a:]"]
+    "text",
+    ["dev", "valid[5]", "valid[-5:]", "valid[:10%]", "valid[5:5]", "", "valid[a:]", f"valid[:{10**40}]"],
 )
 def test_what_is_no_part(text):
     with pytest.raises(CodeftError, match=r"data\.splits\.test(=| must be one of train, valid, test)"):

@@ -184,3 +184,34 @@ def test_term_reads_the_batch_and_says_what_it_lacks() -> None:
         term(ModelOutput(), features)
     with pytest.raises(CodeftError, match="tree_depth"):
         term(ModelOutput(attention=attention), {"tree_leaf": batch["leaf"]})
+
+
+@pytest.mark.parametrize("depth", [10, 2_000, 50_000])
+def test_a_deep_tree_beside_padding_has_the_gradient_that_it_has_alone(depth):
+    """A sum of thousands of terms: behind five leaves of the head, leaf j hangs `depth` - j levels down."""
+    torch.manual_seed(0)
+    loss, length, nums = StructureLoss(), 48, (10, 48)
+    leaf, depths = torch.full((2, length), -1), torch.full((2, length), 2)
+    for row, (num, deepest) in enumerate(zip(nums, (depth, 10), strict=True)):
+        leaf[row, :num] = torch.arange(num)
+        depths[row, 5:num] = (deepest - torch.arange(5, num)).clamp_min(2)
+    lca_depth = torch.where(torch.arange(length - 1) < 5, 1, depths[:, 1:] - 1)
+    scores = torch.randn(2, 4, length, length)
+
+    def gradients(rows, size):
+        x = scores[rows, :, :size, :size].clone().requires_grad_()
+        hidden = torch.stack([torch.arange(size) >= num for num in nums])[rows]
+        attention = x.masked_fill(hidden[:, None, None], -torch.inf).softmax(-1)
+        value = loss(
+            attention,
+            leaf=leaf[rows, :size],
+            depth=depths[rows, :size],
+            lca_depth=lca_depth[rows, : size - 1],
+        )
+        return torch.autograd.grad(value * len(x), x)[0]
+
+    together = gradients(slice(0, 2), length)
+    assert together.isfinite().all()
+    alone = gradients(slice(0, 1), nums[0])[0]
+    found = together[0, :, : nums[0], : nums[0]]
+    torch.testing.assert_close(found, alone, rtol=1e-2, atol=1e-3 * alone.abs().max().item())

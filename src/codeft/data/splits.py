@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from codeft.data.sources import SPLITS
 from codeft.types import CodeftError
 
+_LONGEST = 40
+"""Characters: rows are counted in less."""
+
 _PART = re.compile(rf"({'|'.join(SPLITS)})(?:\[([0-9]*):([0-9]*)\])?")
 
 
@@ -47,9 +50,10 @@ def parse_part(text: str, *, key: str) -> SplitPart:
     SplitPart(split='valid', start=500, stop=None)
     """
     found = _PART.fullmatch(text)
-    if found is None:
+    if found is None or len(text) > _LONGEST:
         raise CodeftError(
-            f"{key} must be one of {', '.join(SPLITS)}, perhaps with rows as in valid[500:], not {text!r}"
+            f"{key} must be one of {', '.join(SPLITS)}, perhaps with rows as in valid[500:], "
+            f"not {text[:_LONGEST]!r}"
         )
     split, start, stop = found.groups()
     part = SplitPart(split, int(start or 0), int(stop) if stop else None)

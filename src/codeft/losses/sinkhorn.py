@@ -230,7 +230,8 @@ def _kernel(cost: Tensor, f: Tensor, g: Tensor, eps: Tensor, buffer: Tensor) -> 
     """Return exp((f_i + g_j - cost_ij) / eps), written to the buffer."""
     torch.add(f[..., :, None], g[..., None, :], out=buffer)
     # exp(-75) is nothing beside the sums that count, and subnormal numbers (from exp(-87)) slow a CPU down.
-    return buffer.sub_(cost).div_(eps[..., None]).clamp_min_(-75.0).exp_()
+    # Only padded points, of weight 0, have entries so far above 1 that they would become infinite.
+    return buffer.sub_(cost).div_(eps[..., None]).clamp_(-75.0, 75.0).exp_()
 
 
 def _softmins(
