@@ -379,3 +379,10 @@ def test_a_relative_folder_is_found_from_another_one(command, tiny, tiny_data, t
     monkeypatch.chdir(tmp_path)
     command("evaluate", "run=r=1, (é)", "hydra.run.dir=again")
     assert json.loads((tmp_path / "again" / "metrics.json").read_text())["reproduced"] is True
+
+
+def test_a_disk_that_holds_no_tokenizer_is_told_in_a_line(command, tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tokenizer").write_text("in the way", encoding="utf-8")
+    with pytest.raises(SystemExit, match="can't write the tokenizer"):
+        command("train", *tiny, f"hydra.run.dir={tmp_path}/run")

@@ -133,7 +133,7 @@ def fit(
         callbacks.append(_CheckpointCheck(Path(cfg.resume)))
     trainer = build_trainer(cfg, folder, callbacks)
     if trainer.is_global_zero and not cfg.resume:
-        parts.model.tokenizer.save_pretrained(str(folder.tokenizer))
+        folder.write_tokenizer(parts.model.tokenizer)
     try:
         with config_for_ranks(cfg, folder, parts, trainer):
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=cfg.resume, weights_only=True)

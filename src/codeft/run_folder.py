@@ -16,6 +16,7 @@ from codeft.types import CodeftError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from transformers import PreTrainedTokenizerBase
 
 _BYTES_A_PARAMETER = 12
 """A checkpoint holds a parameter and Adam's two moments, in float32."""
@@ -198,6 +199,18 @@ class RunFolder:
         from omegaconf import OmegaConf
 
         write_text(self.config, OmegaConf.to_yaml(cfg, resolve=True))
+
+    def write_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Store the tokenizer, so that the run needs no other folder.
+
+        Raises:
+            CodeftError: It can't be written.
+        """
+        try:
+            self.tokenizer.mkdir(exist_ok=True)
+            tokenizer.save_pretrained(str(self.tokenizer))
+        except Exception as error:  # the tokenizers library raises nothing more special
+            raise CodeftError(f"can't write the tokenizer into {str(self.tokenizer)!r}: {error}") from error
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Store the scores."""
