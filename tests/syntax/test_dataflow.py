@@ -125,10 +125,12 @@ pieces = st.lists(
 @given(code=pieces)
 def test_any_text(lang: str, code: str) -> None:
     for published in (False, True):
-        edges = data_flow(parse_code(code, lang, as_file=published), lang, published=published)
+        tree = parse_code(code, lang, as_file=published)
+        edges = data_flow(tree, lang, published=published)
         places = [edge.place for edge in edges]
         assert places == sorted(set(places))
-        assert set().union(*(edge.source_places for edge in edges)) <= set(places) or published
+        if not published and "ERROR" not in tree.types:  # what couldn't be parsed may be read, and have no edge
+            assert set().union(*(edge.source_places for edge in edges)) <= set(places)
 
 
 def test_deep_nesting() -> None:
