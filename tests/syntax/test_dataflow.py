@@ -129,7 +129,9 @@ def test_any_text(lang: str, code: str) -> None:
         edges = data_flow(tree, lang, published=published)
         places = [edge.place for edge in edges]
         assert places == sorted(set(places))
-        if not published and "ERROR" not in tree.types:  # what couldn't be parsed may be read, and have no edge
+        if (
+            not published and "ERROR" not in tree.types
+        ):  # where text fails to parse, a token read may have none
             assert set().union(*(edge.source_places for edge in edges)) <= set(places)
 
 
