@@ -91,16 +91,17 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     Raises:
         CodeftError: The checkpoint is damaged, of another model, or holds NaN or infinity.
     """
-    module.load_state_dict(fitting_weights(module, path))
+    module.load_state_dict(fitting_checkpoint(module, path)["state_dict"])
 
 
-def fitting_weights(module: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
-    """Return a checkpoint's weights, which are those of a module by name and shape, and finite.
+def fitting_checkpoint(module: torch.nn.Module, path: Path) -> dict[str, Any]:
+    """Read a checkpoint whose weights are those of a module by name and shape, and finite.
 
     Raises:
         CodeftError: The checkpoint is damaged, of another model, or holds NaN or infinity.
     """
-    state = check_checkpoint(path)["state_dict"]
+    checkpoint = check_checkpoint(path)
+    state = checkpoint["state_dict"]
     own = module.state_dict()
     missing = sorted(own.keys() - state.keys())
     unknown = sorted(state.keys() - own.keys())
@@ -115,4 +116,4 @@ def fitting_weights(module: torch.nn.Module, path: Path) -> dict[str, torch.Tens
             f"{path} holds values that are no numbers, in {len(broken)} weights ({', '.join(broken[:3])} …); "
             "use another checkpoint"
         )
-    return state
+    return checkpoint

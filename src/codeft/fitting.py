@@ -22,7 +22,7 @@ from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.timing import TimingCallback
-from codeft.checkpoints import check_checkpoint, fitting_weights
+from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
 from codeft.module import NonFiniteLossError
 from codeft.run_folder import RunFolder
@@ -94,18 +94,14 @@ class _CheckpointCheck(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        fitting_weights(pl_module, self.path)
-        checkpoint = check_checkpoint(self.path)
+        checkpoint = fitting_checkpoint(pl_module, self.path)
         needed = ("loops", "optimizer_states", "lr_schedulers", "callbacks", "pytorch-lightning_version")
         if not all(key in checkpoint for key in needed):
             raise CodeftError(f"{self.path} holds weights only: training can't go on from it")
         own = {callback.state_key for callback in trainer.callbacks if callback.state_dict()}  # type: ignore[attr-defined]
-        empty = not (checkpoint["loops"] and checkpoint["optimizer_states"])
-        if (
-            empty
-            or not isinstance(checkpoint["callbacks"], dict)
-            or not own <= checkpoint["callbacks"].keys()
-        ):
+        found = checkpoint["callbacks"]
+        whole = isinstance(found, dict) and own <= found.keys()
+        if not (whole and checkpoint["loops"] and checkpoint["optimizer_states"]):
             raise CodeftError(f"{self.path} lacks states that training can't go on without; use another one")
 
 

@@ -57,7 +57,10 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         raise CodeftError("a run of code search answers query=<a sentence>, or makes an index=<a folder>")
     kept, examples = read_examples(run, rows, report)
     texts = predict_texts(run, examples)
-    write_rows(output, (_output_row(*found) for found in zip(kept, examples, texts, strict=True)))
+    answered = zip(kept, examples, texts, strict=True)
+    write_rows(
+        output, ({**function_row(row, example), "prediction": text} for row, example, text in answered)
+    )
     told = {"rows": len(texts), "files": report.num_files, "skipped": report.left_out()}
     _print(told, report, output)
     return told
@@ -165,7 +168,8 @@ def read_examples(
     return kept, examples
 
 
-def _output_row(row: InputRow, example: Example, text: str) -> dict[str, Any]:
+def function_row(row: InputRow, example: Example) -> dict[str, Any]:
+    """Return what an output row says of a function: what it is, and where."""
     return {
         "id": example.id,
         "path": row.path,
@@ -173,7 +177,6 @@ def _output_row(row: InputRow, example: Example, text: str) -> dict[str, Any]:
         "start_line": row.start_line,
         "language": example.lang or row.language,
         "source": example.source,
-        "prediction": text,
     }
 
 

@@ -17,7 +17,7 @@ from codeft.data.inputs import InputReport, InputRow
 from codeft.data.jsonl import write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import FunctionIndex, answer, embed
-from codeft.prediction import check_output, print_left_out, read_examples, read_source
+from codeft.prediction import check_output, function_row, print_left_out, read_examples, read_source
 from codeft.run_folder import RunFolder
 from codeft.summary import print_outputs
 from codeft.types import CodeftError, Example
@@ -85,17 +85,7 @@ def _index(
     run: FinishedRun, rows: Sequence[InputRow], examples: Sequence[Example], *, weights: str
 ) -> FunctionIndex:
     encodings = run.parts.task.encode(examples, run.parts.model.tokenizer)
-    functions = [
-        {
-            "id": example.id,
-            "path": row.path,
-            "name": row.name,
-            "start_line": row.start_line,
-            "language": example.lang or row.language,
-            "source": example.source,
-        }
-        for row, example in zip(rows, examples, strict=True)
-    ]
+    functions = [function_row(row, example) for row, example in zip(rows, examples, strict=True)]
     return FunctionIndex(embed(run, encodings, description="indexing"), functions, weights)
 
 

@@ -27,18 +27,10 @@ def clone_pairs(folder: Path, split: str, *, on_bad_row: str, skipped: SkippedRo
         CodeftError: A file isn't there; under "error" also a line that isn't such a triple, or that names a
             function that isn't there.
     """
-    path = next(
-        (
-            folder / name.format(split=split)
-            for name in _NAMES
-            if (folder / name.format(split=split)).is_file()
-        ),
-        None,
-    )
+    names = [name.format(split=split) for name in _NAMES]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
-        raise CodeftError(
-            f"expected {' or '.join(name.format(split=split) for name in _NAMES)} in {str(folder)!r}"
-        )
+        raise CodeftError(f"expected {' or '.join(names)} in {str(folder)!r}")
     functions: dict[str, str] = {}
     for row in read_rows(folder / FUNCTIONS, on_bad_row=on_bad_row, skipped=skipped):
         code = row.fields.get("func")

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from torch import Tensor
-from torch.nn import functional
 
 from codeft.losses.contrastive import supervised_contrastive_loss
 from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall
@@ -15,12 +14,12 @@ from codeft.syntax import canonical_language
 from codeft.tasks.base import text_field
 from codeft.tasks.understanding import (
     AbstractClassificationTask,
-    AbstractUnderstandingTask,
-    check_temperature,
+    AbstractEmbeddingTask,
     label_field,
     one_line,
+    vectors_of,
 )
-from codeft.types import Batch, CodeftError, Example, ModelOutput, Output, PredictingModel
+from codeft.types import Batch, CodeftError, Example, ModelOutput
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -70,7 +69,7 @@ class ClonePairsTask(AbstractClassificationTask):
 
 
 @final
-class CloneRetrievalTask(AbstractUnderstandingTask):
+class CloneRetrievalTask(AbstractEmbeddingTask):
     """Find the programs that solve the same problem (CodeXGLUE Clone-detection-POJ-104).
 
     Rows hold `code` and `label`, the problem. Vectors are learned by the supervised contrastive loss over the
@@ -88,9 +87,6 @@ class CloneRetrievalTask(AbstractUnderstandingTask):
 
     name: ClassVar[str] = NAME
     monitor = "map_at_r"
-    output: ClassVar[Output] = "embedding"
-    batches_by_length: ClassVar[bool] = False
-    has_eval_loss: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -100,11 +96,9 @@ class CloneRetrievalTask(AbstractUnderstandingTask):
         collapse_whitespace: bool = True,
         temperature: float = 0.1,
     ) -> None:
-        super().__init__(max_source_length=max_source_length)
+        super().__init__(max_source_length=max_source_length, temperature=temperature)
         self.collapse_whitespace = collapse_whitespace
-        check_temperature(temperature)
         self.lang = canonical_language(lang or "cpp")
-        self.temperature = temperature
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
@@ -124,34 +118,18 @@ class CloneRetrievalTask(AbstractUnderstandingTask):
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the supervised contrastive loss of the batch."""
-        assert output.embedding is not None, "clone retrieval needs a model that gives vectors"
         labels = batch["labels"][:, 0]
-        return supervised_contrastive_loss(output.embedding, labels, temperature=self.temperature)
-
-    def predict(
-        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
-    ) -> list[str]:
-        """Return nothing: the nearest program may be in another batch."""
-        return []
+        return supervised_contrastive_loss(vectors_of(output), labels, temperature=self.temperature)
 
     def metrics(self) -> dict[str, Metric]:
         """Return MAP@R, which the papers report."""
         return {"map_at_r": MapAtR()}
 
-    def update(
-        self,
-        metrics: Mapping[str, Metric],
-        *,
-        examples: Sequence[Example],
-        predictions: Sequence[str],
-        output: ModelOutput,
-        batch: Batch,
-    ) -> None:
-        """Add the batch's vectors."""
-        assert output.embedding is not None
-        vectors = functional.normalize(output.embedding.float(), dim=-1)
-        for metric in metrics.values():
-            metric.update(vectors, batch["labels"][:, 0], batch["index"])
+    def metric_inputs(
+        self, vectors: Tensor, *, examples: Sequence[Example], batch: Batch
+    ) -> tuple[Tensor, ...]:
+        """Return `MapAtR`'s: vectors, problems, and the programs' numbers."""
+        return vectors, batch["labels"][:, 0], batch["index"]
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from codeft.losses.contrastive import contrastive_loss, gather_targets
 from codeft.metrics import SearchScores
@@ -17,8 +16,8 @@ from codeft.metrics.retrieval import check_protocol, protocol_name
 from codeft.syntax import canonical_language, remove_docstring
 from codeft.tasks.base import text_field
 from codeft.tasks.functions import function_language, function_source, function_summary
-from codeft.tasks.understanding import AbstractUnderstandingTask, check_length, check_temperature
-from codeft.types import Batch, CodeftError, Example, ModelOutput, Output, PredictingModel
+from codeft.tasks.understanding import AbstractEmbeddingTask, check_length, vectors_of
+from codeft.types import Batch, CodeftError, Example, ModelOutput
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -27,7 +26,7 @@ _CODE_ID, _NO_QUERY = "code_id", "no_query"
 
 
 @final
-class CodeSearchTask(AbstractUnderstandingTask):
+class CodeSearchTask(AbstractEmbeddingTask):
     """Find the function that a sentence describes, among all functions of the split (a bi-encoder).
 
     Rows follow CodeSearchNet's schema: `code` (or AdvTest's `function`), `docstring` or `docstring_tokens`,
@@ -52,9 +51,6 @@ class CodeSearchTask(AbstractUnderstandingTask):
     name: ClassVar[str] = "code_search"
     monitor = "mrr"
     num_texts = 2
-    output: ClassVar[Output] = "embedding"
-    batches_by_length: ClassVar[bool] = False
-    has_eval_loss: ClassVar[bool] = False
     has_queries: ClassVar[bool] = True
 
     def __init__(
@@ -68,14 +64,12 @@ class CodeSearchTask(AbstractUnderstandingTask):
         deduplicate: bool = False,
         hard_negatives: int = 0,
     ) -> None:
-        super().__init__(max_source_length=max_source_length)
+        super().__init__(max_source_length=max_source_length, temperature=temperature)
         check_length("max_query_length", max_query_length)
-        check_temperature(temperature)
         if hard_negatives < 0:
             raise CodeftError(f"task.hard_negatives must be 0 or more, not {hard_negatives}")
         self.lang = None if lang is None else canonical_language(lang)
         self.max_query_length = max_query_length
-        self.temperature = temperature
         self.deduplicate = deduplicate
         self.hard_negatives = hard_negatives
         self.num_texts = 2 + hard_negatives  # code, query, negatives
@@ -140,37 +134,22 @@ class CodeSearchTask(AbstractUnderstandingTask):
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the contrastive loss of the batch's queries and functions, and those of other devices."""
-        assert output.embedding is not None, "code search needs a model that gives vectors"
-        codes, queries, *negatives = output.embedding.float().chunk(self.num_texts)
+        codes, queries, *negatives = vectors_of(output).float().chunk(self.num_texts)
         targets = gather_targets(torch.cat([codes, *negatives]))
         return contrastive_loss(queries, targets, temperature=self.temperature)
-
-    def predict(
-        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
-    ) -> list[str]:
-        """Return nothing: the nearest function may be in another batch."""
-        return []
 
     def metrics(self) -> dict[str, Metric]:
         """Return MRR, which the papers report, R@1, 5 and 10, and how many queries tie."""
         return {"search": SearchScores(protocol=self.protocol, deduplicated=self.deduplicate)}
 
-    def update(
-        self,
-        metrics: Mapping[str, Metric],
-        *,
-        examples: Sequence[Example],
-        predictions: Sequence[str],
-        output: ModelOutput,
-        batch: Batch,
-    ) -> None:
-        """Add the batch's functions, and those of its queries that ask for something."""
-        assert output.embedding is not None
-        codes, queries, *_ = functional.normalize(output.embedding.float(), dim=-1).chunk(self.num_texts)
+    def metric_inputs(
+        self, vectors: Tensor, *, examples: Sequence[Example], batch: Batch
+    ) -> tuple[Tensor, ...]:
+        """Return `SearchScores`': the queries that ask for something, and all functions."""
+        codes, queries, *_ = vectors.chunk(self.num_texts)
         ids = torch.tensor([_number(example.meta[_CODE_ID]) for example in examples], device=codes.device)
         asked = batch["labels"][:, 0] == 1
-        for metric in metrics.values():
-            metric.update(queries[asked], batch["index"][asked], ids[asked], codes, ids)
+        return queries[asked], batch["index"][asked], ids[asked], codes, ids
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]

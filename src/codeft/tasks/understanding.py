@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from codeft.tasks.encoding import EncodedText, encode_texts
 from codeft.types import Batch, CodeftError, Encoding, Example, ModelOutput, Output, PredictingModel
 
 if TYPE_CHECKING:
+    from torchmetrics import Metric
     from transformers import PreTrainedTokenizerBase
 
 
@@ -88,6 +90,63 @@ class AbstractClassificationTask(AbstractUnderstandingTask):
         return {"majority_accuracy": majority_accuracy([example.target or "" for example in examples])}
 
 
+class AbstractEmbeddingTask(AbstractUnderstandingTask):
+    """A task whose answer is a vector: texts that belong together get similar ones (by cosine).
+
+    Args:
+        max_source_length: Sub-tokens of a source at most, special tokens included.
+        temperature: Divides the similarities in the loss.
+    """
+
+    output: ClassVar[Output] = "embedding"
+    batches_by_length: ClassVar[bool] = False
+    has_eval_loss: ClassVar[bool] = False
+
+    def __init__(self, *, max_source_length: int, temperature: float) -> None:
+        super().__init__(max_source_length=max_source_length)
+        if not 0 < temperature < float("inf"):
+            raise CodeftError(f"task.temperature must be above 0, not {temperature}")
+        self.temperature = temperature
+
+    def predict(
+        self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None
+    ) -> list[str]:
+        """Return nothing: what is nearest may be in another batch."""
+        return []
+
+    def update(
+        self,
+        metrics: Mapping[str, Metric],
+        *,
+        examples: Sequence[Example],
+        predictions: Sequence[str],
+        output: ModelOutput,
+        batch: Batch,
+    ) -> None:
+        """Add the batch's vectors."""
+        vectors = functional.normalize(vectors_of(output).float(), dim=-1)
+        for metric in metrics.values():
+            metric.update(*self.metric_inputs(vectors, examples=examples, batch=batch))
+
+    @abstractmethod
+    def metric_inputs(
+        self, vectors: Tensor, *, examples: Sequence[Example], batch: Batch
+    ) -> tuple[Tensor, ...]:
+        """Return what the task's metric takes of a batch.
+
+        Args:
+            vectors: [N, D], of length 1, in the order of `codeft.types.Batch`.
+            examples: The batch's.
+            batch: The batch itself.
+        """
+
+
+def vectors_of(output: ModelOutput) -> Tensor:
+    """Return a model's vectors, [N, D]."""
+    assert output.embedding is not None, "this task needs a model that gives vectors"
+    return output.embedding
+
+
 def one_line(text: str) -> str:
     r"""Return a text with a blank for each run of white space, as CodeXGLUE's scripts read functions.
 
@@ -101,12 +160,6 @@ def check_length(key: str, value: int) -> None:
     """Refuse a maximum length below 1."""
     if value < 1:
         raise CodeftError(f"task.{key} must be at least 1, not {value}")
-
-
-def check_temperature(value: float) -> None:
-    """Refuse a temperature that similarities can't be divided by."""
-    if not 0 < value < float("inf"):
-        raise CodeftError(f"task.temperature must be above 0, not {value}")
 
 
 def label_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
