@@ -51,3 +51,20 @@ def test_ctrl_c_of_a_real_process_with_workers(command, tiny, reference, tmp_pat
     assert f"-m codeft.train resume={tmp_path}" in said
     command("train", f"resume={tmp_path}")
     assert_same_end(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_two_trainings_never_share_a_folder(command, tiny, tmp_path):
+    other = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", other, str(tmp_path / ".lock")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline()
+        with pytest.raises(SystemExit, match="another training"):
+            command("train", *tiny, f"hydra.run.dir={tmp_path}")
+        assert not (tmp_path / "checkpoints").exists()
+        process.communicate("\n")
+    command("train", *tiny, f"hydra.run.dir={tmp_path}", "trainer.max_epochs=1")
+    assert (tmp_path / "metrics.json").is_file()
+    assert not (tmp_path / ".lock").exists()

@@ -8,13 +8,14 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, open_dict
+from pytorch_lightning.utilities import rank_zero_only
 
 from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks, without_weights
@@ -48,6 +49,18 @@ def own_process_group() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def held_by_first_rank(run_dir: Path) -> Iterator[None]:
+    """Keep other trainings out of a run's folder; further ranks of this one share it.
+
+    Raises:
+        CodeftError: Another training has the folder.
+    """
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    with RunFolder(run_dir).held() if is_first else nullcontext():
+        yield
 
 
 @own_process_group()

@@ -24,9 +24,11 @@ def pretrain(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     Raises:
         CodeftError: Something that the user can mend.
     """
+    from codeft.fitting import held_by_first_rank
     from codeft.pretraining import pretrain_and_save
 
-    return pretrain_and_save(cfg, run_dir)
+    with held_by_first_rank(run_dir):
+        return pretrain_and_save(cfg, run_dir)
 
 
 def main() -> None:

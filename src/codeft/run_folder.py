@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
+        self.lock = path / ".lock"
 
     def load_config(self, *, trust_targets: Sequence[str] = ()) -> DictConfig:
         """Read the stored config.
@@ -185,6 +187,31 @@ class RunFolder:
                 raise CodeftError(
                     f"expected {str(file)!r} to be free for a file, but it is a folder; move it away"
                 )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other training out of the folder until the end, or until this process is gone.
+
+        Raises:
+            CodeftError: Another one has it.
+        """
+        check_writable(self.path, advice="set hydra.run.dir=")
+        with self.lock.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise CodeftError(
+                    f"another training (process {lock.read().strip() or 'unknown'}) is writing into "
+                    f"{str(self.path)!r}: wait for its end, or set another hydra.run.dir="
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+            self.lock.unlink(missing_ok=True)
 
     def remove_unused(self) -> None:
         """Remove what was made for a rank that writes into another folder; what isn't empty stays."""

@@ -25,11 +25,14 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     Raises:
         CodeftError: Something that the user can mend, before training wherever it can be known.
     """
-    from codeft.fitting import dry_run, fit_and_test
+    from codeft.fitting import dry_run, fit_and_test, held_by_first_rank
 
     if not isinstance(cfg.dry_run, bool):
         raise CodeftError(f"dry_run must be true or false, not {cfg.dry_run!r}")
-    return dry_run(cfg, run_dir) if cfg.dry_run else fit_and_test(cfg, run_dir)
+    if cfg.dry_run:
+        return dry_run(cfg, run_dir)
+    with held_by_first_rank(run_dir):
+        return fit_and_test(cfg, run_dir)
 
 
 def main() -> None:
