@@ -9,7 +9,7 @@ import numpy as np
 
 from codeft.data.collate import pad
 from codeft.data.features import AbstractFeature
-from codeft.syntax import align, identifier_links, parse
+from codeft.syntax import identifier_links, parse, token_leaves
 from codeft.types import Encoding, Example
 
 if TYPE_CHECKING:
@@ -49,12 +49,14 @@ class TreeFeature(AbstractFeature):
         leaf = np.full(len(encoding.offsets), -1, dtype=np.int32)
         depth = lca_depth = link = np.zeros(0, dtype=np.int32)
         if example.lang:
-            tree = parse(example.source, example.lang)
-            leaf = align(tree, encoding.offsets)
+            found = token_leaves(example.source, example.lang, encoding.offsets)
+            leaf = found.leaf
             num_leaves = int(leaf.max(initial=-1)) + 1
-            depth, lca_depth = tree.depths[:num_leaves], tree.lca_depths[: max(0, num_leaves - 1)]
-            link = identifier_links(tree, example.source)[:num_leaves] if self.sast else link
-            self.num_unparsed += tree.has_errors
+            depth, lca_depth = found.depths[:num_leaves], found.lca_depths[: max(0, num_leaves - 1)]
+            if self.sast:
+                tree = parse(example.source, example.lang)
+                link = identifier_links(tree, example.source)[:num_leaves]
+            self.num_unparsed += found.has_errors
         arrays = {"tree_leaf": leaf, "tree_depth": depth, "tree_lca_depth": lca_depth}
         if self.sast:
             arrays["tree_link"] = link

@@ -6,6 +6,7 @@ from codeft.syntax.docstrings import find_docstring, remove_docstring
 from codeft.syntax.functions import Function, extract_functions
 from codeft.syntax.languages import LANGUAGES, canonical_language, language_of
 from codeft.syntax.prose import docstring_tokens, first_paragraph
+from codeft.syntax.token_leaves import token_leaves
 from codeft.syntax.tree import SyntaxTree, parse
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "parse",
     "remove_docstring",
     "sast_distances",
+    "token_leaves",
 ]

@@ -104,6 +104,91 @@ def parse(source: str, lang: str) -> SyntaxTree:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PlainLeaves:
+    """A tree's leaves as lists; see `SyntaxTree` for each.
+
+    Attributes:
+        starts: In characters, as are `ends`.
+        ends: Exclusive.
+        depths: Edges below the root.
+        lca_depths: Of neighbours' lowest common ancestors.
+    """
+
+    starts: list[int]
+    ends: list[int]
+    depths: list[int]
+    lca_depths: list[int]
+
+
+def walk_leaves(source: str, lang: str) -> PlainLeaves | None:
+    """Parse source text and return its leaves, or None where only `parse` gets everything right.
+
+    Args:
+        source: A file or a snippet, with its layout.
+        lang: Name or alias of the language.
+
+    Returns:
+        The leaves; None where the source isn't ASCII, doesn't parse without errors, or has ink that neither a
+        leaf nor a comment covers.
+
+    Raises:
+        CodeftError: The language is unknown.
+
+    Examples:
+        >>> leaves = walk_leaves("x = 1  # one", "python")
+        >>> leaves.starts, leaves.ends, leaves.depths, leaves.lca_depths
+        ([0, 2, 4], [1, 3, 5], [3, 3, 3], [2, 2])
+    """
+    name = canonical_language(lang)
+    if not source.isascii() or "\0" in source:
+        return None
+    for function, prefix, suffix in _attempts(source, name):
+        parser, kinds, _, _ = _parser(name, function)
+        tree = parser.parse((prefix + source + suffix).encode())
+        if not tree.root_node.has_error:
+            return _leaves_of(tree, source, shift=len(prefix), kinds=kinds)
+    return None
+
+
+def _leaves_of(
+    tree: tree_sitter.Tree, source: str, *, shift: int, kinds: tuple[str, ...]
+) -> PlainLeaves | None:
+    cursor = tree.walk()
+    down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    starts: list[int] = []
+    ends: list[int] = []
+    depths: list[int] = []
+    lca_depths: list[int] = []
+    depth = lowest = covered = 0
+    while True:
+        if down():
+            depth += 1
+            continue
+        node = cursor.node
+        assert node is not None
+        start, end = node.start_byte - shift, node.end_byte - shift
+        if end >= 0 and start <= len(source):  # not the wrapper's
+            start, end = max(start, 0), min(end, len(source))
+            if start > covered and not source[covered:start].isspace():
+                return None
+            covered = max(covered, end)
+            if depth and "comment" not in kinds[node.kind_id]:
+                if depths:
+                    # The lowest node passed between two leaves is a child of their lowest common ancestor.
+                    lca_depths.append(lowest - 1)
+                lowest = depth + 1
+                starts.append(start)
+                ends.append(end)
+                depths.append(depth)
+        while not along():
+            if not up():
+                rest = source[covered:]
+                return None if rest.strip() else PlainLeaves(starts, ends, depths, lca_depths)
+            depth -= 1
+        lowest = min(lowest, depth)
+
+
 def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:
     """Parse source text into the table of all its nodes; never raises on any text.
 
