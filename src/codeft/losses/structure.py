@@ -168,22 +168,32 @@ def pairwise_distances(depth: Tensor, lca_depth: Tensor, *, link: Tensor | None 
             distances in the tree alone.
 
     Returns:
-        int64 [B, L, L]; rows and columns of padding mean nothing.
+        int32 [B, L, L]; rows and columns of padding mean nothing.
 
     Example:
         >>> pairwise_distances(torch.tensor([[2, 2, 1]]), torch.tensor([[1, 0]])).tolist()
         [[[0, 2, 3], [2, 0, 3], [3, 3, 0]]]
     """
-    depth, lca_depth = depth.long(), lca_depth.long()
+    depth, lca_depth = depth.int(), lca_depth.int()
     num_leaves = depth.shape[1]
     # Row i holds l_i, l_{i+1}, … from column i + 1 on, and before it what no minimum takes.
     after = torch.ones(num_leaves, num_leaves, dtype=torch.bool, device=depth.device).triu(1)
     previous = nn.functional.pad(lca_depth, (1, 0))[:, None, :].expand(-1, num_leaves, -1)
-    lowest = previous.masked_fill(~after, torch.iinfo(torch.int64).max).cummin(dim=2).values
+    lowest = _running_minimum(previous.masked_fill(~after, torch.iinfo(torch.int32).max))
     lowest = torch.minimum(lowest, lowest.mT)
     lowest.diagonal(dim1=1, dim2=2).copy_(depth)
     distances = depth[:, :, None] + depth[:, None, :] - 2 * lowest
     return distances if link is None else _shortcut(distances, link.long())
+
+
+def _running_minimum(values: Tensor) -> Tensor:
+    """Return the minimum up to each place of the last dimension, by doubling: `cummin` finds places too."""
+    reach = 1
+    while reach < values.shape[-1]:
+        longer = values.clone()
+        torch.minimum(values[..., reach:], values[..., :-reach], out=longer[..., reach:])
+        values, reach = longer, 2 * reach
+    return values
 
 
 def _shortcut(distances: Tensor, link: Tensor) -> Tensor:

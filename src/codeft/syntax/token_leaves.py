@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,26 +50,37 @@ def token_leaves(source: str, lang: str, offsets: np.ndarray) -> TokenLeaves:
     if leaves is None:
         tree = parse(source, lang)
         return TokenLeaves(align(tree, offsets), tree.depths, tree.lca_depths, tree.has_errors)
-    leaf = _align(leaves.starts, leaves.ends, offsets, length=len(source))
     return TokenLeaves(
-        np.array(leaf, dtype=np.int32),
+        _align(leaves.starts, leaves.ends, offsets, length=len(source)),
         np.array(leaves.depths, dtype=np.int32),
         np.array(leaves.lca_depths, dtype=np.int32),
         has_errors=False,
     )
 
 
-def _align(starts: list[int], ends: list[int], offsets: np.ndarray, *, length: int) -> list[int]:
+def _align(starts: list[int], ends: list[int], offsets: np.ndarray, *, length: int) -> np.ndarray:
     """Return for each span the leaf that covers most of it, of equals the first; -1 for none."""
-    found, num_leaves = [], len(starts)
-    for start, end in offsets.tolist():
-        best, most = -1, 0
-        start, end = max(start, 0), min(end, length)
-        leaf = bisect_right(ends, start)
-        while leaf < num_leaves and (begin := starts[leaf]) < end:
-            covered = min(end, ends[leaf]) - max(start, begin)
-            if covered > most:
-                best, most = leaf, covered
-            leaf += 1
-        found.append(best)
-    return found
+    first, last = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).clip(0, length).T
+    never = length + 1
+    leaf_starts, leaf_ends = np.array([*starts, never, never]), np.array([*ends, never, never])
+    leaf = leaf_ends.searchsorted(first, side="right").clip(max=len(starts))
+    begins = leaf_starts[leaf]
+    reaches = begins < last
+    # Zero-width leaves cover nothing, and a span over several leaves has to choose.
+    unsure = reaches & ((leaf_starts[leaf + 1] < last) | (leaf_ends[leaf] == begins))
+    found = np.where(reaches, leaf, -1)
+    for span in np.flatnonzero(unsure).tolist():
+        found[span] = _most_covered(
+            starts, ends, leaf=int(leaf[span]), start=int(first[span]), end=int(last[span])
+        )
+    return found.astype(np.int32)
+
+
+def _most_covered(starts: list[int], ends: list[int], *, leaf: int, start: int, end: int) -> int:
+    best, most = -1, 0
+    while leaf < len(starts) and (begin := starts[leaf]) < end:
+        covered = min(end, ends[leaf]) - max(start, begin)
+        if covered > most:
+            best, most = leaf, covered
+        leaf += 1
+    return best
