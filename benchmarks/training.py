@@ -1,0 +1,170 @@
+"""Training throughput against transformers' Trainer, each in a process of its own, by turns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from _race import Result, quick, ratio, shared_data, spread, write
+from _runs import BASE_T5, build, summarization, translation
+
+WARM_UP = 3  # steps that aren't counted
+
+
+def main() -> None:
+    if len(sys.argv) > 2 and sys.argv[1] == "--contestant":
+        print(json.dumps(contest(**json.loads(sys.argv[2]))))
+        return
+    short = quick()
+    settings = [
+        ("mini, Java -> C#", "translation", [], 32, 20),
+        ("mini, Ruby summarization", "summarization", [], 32, 20),
+        ("base size, Java -> C#", "translation", BASE_T5, 8, 6),
+    ]
+    results = []
+    for what, task, model, batch_size, num_steps in settings[:1] if short else settings:
+        job = {"task": task, "model": model, "batch_size": batch_size, "num_steps": 4 if short else num_steps}
+        seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}  # a token
+        for number in range(1 if short else 3):
+            names = list(seconds)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                seconds[name].append(start(name, job))
+        for rival, own, goal in (
+            ("Trainer, its defaults", "codeft, its defaults", 2.0),
+            ("Trainer, bf16 and grouped by length", "codeft, bf16", 1.1),
+        ):
+            value = ratio(seconds, rival=rival, own=own)
+            detail = spread({name: seconds[name] for name in (rival, own)}, scale=1e6, unit="us a sub-token")
+            results.append(
+                Result(
+                    f"training throughput, {what}", rival, value, "x", f">= {goal}x", value >= goal, detail
+                )
+            )
+    data = "CodeXGLUE translation and CodeSearchNet Ruby; real (not padding) sub-tokens of source and target"
+    write("training", results, data=data)
+
+
+def start(name: str, job: dict[str, Any]) -> float:
+    """Return a contestant's seconds a real sub-token."""
+    words = [sys.executable, __file__, "--contestant", json.dumps({"name": name, **job})]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def contest(*, name: str, task: str, model: list[str], batch_size: int, num_steps: int) -> float:
+    import torch
+
+    torch.set_num_threads(1)
+    rows = (num_steps + WARM_UP) * batch_size
+    overrides = {"translation": translation, "summarization": summarization}[task]
+    parts = build(*overrides(shared_data(), rows=rows, batch_size=batch_size), *model)
+    return CONTESTANTS[name](parts, batch_size)
+
+
+def with_codeft(parts, batch_size: int, *, precision: str) -> float:
+    import pytorch_lightning as pl
+
+    from codeft.allocator import keep_freed_memory
+
+    class Meter(pl.Callback):
+        seconds, tokens, last = 0.0, 0, 0.0
+
+        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+            now = time.perf_counter()
+            if index >= WARM_UP:
+                self.seconds += now - self.last
+                self.tokens += real_tokens(batch)
+            self.last = time.perf_counter()
+
+    keep_freed_memory()
+    meter = Meter()
+    trainer = pl.Trainer(
+        accelerator="auto", devices=1, max_epochs=1, precision=precision, logger=False, callbacks=[meter],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        limit_val_batches=0, gradient_clip_val=1.0, use_distributed_sampler=False,
+    )  # fmt: skip
+    parts.data.setup = lambda stage: None
+    trainer.fit(parts.module, datamodule=parts.data)
+    return meter.seconds / meter.tokens
+
+
+def with_trainer(parts, batch_size: int, **settings: Any) -> float:
+    import tempfile
+
+    import transformers
+    from transformers import DataCollatorForSeq2Seq, T5ForConditionalGeneration, Trainer, TrainingArguments
+
+    class Meter(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs) -> None:
+            marks.append(time.perf_counter())
+
+    class Counting(Trainer):
+        def training_step(self, model, inputs, *rest):
+            tokens.append(real_tokens(inputs))
+            return super().training_step(model, inputs, *rest)
+
+    marks: list[float] = []
+    tokens: list[int] = []
+    encodings = parts.data.datasets["train"].encodings
+    rows = [
+        {
+            "input_ids": e.input_ids.tolist(),
+            "attention_mask": [1] * len(e.input_ids),
+            "labels": e.labels.tolist(),
+            "length": len(e.input_ids),
+        }
+        for e in encodings
+    ]
+    model = T5ForConditionalGeneration(T5_CONFIG(parts))
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder, per_device_train_batch_size=batch_size, num_train_epochs=1, save_strategy="no",
+            report_to=[], disable_tqdm=True, **settings,
+        )  # fmt: skip
+        collator = DataCollatorForSeq2Seq(parts.model.tokenizer, model=model)
+        Counting(
+            model=model, args=arguments, train_dataset=rows, data_collator=collator, callbacks=[Meter()]
+        ).train()
+    return (marks[-1] - marks[WARM_UP - 1]) / sum(tokens[WARM_UP:])
+
+
+def T5_CONFIG(parts):
+    """Return the config of the very network that codeft trains, on transformers' own attention."""
+    import copy
+
+    config = copy.deepcopy(parts.model.network.config)
+    config._attn_implementation = "sdpa"
+    config.decoder_start_token_id = config.pad_token_id
+    return config
+
+
+def real_tokens(batch) -> int:
+    return int(batch["attention_mask"].sum()) + int((batch["labels"] != -100).sum())
+
+
+CONTESTANTS = {
+    "Trainer, its defaults": with_trainer,
+    "codeft, its defaults": lambda parts, size: with_codeft(parts, size, precision=default_precision()),
+    "Trainer, bf16 and grouped by length": lambda parts, size: with_trainer(
+        parts, size, bf16=True, train_sampling_strategy="group_by_length"
+    ),
+    "codeft, bf16": lambda parts, size: with_codeft(parts, size, precision="bf16-mixed"),
+}
+
+
+def default_precision() -> str:
+    """Return what `trainer.precision=auto` stands for."""
+    import torch
+
+    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+
+
+if __name__ == "__main__":
+    assert Path(__file__).is_file()
+    main()
