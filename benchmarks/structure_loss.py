@@ -46,8 +46,8 @@ def main() -> None:
             rival="GeomLoss", at_least=80,
         ),
         Result(
-            "largest relative difference of value and of gradient",
-            "GeomLoss, one example at a time", max(errors), "", "<= 1e-4", max(errors) <= 1e-4, "two real batches",
+            "largest relative difference, value and gradient", "GeomLoss, one example at a time", max(errors),
+            "", "<= 1e-4", max(errors) <= 1e-4, "two real batches",
         ),
     ]  # fmt: skip
     if DEVICE == "cuda":

@@ -1,0 +1,126 @@
+"""Scores of 15,000 rows against the published evaluators' algorithms, numbers equal."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from collections import Counter
+from functools import partial
+
+from _race import Result, faster, quick, race, shared_data, write
+
+from codeft.data.jsonl import read_rows
+from codeft.metrics import smoothed_bleu
+from codeft.metrics.codebleu import codebleu
+
+ROWS = 15_000
+
+
+def main() -> None:
+    short = quick()
+    rows = 300 if short else ROWS
+    predictions, references = summaries(rows)
+    own, theirs = smoothed_bleu(predictions, references), published_smoothed_bleu(predictions, references)
+    assert abs(own - theirs) < 1e-9, (own, theirs)
+    contestants = {
+        "published": partial(published_smoothed_bleu, predictions, references),
+        "codeft": partial(smoothed_bleu, predictions, references),
+    }
+    seconds = race(contestants, rounds=2 if short else 5)
+    results = [
+        faster(
+            f"smoothed BLEU of {rows:,} rows",
+            seconds,
+            rival="published",
+            at_least=5,
+            remark=f"both {own:.6f}",
+        )
+    ]
+    if importlib.util.find_spec("codebleu") is None:
+        print("CodeBLEU's rival isn't here: pip install --no-deps codebleu==0.7.0")
+    else:
+        results.append(code_scores(rows, rounds=1 if short else 3))
+    write("scoring", results, data="CodeSearchNet Ruby summaries; Bugs2Fix small, source against target")
+
+
+def summaries(rows: int) -> tuple[list[str], list[str]]:
+    """Return summaries and, as predictions, those of the row before with the own first words."""
+    path = shared_data() / "summarization" / "csn_ruby"
+    texts = [
+        " ".join(row.fields["docstring_tokens"])
+        for split in ("valid", "test")
+        for row in read_rows(path / f"{split}.jsonl", on_bad_row="error", skipped=[])
+    ]
+    references = [texts[i % len(texts)] for i in range(rows)]
+    predictions = [
+        " ".join(reference.split()[:4] + references[i - 1].split()[: i % 9])
+        for i, reference in enumerate(references)
+    ]
+    return predictions, references
+
+
+def published_smoothed_bleu(predictions: list[str], references: list[str]) -> float:
+    """CodeXGLUE's evaluator as it goes about it: normalise, count in dictionaries, sentence by sentence."""
+    total = 0.0
+    for prediction, reference in zip(predictions, references, strict=True):
+        total += published_sentence(words_of(reference), words_of(prediction))
+    return 100 * total / len(predictions)
+
+
+def words_of(text: str) -> list[str]:
+    text = " ".join(re.findall(r"\w+|[^\s\w]", text.lower().strip()))
+    text = text.replace("<skipped>", "")
+    for entity, character in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
+        text = text.replace(entity, character)
+    text = f" {text} "
+    text = re.sub(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", r" \1 ", text)
+    text = re.sub(r"([^0-9])([\.,])", r"\1 \2 ", text)
+    text = re.sub(r"([\.,])([^0-9])", r" \1 \2", text)
+    return re.sub(r"([0-9])(-)", r"\1 \2 ", text).split()
+
+
+def ngrams_of(words: list[str]) -> Counter:
+    return Counter(tuple(words[i : i + n]) for n in range(1, 5) for i in range(len(words) - n + 1))
+
+
+def published_sentence(reference: list[str], prediction: list[str]) -> float:
+    wanted, found = ngrams_of(reference), ngrams_of(prediction)
+    matches = [0] * 4
+    for ngram, count in found.items():
+        matches[len(ngram) - 1] += min(count, wanted.get(ngram, 0))
+    tiny = 2.2250738585072014e-308
+    log_sum = 0.0
+    for n, match in enumerate(matches):
+        guesses, add = max(len(prediction) - n, 0), int(n > 0)
+        log_sum += math.log(match + add + tiny) - math.log(guesses + add + tiny)
+    return math.exp(log_sum / 4 + min(0.0, 1 - (len(reference) + 1) / (len(prediction) + 1)))
+
+
+def code_scores(rows: int, *, rounds: int) -> Result:
+    from codebleu import calc_codebleu
+
+    folder = shared_data() / "refinement" / "bugs2fix_small"
+    sides = []
+    for suffix in ("buggy", "fixed"):
+        lines = [
+            (folder / f"{split}.buggy-fixed.{suffix}").read_text(encoding="utf-8").splitlines()
+            for split in ("valid", "test")
+        ]
+        side = [line for part in lines for line in part]
+        sides.append([side[i % len(side)] for i in range(rows)])
+    predictions, references = sides
+    own = codebleu(predictions, references, lang="java", mode="package").codebleu
+    theirs = 100 * calc_codebleu(references, predictions, lang="java")["codebleu"]
+    contestants = {
+        "codebleu 0.7.0": partial(calc_codebleu, references, predictions, lang="java"),
+        "codeft": partial(codebleu, predictions, references, lang="java", mode="package"),
+    }
+    seconds = race(contestants, rounds=rounds)
+    remark = f"codeft {own:.4f}, the package {theirs:.4f}"
+    assert abs(own - theirs) < 0.01, remark
+    return faster(f"CodeBLEU of {rows:,} rows", seconds, rival="codebleu 0.7.0", at_least=5, remark=remark)
+
+
+if __name__ == "__main__":
+    main()
