@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,19 @@ from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
-from codeft.models.heads import ClassificationHead, pool
-from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
+from codeft.models.heads import ClassificationHead, fit_labels, pool
+from codeft.models.networks import build_network, describe_architecture, load_network
+from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
 IMPOSSIBLE = -1e4
 """A logit that leaves no probability, and is finite in half precision too."""
+
+ESSENTIAL = "encoder.layer."
+"""What begins the names of the encoder's own weights."""
+
+HEADS = ("classifier", "head")
+"""How published scripts call the head, and how codeft does."""
 
 POOLER = "pooler"
 """Key of `architecture` beside `RobertaConfig`'s: whether the encoder has its pre-trained pooler."""
@@ -59,19 +67,24 @@ class EncoderModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        checkpoint: str | None = None,
+        label_order: Sequence[int] | None = None,
         output: Output = "text",
         num_texts: int = 1,
     ) -> None:
         """Load or initialise the encoder, and initialise decoder or head; the model begins in training mode.
 
         Args:
-            weights: Hub id, local folder, or `random` for a new encoder.
+            weights: Hub id, local folder, weights alone (see `loading.find_origin`), or `random` for a new
+                encoder.
             architecture: Dimensions (`RobertaConfig`'s names, and `pooler`, whether there is one; none by
                 default) of random weights; a checkpoint brings its own.
             num_decoder_layers: Layers of the new decoder, at least 1.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            checkpoint: Weights to lay over those, as training scripts save them: a file or a folder.
+            label_order: Which label each column of the loaded head means; None for 0, 1.
             output: What the task asks for; only text needs the decoder.
             num_texts: Texts that a label is about.
 
@@ -82,6 +95,10 @@ class EncoderModel(AbstractCodeModel):
         self.output, self.head = output, None
         if num_decoder_layers < 1:
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
+        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
+        origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
+        weights, tokenizer = origin.weights, origin.tokenizer
+        order = _check_label_order(label_order, loaded=output == "label" and given != loading.RANDOM)
         overrides: dict[str, Dimension] = {}
         if dropout is not None:
             overrides = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
@@ -92,10 +109,11 @@ class EncoderModel(AbstractCodeModel):
             has_pooler = dimensions.pop(POOLER, False)
             encoder = build_network(RobertaModel, dimensions)
             _settle_pooler(encoder, keep=bool(has_pooler))
+            known: set[int] = set()
         else:
             folder = loading.find_folder(weights, revision=revision)
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
-            encoder = _load_encoder(folder, source=weights, overrides=overrides)
+            encoder, known = _load_encoder(folder, overrides=overrides)
         config = encoder.config
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
@@ -115,6 +133,23 @@ class EncoderModel(AbstractCodeModel):
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
             )
         self.network = encoder if output != "text" else _add_decoder(encoder, num_layers=num_decoder_layers)
+        head = (
+            [Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order))]
+            if self.head is not None
+            else []
+        )
+        if head and weights != loading.RANDOM:  # transformers' own classifiers have one beside the encoder
+            state = {name: p for name, p in read_state_dict(folder).items() if HEADS[0] in name.split(".")}
+            known |= lay_over(head, state, source=weights)
+        if origin.checkpoint is not None:
+            decoder = [Part(self.network.decoder, behind=("decoder",))] if output == "text" else []
+            known |= lay_over(
+                [Part(encoder, essential=ESSENTIAL), *decoder, *head],
+                read_state_dict(origin.checkpoint),
+                source=str(origin.checkpoint),
+            )
+        if known:
+            tell_random(self, known, source=given, new=("head.", "network.decoder."))
         self.network.set_attn_implementation(ATTENTION)
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._encoder.encoder.layer])
@@ -210,11 +245,24 @@ class EncoderModel(AbstractCodeModel):
             )
 
 
-def _load_encoder(folder: Path, *, source: str, overrides: Mapping[str, Dimension]) -> RobertaModel:
-    encoder, missing = load_network(RobertaModel, folder, overrides=overrides, essential="encoder.layer.")
-    warn_of_random((name for name in missing if not name.startswith("pooler.")), source=source)
+def _check_label_order(order: Sequence[int] | None, *, loaded: bool) -> Sequence[int]:
+    if order is None:
+        return (0, 1)
+    if sorted(order) != [0, 1]:
+        raise CodeftError(f"model.label_order must be [0, 1] or [1, 0], not {list(order)}")
+    if not loaded:
+        raise CodeftError(
+            "model.label_order says what the columns of a loaded head mean, and no head is loaded here: leave "
+            "it away, or give a task with labels and weights"
+        )
+    return order
+
+
+def _load_encoder(folder: Path, *, overrides: Mapping[str, Dimension]) -> tuple[RobertaModel, set[int]]:
+    """Return the encoder and the `id` of each parameter that the checkpoint has."""
+    encoder, missing = load_network(RobertaModel, folder, overrides=overrides, essential=ESSENTIAL)
     _settle_pooler(encoder, keep=not any(name.startswith("pooler.") for name in missing))
-    return encoder
+    return encoder, {id(parameter) for name, parameter in encoder.named_parameters() if name not in missing}
 
 
 def _settle_pooler(encoder: RobertaModel, *, keep: bool) -> None:

@@ -14,8 +14,12 @@ from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
 from codeft.models.heads import ClassificationHead, pool
-from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
+from codeft.models.networks import build_network, describe_architecture, load_network
+from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, ModelOutput, Output
+
+ESSENTIAL = "encoder.block."
+"""What begins the names of the encoder's own weights."""
 
 
 class EncoderDecoderModel(AbstractCodeModel):
@@ -40,17 +44,20 @@ class EncoderDecoderModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        checkpoint: str | None = None,
         output: Output = "text",
         num_texts: int = 1,
     ) -> None:
         """Load or initialise the model; it begins in training mode, as any new module.
 
         Args:
-            weights: Hub id, local folder, `asset:mini`, or `random` for new weights.
+            weights: Hub id, local folder, `asset:mini`, weights alone (see `loading.find_origin`), or
+                `random` for new ones.
             architecture: Dimensions (`T5Config`'s names) of random weights; a checkpoint brings its own.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            checkpoint: Weights to lay over those, as training scripts save them: a file or a folder.
             output: What the task asks for; only text needs the decoder.
             num_texts: Texts that a label is about.
 
@@ -59,6 +66,10 @@ class EncoderDecoderModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
+        origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
+        weights, tokenizer = origin.weights, origin.tokenizer
+        known: set[int] = set()
         network_class: Any = T5ForConditionalGeneration if output == "text" else T5EncoderModel
         overrides = {} if dropout is None else {"dropout_rate": dropout}
         if weights == loading.RANDOM:
@@ -67,9 +78,9 @@ class EncoderDecoderModel(AbstractCodeModel):
         else:
             folder = loading.find_folder(weights, revision=revision)
             self.network, missing = load_network(
-                network_class, folder, overrides=overrides, essential="encoder.block."
+                network_class, folder, overrides=overrides, essential=ESSENTIAL
             )
-            warn_of_random(missing, source=weights)
+            known = {id(p) for name, p in self.network.named_parameters() if name not in missing}
             folder = loading.find_folder(tokenizer) if tokenizer else folder
         self.tokenizer = loading.load_tokenizer(folder)
         self.vocab_size = self.network.config.vocab_size
@@ -83,6 +94,16 @@ class EncoderDecoderModel(AbstractCodeModel):
         elif output == "label":
             config = self.network.config
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout_rate)
+        if origin.checkpoint is not None:
+            # Not CodeT5's `classifier`: it reads the decoder's last state, and this head the encoder's mean.
+            head = [Part(self.head, behind=("head",))] if self.head is not None else []
+            known |= lay_over(
+                [Part(self.network, essential=ESSENTIAL), *head],
+                read_state_dict(origin.checkpoint),
+                source=str(origin.checkpoint),
+            )
+        if known:
+            tell_random(self, known, source=given, new=("head.",))
         # T5 has one dropout for both ends of its encoder; apart, the first can be frozen with the embeddings.
         self._embedding_dropout = nn.Dropout(self.network.config.dropout_rate)
         self._output_dropout = nn.Dropout(self.network.config.dropout_rate)

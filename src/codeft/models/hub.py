@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from codeft.hub import ask_hub
+from codeft.models.state_dict import PICKLED, SAFE
 from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
-SAFE, PICKLED = "model*.safetensors", "pytorch_model*.bin"
+LOGIN = "log in (hf auth login, or the variable HF_TOKEN)"
 
 
 def download(name: str, *, revision: str | None) -> Path:
@@ -40,6 +46,21 @@ def download(name: str, *, revision: str | None) -> Path:
         files = HfApi().list_repo_files(name, revision=revision)
         weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights]))
+    except GatedRepoError as error:  # a kind of RepositoryNotFoundError
+        raise CodeftError(
+            f"the owner of '{name}' gives it to those who ask: ask at {constants.ENDPOINT}/{name} and {LOGIN}, "
+            f"or {advice}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CodeftError(
+            f"the hub shows no model '{name}': check the spelling (owner/model); if it is private, {LOGIN}; "
+            f"or {advice}"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CodeftError(
+            f"the hub's '{name}' has no revision '{revision}': give a branch, tag or commit that it has, or "
+            "model.revision=null for its main branch"
+        ) from error
     except Exception as error:
         raise CodeftError(
             f"the hub didn't give '{name}' (revision {revision or 'main'}): {error}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, RobertaTokenize
 
 from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
+from codeft.models.state_dict import NAMES, find_weights
 from codeft.types import CodeftError
 
 RANDOM = "random"
@@ -20,6 +22,68 @@ EXPECTED = "tokenizer.json, or one *vocab.json and one *merges.txt"
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json")
 PROBE = "x"
 """Any tokenizer spells this; one that transformers made up around a missing file doesn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model's parts come from.
+
+    Attributes:
+        weights: What its network is built from: a folder, a hub id, an asset or `random`.
+        checkpoint: Weights laid over it; None for none.
+        tokenizer: Where the tokenizer is; None for beside the weights, the mini's for random ones.
+    """
+
+    weights: str
+    checkpoint: Path | None
+    tokenizer: str | None
+
+
+def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) -> Origin:
+    """Sort out what the user named; nothing is loaded yet.
+
+    Weights without a `config.json` (a file, or a folder with one of `state_dict.NAMES`) are laid over a
+    network that is built from the YAML's architecture.
+
+    Args:
+        weights: Hub id, folder, asset, `random`, or weights alone.
+        checkpoint: Weights to lay over those: a file or a folder.
+        tokenizer: Where the tokenizer is, if not beside the weights.
+
+    Raises:
+        CodeftError: The checkpoint isn't there, there are two, or one has no tokenizer beside it.
+    """
+    over = None if checkpoint is None else Path(checkpoint).expanduser()
+    if over is not None:
+        find_weights(over)
+    given = Path(weights).expanduser()
+    beside_config = given.is_file() and (given.parent / "config.json").is_file()
+    if beside_config and find_weights(given) == find_weights(given.parent):
+        given = given.parent
+        weights = str(given)
+    is_model = (given / "config.json").is_file()
+    if given.is_file() or (not is_model and any(any(given.glob(name)) for name in NAMES)):
+        find_weights(given)
+        if over is not None:
+            raise CodeftError(
+                f"two checkpoints, {weights} and {checkpoint}, and no model to lay them over: give "
+                "model.weights=<folder or hub id of the model>, or model.checkpoint=null"
+            )
+        over, weights = given, RANDOM
+    if over is not None and weights == RANDOM and tokenizer is None:
+        folder = over if over.is_dir() else over.parent
+        if not _has_tokenizer(folder):
+            raise CodeftError(
+                f"the weights in {over} come without their tokenizer: give it by model.tokenizer=<folder or "
+                "hub id>, or name the model that they were trained from, model.weights=<folder or hub id> "
+                f"model.checkpoint={over}"
+            )
+        tokenizer = str(folder)
+    return Origin(weights, over, tokenizer)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return (folder / DESCRIPTIONS[0]).is_file() or len(list(folder.glob("*vocab.json"))) == 1
 
 
 def find_folder(name: str, *, revision: str | None = None) -> Path:

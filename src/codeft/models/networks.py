@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codeft.models.base import Dimension
+from codeft.models.placement import group_names
+from codeft.models.state_dict import PICKLED, SAFE, Part, lay_over, read_state_dict
 from codeft.types import CodeftError
 
 Network = TypeVar("Network", bound=PreTrainedModel)
@@ -74,7 +75,8 @@ def load_network(
 
     Args:
         network_class: transformers' class.
-        folder: Holds `config.json` and `*.safetensors`, or a torch file, of which only tensors are read.
+        folder: Holds `config.json` and `*.safetensors`, or a torch file, of which only tensors are read. The
+            network may lie in modules of a script's own.
         overrides: What replaces the checkpoint's own config.
         essential: Prefix of the parameters without which the checkpoint is of another architecture.
 
@@ -86,6 +88,22 @@ def load_network(
             or nothing in it for the essential parameters.
     """
     config = _load_config(network_class.config_class, folder, overrides=overrides)
+    network: Any
+    if not any(folder.glob(SAFE)) and not any(folder.glob(PICKLED)) and any(folder.glob("model.bin")):
+        network, missing = network_class(config), None
+    else:
+        network, missing = _from_pretrained(network_class, folder, config)
+    wanted = {name for name, _ in network.named_parameters() if name.startswith(essential)}
+    if missing is None or wanted <= missing:  # in a script's own modules, or under its own file name
+        part, source = Part(network, essential=essential), f"the checkpoint in {folder}"
+        known = lay_over([part], read_state_dict(folder), source=source, tell=False)
+        missing = {name for name, parameter in network.named_parameters() if id(parameter) not in known}
+    return network, missing
+
+
+def _from_pretrained(
+    network_class: type[Network], folder: Path, config: PretrainedConfig
+) -> tuple[Network, set[str]]:
     try:
         with quiet_transformers():
             loaded: Any = network_class.from_pretrained(
@@ -99,15 +117,7 @@ def load_network(
     except UNREADABLE as error:
         raise CodeftError(f"can't load the weights in {folder}: {error}") from error
     network, info = loaded
-    missing = set(info["missing_keys"])
-    wanted = {name for name, _ in network.named_parameters() if name.startswith(essential)}
-    if wanted <= missing:
-        found = "; ".join(group_names(info["unexpected_keys"])) or "no other weights"
-        raise CodeftError(
-            f"the checkpoint in {folder} has none of the encoder's weights: expected "
-            f"{'; '.join(group_names(wanted))}; it has {found}"
-        )
-    return network, missing
+    return network, set(info["missing_keys"])
 
 
 def warn_of_random(names: Iterable[str], *, source: str) -> None:
@@ -115,23 +125,6 @@ def warn_of_random(names: Iterable[str], *, source: str) -> None:
     groups = group_names(names)
     if groups:
         log.warning("not in the checkpoint of %s, so random: %s", source, "; ".join(groups))
-
-
-def group_names(names: Iterable[str]) -> list[str]:
-    """Shorten a list of parameter names: those that differ in their first number only share an entry.
-
-    >>> group_names(["block.0.q.weight", "block.1.q.weight", "norm.bias"])
-    ['block.{0,1}.q.weight', 'norm.bias']
-    """
-    groups: dict[str, list[int]] = {}
-    for name in names:
-        number = re.search(r"(?<=\.)\d+(?=\.)", name)
-        pattern = name if number is None else f"{name[: number.start()]}*{name[number.end() :]}"
-        groups.setdefault(pattern, []).extend([] if number is None else [int(number[0])])
-    return sorted(
-        pattern.replace("*", f"{{{','.join(map(str, sorted(numbers)))}}}")
-        for pattern, numbers in groups.items()
-    )
 
 
 @contextmanager
@@ -163,6 +156,12 @@ def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dim
             return config_class.from_dict(raw | dict(overrides))
     except (OSError, *INVALID_CONFIG) as error:
         raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error
+    if raw.get("auto_map"):
+        raise CodeftError(
+            f"the model in {folder} comes with code of its own to run (trust_remote_code, for its type "
+            f"'{raw.get('model_type')}'), which could do anything on this machine: codeft never runs such "
+            f"code; choose a model of a family that codeft has, here '{config_class.model_type}'"
+        )
     raise CodeftError(
         f"{folder} holds a model of type '{raw.get('model_type')}', expected '{config_class.model_type}': "
         "choose the model= whose family it is"
