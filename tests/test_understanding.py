@@ -111,12 +111,13 @@ def test_the_compressed_clone_model_reproduces_its_scores(shared_data):
     from codeft.types import Encoding
 
     models = shared_data / "models"
-    model = EncoderModel(weights=str(models / "tiny_codebert_bcb_hf"), output="label", num_texts=2).eval()
-    path = models / "compressor_codebert_clone_3mb" / "model.bin"
-    published = torch.load(path, weights_only=True, map_location="cpu")
-    head = {name: p for name, p in published.items() if name.startswith("classifier.")}
+    model = EncoderModel(
+        weights=str(models / "tiny_codebert_bcb_hf"),
+        checkpoint=str(models / "compressor_codebert_clone_3mb"),
+        output="label",
+        num_texts=2,
+    ).eval()
     assert model.head is not None
-    model.head.load_state_dict({name.removeprefix("classifier."): p for name, p in head.items()})
     reader, task = CodeXGLUEReader(dir=shared_data / "clone" / "bigclonebench"), ClonePairsTask()
     pairs = [
         task.read(row.fields, where=row.where, input="code", labelled=True)

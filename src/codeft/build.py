@@ -33,6 +33,9 @@ from codeft.types import CodeftError
 READER_KEYS = ("reader", "features", "dir", "source", "train", "valid")
 """Keys of `data` that aren't the data module's own: objects, and what the readers' configs refer to."""
 
+OF_WEIGHTS = ("checkpoint", "label_order")
+"""Keys of `model` that say how weights are loaded."""
+
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one."""
 
@@ -89,6 +92,7 @@ def without_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain["model"].update(weights=RANDOM, tokenizer=str(folder.tokenizer.absolute()))
+    plain["model"].update({key: None for key in OF_WEIGHTS if key in plain["model"]})
     return literal_config(plain)
 
 

@@ -98,7 +98,7 @@ class EncoderModel(AbstractCodeModel):
         given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
-        order = _check_label_order(label_order, loaded=output == "label" and given != loading.RANDOM)
+        order = _check_label_order(label_order)
         overrides: dict[str, Dimension] = {}
         if dropout is not None:
             overrides = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
@@ -133,20 +133,14 @@ class EncoderModel(AbstractCodeModel):
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
             )
         self.network = encoder if output != "text" else _add_decoder(encoder, num_layers=num_decoder_layers)
-        head = (
-            [Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order))]
-            if self.head is not None
-            else []
-        )
-        if head and weights != loading.RANDOM:  # transformers' own classifiers have one beside the encoder
-            state = {name: p for name, p in read_state_dict(folder).items() if HEADS[0] in name.split(".")}
-            known |= lay_over(head, state, source=weights)
+        # transformers' own classifiers have a head beside the encoder, in a folder like any other.
+        known |= self._load_head(None if weights == loading.RANDOM else folder, order=order)
         if origin.checkpoint is not None:
-            decoder = [Part(self.network.decoder, behind=("decoder",))] if output == "text" else []
-            known |= lay_over(
-                [Part(encoder, essential=ESSENTIAL), *decoder, *head],
-                read_state_dict(origin.checkpoint),
-                source=str(origin.checkpoint),
+            known |= self._load_over(origin.checkpoint, order=order)
+        if label_order is not None and (self.head is None or id(self.head.out_proj.weight) not in known):
+            raise CodeftError(
+                "model.label_order says what the columns of a loaded head mean, but none was loaded from "
+                f"{given}: leave it away, or give a task with labels and weights that have a head for it"
             )
         if known:
             tell_random(self, known, source=given, new=("head.", "network.decoder."))
@@ -237,6 +231,26 @@ class EncoderModel(AbstractCodeModel):
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
 
+    def _load_head(self, folder: Path | None, *, order: Sequence[int]) -> set[int]:
+        """Load the head that lies in a model's folder, if there is one; return the `id`s of what was set."""
+        if self.head is None or folder is None:
+            return set()
+        state = {name: p for name, p in read_state_dict(folder).items() if HEADS[0] in name.split(".")}
+        return lay_over([self._head_part(order)], state, source=str(folder))
+
+    def _load_over(self, checkpoint: Path, *, order: Sequence[int]) -> set[int]:
+        """Lay a checkpoint over all parts; return the `id`s of what was set."""
+        parts = [Part(self._encoder, essential=ESSENTIAL)]
+        if self.output == "text":
+            parts.append(Part(self.network.decoder, behind=("decoder",)))
+        if self.head is not None:
+            parts.append(self._head_part(order))
+        return lay_over(parts, read_state_dict(checkpoint), source=str(checkpoint))
+
+    def _head_part(self, order: Sequence[int]) -> Part:
+        assert self.head is not None
+        return Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order))
+
     def _check_length(self, length: int, *, what: str, key: str) -> None:
         if length > self.max_source_length:
             raise CodeftError(
@@ -245,17 +259,10 @@ class EncoderModel(AbstractCodeModel):
             )
 
 
-def _check_label_order(order: Sequence[int] | None, *, loaded: bool) -> Sequence[int]:
-    if order is None:
-        return (0, 1)
-    if sorted(order) != [0, 1]:
+def _check_label_order(order: Sequence[int] | None) -> Sequence[int]:
+    if order is not None and sorted(order) != [0, 1]:
         raise CodeftError(f"model.label_order must be [0, 1] or [1, 0], not {list(order)}")
-    if not loaded:
-        raise CodeftError(
-            "model.label_order says what the columns of a loaded head mean, and no head is loaded here: leave "
-            "it away, or give a task with labels and weights"
-        )
-    return order
+    return order or (0, 1)
 
 
 def _load_encoder(folder: Path, *, overrides: Mapping[str, Dimension]) -> tuple[RobertaModel, set[int]]:

@@ -48,7 +48,7 @@ def download(name: str, *, revision: str | None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights]))
     except GatedRepoError as error:  # a kind of RepositoryNotFoundError
         raise CodeftError(
-            f"the owner of '{name}' gives it to those who ask: ask at {constants.ENDPOINT}/{name} and {LOGIN}, "
+            f"the owner of '{name}' gives it to who asks: ask at {constants.ENDPOINT}/{name} and {LOGIN}; "
             f"or {advice}"
         ) from error
     except RepositoryNotFoundError as error:

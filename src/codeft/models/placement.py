@@ -32,7 +32,7 @@ def place_keys(found: Iterable[str], wanted: Collection[str], *, behind: Sequenc
 
     Scripts wrap a network into modules of their own, whose names then stand before the network's
     (`module.encoder.roberta.`). All of a network stands behind the same names: of those behind which some of
-    it is found, the ones that most of it stands behind; of equals, those without a `decoder`, then the fewest.
+    it is found, the ones before most of it; of equals, those without a `decoder`, then the fewest.
 
     Args:
         found: The checkpoint's names.

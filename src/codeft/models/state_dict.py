@@ -40,7 +40,7 @@ class Part:
         module: It gets them.
         behind: See `place_keys`.
         essential: Prefix of the parameters without which the checkpoint is of something else; a part without
-            one may lack, and what has another shape is left out.
+            one may lack, and is left out where anything in it has another shape.
         adapt: Changes a tensor before it is laid into the place of this name.
     """
 
@@ -94,8 +94,8 @@ def read_state_dict(path: Path) -> StateDict:
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise CodeftError(
-                f"{file} holds more than tensors, and codeft loads nothing else from such a file: save its "
-                f"state dict alone where it was made (torch.save(model.state_dict(), …)); {_first_line(error)}"
+                f"{file} holds more than tensors, and codeft loads nothing else: save the state dict alone "
+                f"where it was made, torch.save(model.state_dict(), ...); {_first_line(error)}"
             ) from error
         except (SafetensorError, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
             raise CodeftError(f"can't read the weights in {file}: {_first_line(error)}") from error
@@ -129,7 +129,7 @@ def _first_line(error: Exception) -> str:
 
 @torch.no_grad()
 def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool = True) -> set[int]:
-    """Copy a checkpoint's tensors into the modules that they belong to, and name in the log what has no place.
+    """Copy a checkpoint's tensors into the modules that they belong to; the log names what has no place.
 
     Args:
         parts: The modules, those first whose shared parameters count.
@@ -153,9 +153,9 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
             tensors = {own: part.adapt(own, tensor) for own, tensor in tensors.items()}
         wrong = {own for own, tensor in tensors.items() if tensor.shape != places[own].shape}
         _check(part, placement, wrong=wrong, places=places, tensors=tensors, source=source)
-        for own, tensor in tensors.items():
+        for own, tensor in tensors.items() if not wrong else ():
             place = places[own]
-            if own in wrong or (id(place) in done and not torch.equal(done[id(place)], tensor)):
+            if id(place) in done and not torch.equal(done[id(place)], tensor):
                 continue  # a tied parameter has one value only
             place.copy_(tensor)
             done[id(place)] = tensor
@@ -180,7 +180,7 @@ def _check(
     if not any(name in placement.mapping for name in needed):
         raise CodeftError(
             f"{source} has none of the encoder's weights: expected {'; '.join(group_names(needed))}; "
-            f"it has {'; '.join(group_names(placement.leftover))}"
+            f"it has {'; '.join(group_names(placement.leftover)) or 'no other weights'}"
         )
     if wrong:
         shapes = {name: (tuple(tensors[name].shape), tuple(places[name].shape)) for name in wrong}
