@@ -10,6 +10,7 @@ from codeft.types import CodeftError
 
 ALLOWED_TARGETS = frozenset(
     {
+        "codeft.data.data_flow_feature.DataFlowFeature",
         "codeft.data.sources.CodeSearchNetReader",
         "codeft.data.sources.CodeXGLUEReader",
         "codeft.data.sources.CorpusReader",

@@ -27,6 +27,8 @@ Batch: TypeAlias = "dict[str, Tensor]"
 - `attention_mask` [N, S] int64, 1 for a sub-token and 0 for padding
 - `labels` [B, T] int64, padded with `IGNORED_LABEL`; absent where there is nothing to predict
 - `index` [B] int64, each example's position in its split
+- `flow_start`, `flow_end` [N, G] and `flow_target`, `flow_source` [N, E] int64, padded with -1, where the
+  model's input is to have the source's data flow: `codeft.data.data_flow_feature.DataFlowFeature`
 - and the keys of the features that the method asked for (`codeft.data.features`), [N, ...]
 """
 

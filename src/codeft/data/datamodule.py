@@ -235,8 +235,8 @@ class CodeDataModule(pl.LightningDataModule):
     def encode(
         self, examples: Sequence[Example], *, training: bool = False, name: str = ""
     ) -> EncodedDataset:
-        """Encode examples; compute the method's features for training, for nothing else reads them."""
-        wanted = self.features if training else {}
+        """Encode examples and compute their features."""
+        wanted = self.wanted_features(training=training)
         encodings: list[Encoding] = []
         features: list[Features] = []
         starts = range(0, len(examples), _ENCODE_CHUNK)
@@ -245,8 +245,7 @@ class CodeDataModule(pl.LightningDataModule):
             encoded = self.task.encode(chunk, self.tokenizer)
             encodings += encoded
             for example, encoding in zip(chunk, encoded, strict=True):
-                texts = zip((example, *example.others), (encoding, *encoding.others), strict=True)
-                features.append([{key: f.compute(*text) for key, f in wanted.items()} for text in texts])
+                features.append(compute_features(wanted, example, encoding))
         truncated = sum(encoding.truncated for encoding in encodings)
         langs = Counter(example.lang or "text" for example in examples)
         log.info(
@@ -261,6 +260,10 @@ class CodeDataModule(pl.LightningDataModule):
         return EncodedDataset(
             examples, encodings=encodings, features=features, task=self.task, seed=self.seed, fresh=training
         )
+
+    def wanted_features(self, *, training: bool) -> dict[str, AbstractFeature]:
+        """Return the features by name: all for training; elsewhere what the model's input needs."""
+        return {name: feature for name, feature in self.features.items() if training or feature.model_input}
 
     def loader(self, dataset: EncodedDataset, *, train: bool) -> ResumableDataLoader:
         """Return the batches of a data set, this rank's share of them."""
@@ -278,7 +281,9 @@ class CodeDataModule(pl.LightningDataModule):
         return ResumableDataLoader(
             dataset,
             batch_sampler=sampler,
-            collate_fn=Collator(self.tokenizer.pad_token_id, self.features if train else {}, self._pad_to()),
+            collate_fn=Collator(
+                self.tokenizer.pad_token_id, self.wanted_features(training=train), self._pad_to()
+            ),
             num_workers=self.num_workers,
             worker_init_fn=_leave_signals_to_the_main_process,
             persistent_workers=False,
@@ -307,6 +312,20 @@ class CodeDataModule(pl.LightningDataModule):
     def num_rows(self) -> dict[str, int]:
         """Return the rows of each split read so far, and the rows left out."""
         return {name: len(data) for name, data in self.datasets.items()} | {"skipped": len(self.skipped)}
+
+
+def compute_features(
+    wanted: Mapping[str, AbstractFeature], example: Example, encoding: Encoding
+) -> list[dict[str, dict[str, np.ndarray]]]:
+    """Return an example's features: for each of its texts that is encoded, each feature's arrays.
+
+    Args:
+        wanted: The features by name.
+        example: The example.
+        encoding: Its encoding; one without its other texts is of the source alone.
+    """
+    texts = zip((example, *example.others), (encoding, *encoding.others), strict=False)
+    return [{name: feature.compute(*text) for name, feature in wanted.items()} for text in texts]
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class AbstractCodeModel(nn.Module, ABC):
         vocab_size: Rows of the embedding table.
         output: What `forward` gives.
         head: Gives the labels where they are asked for.
+        further_inputs: What `forward` reads beside the source's sub-tokens, where a batch has it.
     """
 
     network: PreTrainedModel
@@ -40,6 +41,7 @@ class AbstractCodeModel(nn.Module, ABC):
     tokenizer: PreTrainedTokenizerBase
     max_source_length: int | None
     vocab_size: int
+    further_inputs: ClassVar[frozenset[str]] = frozenset()
 
     @property
     @abstractmethod

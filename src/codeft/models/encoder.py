@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers
@@ -16,6 +16,7 @@ from transformers import RobertaForCausalLM, RobertaModel
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
 from codeft.models.heads import ClassificationHead, fit_labels, pool
@@ -57,6 +58,7 @@ class EncoderModel(AbstractCodeModel):
 
     network: Any
     max_source_length: int
+    further_inputs: ClassVar[frozenset[str]] = frozenset({DATA_FLOW})
 
     def __init__(
         self,
@@ -161,16 +163,17 @@ class EncoderModel(AbstractCodeModel):
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run the model; for text without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
-        mask = batch["attention_mask"]
-        self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
-        encoded = self._encoder(input_ids=batch["input_ids"], attention_mask=mask)
+        hidden, seen = self._encode(batch)
+        mask, length = batch["attention_mask"], batch["input_ids"].shape[1]
         attention = self._recorder.take()
+        if attention is not None:
+            attention = attention[..., :length, :length]  # the source's, without the variables behind it
         if self.output == "label":
             assert self.head is not None
-            vectors = pool(encoded.last_hidden_state, mask, pooling="first")
+            vectors = pool(hidden[:, :length], mask, pooling="first")
             return ModelOutput(logits=self.head(vectors), attention=attention)
         if self.output == "embedding":
-            vectors = pool(encoded.last_hidden_state, mask, pooling="mean")
+            vectors = pool(hidden[:, :length], mask, pooling="mean")
             return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
@@ -181,8 +184,8 @@ class EncoderModel(AbstractCodeModel):
             decoder_ids = decoder_ids[:, 1:]  # the labels' own <s> is the start
         logits = self.network.decoder(
             input_ids=decoder_ids,
-            encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=mask,
+            encoder_hidden_states=hidden,
+            encoder_attention_mask=seen,
             use_cache=False,
         ).logits
         if self._labels_hold_start:
@@ -193,18 +196,38 @@ class EncoderModel(AbstractCodeModel):
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""
-        self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
         self._check_length(max_length, what="target", key="task.max_target_length")
-        with self._recorder.paused():
+        with torch.no_grad(), self._recorder.paused():
+            hidden, seen = self._encode(batch)
             return search_beams(
                 self.network,
-                batch,
+                {**batch, "attention_mask": seen},
+                encoded=hidden,
                 max_length=max_length,
                 num_beams=num_beams,
                 start_id=self._start_id,
                 eos_id=self._eos_id,
                 pad_id=self._pad_id,
             )
+
+    def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the hidden states, [N, L, D], and which are real, [N, L]; without data flow, L is S."""
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        self._check_length(ids.shape[1], what="source", key="task.max_source_length")
+        if "flow_start" not in batch:
+            return self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+        flow = append_variables(
+            self._encoder.embeddings.word_embeddings(ids),
+            batch,
+            special=(ids == self._start_id) | (ids == self._eos_id),
+            pad_id=self._pad_id,
+        )
+        encoded = self._encoder(
+            inputs_embeds=flow.embeddings,
+            attention_mask=flow.attention_mask,
+            position_ids=flow.position_ids,
+        )
+        return encoded.last_hidden_state, flow.real
 
     def embeddings(self) -> Sequence[nn.Module]:
         """Return the embeddings (tokens, positions, norm), and the pooler where the checkpoint has one."""

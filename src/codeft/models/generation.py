@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GenerationConfig
+from transformers.modeling_outputs import BaseModelOutput
 
 from codeft.types import Batch
 
@@ -21,6 +22,7 @@ def search_beams(
     start_id: int,
     eos_id: int,
     pad_id: int,
+    encoded: Tensor | None = None,
 ) -> Tensor:
     """Decode a batch with a key-value cache; the encoder runs once, not once a beam.
 
@@ -30,6 +32,7 @@ def search_beams(
     Args:
         network: One of transformers' encoder-decoders.
         batch: Needs `input_ids` and `attention_mask`, [B, S].
+        encoded: [B, L, D], what the encoder made of the batch; `attention_mask` is then [B, L]. None runs it.
         max_length: New sub-tokens at most.
         num_beams: Beams an example; 1 is greedy.
         start_id: What the decoder begins with.
@@ -49,8 +52,9 @@ def search_beams(
         eos_token_id=eos_id,
         pad_token_id=pad_id,
     )
+    hidden = {} if encoded is None else {"encoder_outputs": BaseModelOutput(last_hidden_state=encoded)}
     sequences = network.generate(
-        batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config
+        batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config, **hidden
     )
     return sequences[:, 1:]
 
