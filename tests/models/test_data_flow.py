@@ -107,17 +107,11 @@ def test_the_variables_count(build, output):
 def test_neither_padding_nor_batch_mates_count(build, output):
     model = build(output)
     sources = ["def f(width):\n    height = width\n    return height", "x = y + x", "1"]
-    together = result(model, make_batch(model, sources, length=50))
+    whole = make_batch(model, sources, length=50)
+    together = result(model, whole)
     for i, source in enumerate(sources):
-        batch = make_batch(model, [source])
-        if output == "text":
-            batch["labels"] = make_batch(model, sources)["labels"][i : i + 1]
-            length = batch["labels"].shape[1]
-            torch.testing.assert_close(
-                result(model, batch), together[i : i + 1, :length], atol=1e-5, rtol=1e-4
-            )
-        else:
-            torch.testing.assert_close(result(model, batch), together[i : i + 1], atol=1e-5, rtol=1e-4)
+        alone = make_batch(model, [source]) | {"labels": whole["labels"][i : i + 1]}
+        torch.testing.assert_close(result(model, alone), together[i : i + 1], atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -95,15 +95,15 @@ def test_codexglues_clone_detection(config, encoder, roberta_folder, tmp_path, c
     assert same(model.head, pairs)
     assert same(model.blocks()[0], (network.roberta if inner else network).encoder.layer[0])
     told = warnings(caplog)
-    assert len(told) == inner and all("not used: encoder.classifier.dense.bias" in text for text in told)
+    assert len(told) == inner and all("not used: encoder.classifier.*" in text for text in told)
 
 
 def test_a_head_of_another_size_is_left_out_and_told(config, encoder, roberta_folder, tmp_path, caplog):
     path = save(tmp_path, Wrapped(encoder, classifier=head(config.hidden_size, num_texts=2)).state_dict())
     caplog.set_level(logging.INFO)
     EncoderModel(weights=str(roberta_folder), checkpoint=str(path), output="label")
-    assert "not used: classifier.dense.bias; classifier.dense.weight; classifier.out_proj" in caplog.text
-    assert "new, so random: head.dense.bias; head.dense.weight" in caplog.text
+    assert "not used: classifier.*" in caplog.text
+    assert "new, so random: head.*" in caplog.text
 
 
 def test_label_order_swaps_the_columns(config, encoder, roberta_folder, tmp_path):
@@ -146,16 +146,8 @@ def test_codexglues_sequence_to_sequence_says_what_has_no_place(
     model = EncoderModel(weights=str(roberta_folder), checkpoint=str(path), num_decoder_layers=2)
     assert same(model.network.encoder, encoder)
     [told] = warnings(caplog)
-    for group in (
-        "bias; ",
-        "decoder.layers.{0,1}.multihead_attn.in_proj_weight",
-        "dense.weight",
-        "lm_head.weight",
-    ):
-        assert group in told
-    assert "encoder." not in told.replace("decoder.", "")
-    assert "new, so random: network.decoder.lm_head.bias" in caplog.text
-    assert "network.decoder.roberta.encoder.layer.{0,1}.attention.output.dense.weight" in caplog.text
+    assert told.endswith("not used: bias; decoder.*; dense.*; lm_head.weight")
+    assert "new, so random: network.decoder.*" in caplog.text
 
 
 def test_unixcoders_one_stack_in_two_roles(encoder, config, roberta_folder, tmp_path):
@@ -181,8 +173,8 @@ def test_codet5s_classifier_reads_other_vectors(t5_folder, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     model = EncoderDecoderModel(weights=str(t5_folder), checkpoint=str(path), output="label", num_texts=2)
     [told] = warnings(caplog)
-    assert "classifier.dense.weight" in told and "encoder.decoder.block.{0,1}.layer.0" in told
-    assert "new, so random: head.dense.bias; head.dense.weight" in caplog.text
+    assert told.endswith("not used: classifier.*; encoder.decoder.*; encoder.lm_head.weight")
+    assert "new, so random: head.*" in caplog.text
     assert same(model.network.encoder.block[0], network.encoder.block[0])
 
 
@@ -228,7 +220,7 @@ def test_weights_alone_take_the_architecture(encoder, config, roberta_folder, tm
         )
         encoder.pooler = None
         assert same(model.network, encoder)
-        assert "not used: encoder.pooler.dense.bias; encoder.pooler.dense.weight" in caplog.text
+        assert "not used: encoder.pooler.*" in caplog.text
         assert "so random" not in caplog.text
     with pytest.raises(CodeftError, match=r"come without their tokenizer: give it by model.tokenizer="):
         EncoderModel(weights=str(tmp_path), architecture=dimensions)
@@ -243,7 +235,9 @@ def test_weights_alone_take_the_architecture(encoder, config, roberta_folder, tm
     dimensions["num_hidden_layers"] = 5
     caplog.clear()
     EncoderModel(weights=str(tmp_path), architecture=dimensions, tokenizer=str(roberta_folder))
-    assert any("so random" in text and "layer.{3,4}" in text for text in warnings(caplog))
+    assert any(
+        "so random" in text and "network.encoder.encoder.layer.{3,4}.*" in text for text in warnings(caplog)
+    )
 
 
 def test_what_lies_beside_the_file_is_used(encoder, roberta_folder, tmp_path):

@@ -74,12 +74,35 @@ def group_names(names: Iterable[str]) -> list[str]:
     groups: dict[str, list[int]] = {}
     for name in names:
         number = re.search(r"(?<=\.)\d+(?=\.)", name)
-        pattern = name if number is None else f"{name[: number.start()]}*{name[number.end() :]}"
+        pattern = name if number is None else f"{name[: number.start()]}#{name[number.end() :]}"
         groups.setdefault(pattern, []).extend([] if number is None else [int(number[0])])
     return sorted(
-        pattern.replace("*", f"{{{','.join(map(str, sorted(numbers)))}}}")
+        pattern.replace("#", f"{{{','.join(map(str, sorted(numbers)))}}}")
         for pattern, numbers in groups.items()
     )
+
+
+def group_modules(names: Collection[str], *, others: Iterable[str]) -> list[str]:
+    """Shorten a list of parameter names: a module all of whose parameters are in it is one entry.
+
+    Args:
+        names: What to list.
+        others: The further parameters of the same network or file.
+
+    >>> group_modules(["decoder.a.w", "decoder.0.b", "layer.0.c"], others=["layer.0.d", "layer.1.c"])
+    ['decoder.*', 'layer.{0}.c']
+    """
+    shared = {prefix for name in others for prefix in _prefixes(name)}
+    members: dict[str, list[str]] = {}
+    for name in names:
+        own = next((prefix for prefix in _prefixes(name) if prefix not in shared), name)
+        members.setdefault(own, []).append(name)
+    return group_names(found[0] if len(found) == 1 else f"{own}.*" for own, found in members.items())
+
+
+def _prefixes(name: str) -> list[str]:
+    words = name.split(".")
+    return [".".join(words[:length]) for length in range(1, len(words) + 1)]
 
 
 def _stands_behind(words: Sequence[str], behind: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from codeft.models.placement import Placement, group_names, place_keys
+from codeft.models.placement import Placement, group_modules, group_names, place_keys
 from codeft.types import CodeftError
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
@@ -161,7 +161,8 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
             done[id(place)] = tensor
             left.discard(placement.mapping[own])
     if left and tell:
-        log.warning("in %s and not used: %s", source, "; ".join(group_names(left)))
+        told = group_modules(left, others=state.keys() - left)
+        log.warning("in %s and not used: %s", source, "; ".join(told))
     return set(done)
 
 
@@ -201,10 +202,12 @@ def tell_random(model: nn.Module, known: Collection[int], *, source: str, new: C
         source: Names the checkpoint.
         new: Prefixes of what no checkpoint was expected to have: told, but no warning.
     """
-    random = [name for name, parameter in model.named_parameters() if id(parameter) not in known]
-    expected = [name for name in random if name.startswith(tuple(new))]
-    missing = [name for name in random if not name.startswith(tuple(new))]
+    names = {name: id(parameter) in known for name, parameter in model.named_parameters()}
+    expected = {name for name, is_known in names.items() if not is_known and name.startswith(tuple(new))}
+    missing = {name for name, is_known in names.items() if not is_known} - expected
     if missing:
-        log.warning("not in the checkpoint of %s, so random: %s", source, "; ".join(group_names(missing)))
+        told = group_modules(missing, others=names.keys() - missing)
+        log.warning("not in the checkpoint of %s, so random: %s", source, "; ".join(told))
     if expected:
-        log.info("new, so random: %s", "; ".join(group_names(expected)))
+        told = group_modules(expected, others=names.keys() - expected)
+        log.info("new, so random: %s", "; ".join(told))
