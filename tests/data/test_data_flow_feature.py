@@ -65,7 +65,8 @@ def test_a_batch_is_padded_and_never_empty():
     assert batch["flow_target"].shape == batch["flow_source"].shape == (3, 4)
     assert batch["flow_start"][2].tolist() == [-1] * 5
     assert feature.collate(arrays[2:], length=20)["flow_target"].tolist() == [[-1]]
-    assert feature.note() == "0 sources have no data flow that was found"
+    assert feature.note() == "0 of 2 sources have no data flow"
+    assert "no text here is in a programming language" in DataFlowFeature().note()
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

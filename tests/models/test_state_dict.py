@@ -116,9 +116,12 @@ def test_label_order_swaps_the_columns(config, encoder, roberta_folder, tmp_path
     assert torch.equal(swapped.head.out_proj.bias, labels["out_proj"].bias.flip(0))
     with pytest.raises(CodeftError, match=r"label_order must be \[0, 1\] or \[1, 0\], not \[1, 1\]"):
         EncoderModel(**given, output="label", label_order=[1, 1])
-    for output, weights in (("embedding", given), ("label", {"weights": str(roberta_folder)})):
-        with pytest.raises(CodeftError, match="label_order says what the columns of a loaded head mean, but"):
-            EncoderModel(**weights, output=output, label_order=[1, 0])
+    with pytest.raises(CodeftError, match="label_order is for tasks with labels, and this one asks for text"):
+        EncoderModel(weights="/no/such/model", label_order=[1, 0])
+    with pytest.raises(
+        CodeftError, match="label_order says what the columns of a loaded head mean, but none"
+    ):
+        EncoderModel(weights=str(roberta_folder), output="label", label_order=[1, 0])
 
 
 def test_transformers_own_classifier_brings_its_head(config, roberta_folder, tmp_path, caplog):
@@ -344,3 +347,31 @@ def test_no_checkpoint_is_told_before_anything_is_loaded(roberta_folder, monkeyp
     monkeypatch.setattr("codeft.models.loading.load_tokenizer", lambda _: pytest.fail("loaded"))
     with pytest.raises(CodeftError, match="there are no weights at"):
         EncoderModel(weights=str(roberta_folder), checkpoint="/no/such/model.bin")
+
+
+@pytest.mark.parametrize("name", ["codebert_devign", "graphcodebert_devign", "graphcodebert_clone"])
+def test_compressors_models(shared_data, caplog, name):
+    """Every tensor has its place, but for a head of GraphCodeBERT's that its script never trained."""
+    models = shared_data / "models"
+    base = models / ("tiny_codebert_devign_hf" if "devign" in name else "tiny_codebert_bcb_hf")
+    caplog.set_level(logging.INFO)
+    given = {"weights": str(base), "checkpoint": str(models / f"compressor_{name}_3mb"), "output": "label"}
+    num_texts = 2 if "clone" in name else 1
+    model = EncoderModel(**given, num_texts=num_texts).eval()
+    swapped = EncoderModel(**given, num_texts=num_texts, label_order=[1, 0]).eval()
+    published = state_dict.read_state_dict(models / f"compressor_{name}_3mb")
+    outer = "" if "clone" in name else "encoder."
+    assert torch.equal(model.head.dense.weight, published[f"{outer}classifier.dense.weight"])
+    expected = published["encoder.roberta.encoder.layer.11.output.dense.weight"]
+    assert torch.equal(model.blocks()[11].output.dense.weight, expected)
+    batch = dict(model.tokenizer(["int f() { return 1; }", "x"], padding=True, return_tensors="pt"))
+    torch.testing.assert_close(model(batch).logits, swapped(batch).logits.flip(-1))
+    told = {text.partition("used: ")[2] for text in warnings(caplog)}
+    assert told == ({"encoder.classifier.*"} if "clone" in name else set()) and "random" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["bcb", "devign"])
+def test_tiny_codeberts_are_encoders(shared_data, caplog, name):
+    caplog.set_level(logging.INFO)
+    model = EncoderModel(weights=str(shared_data / "models" / f"tiny_codebert_{name}_hf"), output="embedding")
+    assert len(model.blocks()) == 12 and not caplog.records

@@ -47,7 +47,7 @@ class DataFlowFeature(AbstractFeature):
         if max_nodes < 1:
             raise CodeftError(f"data.features.data_flow.max_nodes must be at least 1, not {max_nodes}")
         self.max_nodes = max_nodes
-        self.num_empty = 0
+        self.num_sources = self.num_empty = 0
 
     def compute(self, example: Example, encoding: Encoding) -> dict[str, np.ndarray]:
         """Return the arrays of one example; see `AbstractFeature.compute`."""
@@ -69,6 +69,7 @@ class DataFlowFeature(AbstractFeature):
                 for source in sorted(edge.source_places)
                 if edge.place in nodes and source in nodes
             ]
+            self.num_sources += 1
             self.num_empty += not spans
         columns = [*np.array(spans, dtype=np.int32).reshape(-1, 2).T]
         columns += [*np.array(edges, dtype=np.int32).reshape(-1, 2).T]
@@ -76,7 +77,9 @@ class DataFlowFeature(AbstractFeature):
 
     def note(self) -> str:
         """Say how many sources have no data flow."""
-        return f"{self.num_empty} sources have no data flow that was found"
+        if not self.num_sources:
+            return "no text here is in a programming language, so none has data flow"
+        return f"{self.num_empty} of {self.num_sources} sources have no data flow"
 
     def collate(self, arrays: Sequence[dict[str, np.ndarray]], *, length: int) -> dict[str, Tensor]:
         """Pad and stack, to one node and edge at least; see `AbstractFeature.collate`."""

@@ -100,7 +100,7 @@ class EncoderModel(AbstractCodeModel):
         given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
-        order = _check_label_order(label_order)
+        order = _check_label_order(label_order, output=output)
         overrides: dict[str, Dimension] = {}
         if dropout is not None:
             overrides = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
@@ -142,7 +142,7 @@ class EncoderModel(AbstractCodeModel):
         if label_order is not None and (self.head is None or id(self.head.out_proj.weight) not in known):
             raise CodeftError(
                 "model.label_order says what the columns of a loaded head mean, but none was loaded from "
-                f"{given}: leave it away, or give a task with labels and weights that have a head for it"
+                f"{given}: leave it away, or give weights with a head for this task"
             )
         if known:
             tell_random(self, known, source=given, new=("head.", "network.decoder."))
@@ -282,10 +282,14 @@ class EncoderModel(AbstractCodeModel):
             )
 
 
-def _check_label_order(order: Sequence[int] | None) -> Sequence[int]:
-    if order is not None and sorted(order) != [0, 1]:
+def _check_label_order(order: Sequence[int] | None, *, output: Output) -> Sequence[int]:
+    if order is None:
+        return (0, 1)
+    if sorted(order) != [0, 1]:
         raise CodeftError(f"model.label_order must be [0, 1] or [1, 0], not {list(order)}")
-    return order or (0, 1)
+    if output != "label":
+        raise CodeftError(f"model.label_order is for tasks with labels, and this one asks for {output}")
+    return order
 
 
 def _load_encoder(folder: Path, *, overrides: Mapping[str, Dimension]) -> tuple[RobertaModel, set[int]]:
