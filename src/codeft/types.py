@@ -109,7 +109,8 @@ class ModelOutput:
             gives labels; None for an encoder alone.
         embedding: [N, D] a vector for each text, where the model gives those.
         attention: [N, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
-            1 over real sub-tokens unless recorded after dropout); None where none is recorded.
+            1 over real sub-tokens unless recorded after dropout, or shared with the data flow's variables,
+            which are cut off); None where none is recorded.
     """
 
     logits: Tensor | None = None
