@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -68,7 +70,13 @@ def describe_architecture(config: PretrainedConfig) -> dict[str, Dimension]:
 
 
 def load_network(
-    network_class: type[Network], folder: Path, *, overrides: Mapping[str, Dimension], essential: str
+    network_class: type[Network],
+    folder: Path,
+    *,
+    overrides: Mapping[str, Dimension],
+    essential: str,
+    config: Mapping[str, Any] | None = None,
+    rename: Callable[[str], str] | None = None,
 ) -> tuple[Network, set[str]]:
     """Load a checkpoint as float32, on SDPA attention.
 
@@ -77,6 +85,8 @@ def load_network(
         folder: Holds `config.json` and `*.safetensors`, or a torch file, of which only tensors are read.
         overrides: What replaces the checkpoint's own config.
         essential: Prefix of the parameters without which the checkpoint is of another architecture.
+        config: What `read_config` would give, where it has to be put into the class's words first.
+        rename: Gives the name that a parameter of the checkpoint has here; None where it is the same.
 
     Returns:
         The network and the names of its parameters that the checkpoint didn't have; they are random.
@@ -85,12 +95,14 @@ def load_network(
         CodeftError: Not a model folder, another family's, a damaged file, shapes that contradict the config,
             or nothing in it for the essential parameters.
     """
-    config = _load_config(network_class.config_class, folder, overrides=overrides)
+    raw = read_config(folder) if config is None else config
+    settings = _make_config(network_class.config_class, raw, folder=folder, overrides=overrides)
     try:
         with quiet_transformers():
             loaded: Any = network_class.from_pretrained(
-                folder,
-                config=config,
+                folder if rename is None else None,
+                config=settings,
+                state_dict=None if rename is None else _read_weights(folder, rename=rename),
                 dtype=torch.float32,
                 attn_implementation="sdpa",
                 local_files_only=True,
@@ -148,7 +160,12 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dimension]) -> PretrainedConfig:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint's `config.json` says.
+
+    Raises:
+        CodeftError: There is none, it can't be read, or it asks for quantized weights.
+    """
     if not (folder / "config.json").is_file():
         raise CodeftError(
             f"{folder} is not a model folder, it has no config.json: expected what save_pretrained writes"
@@ -159,11 +176,33 @@ def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dim
             raise TypeError(f"expected an object, got {type(raw).__name__}")
         if raw.get("quantization_config") is not None:
             raise ValueError("it asks for quantized weights, which codeft doesn't load: give others")
-        if raw.get("model_type") == config_class.model_type:
-            return config_class.from_dict(raw | dict(overrides))
     except (OSError, *INVALID_CONFIG) as error:
         raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error
-    raise CodeftError(
-        f"{folder} holds a model of type '{raw.get('model_type')}', expected '{config_class.model_type}': "
-        "choose the model= whose family it is"
-    )
+    return raw
+
+
+def _read_weights(folder: Path, *, rename: Callable[[str], str]) -> dict[str, Tensor]:
+    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
+        raise OSError("expected model.safetensors or pytorch_model.bin")
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        if file.suffix == ".safetensors":
+            weights |= load_file(file)
+        else:
+            weights |= torch.load(file, map_location="cpu", weights_only=True)
+    return {rename(name): value for name, value in weights.items()}
+
+
+def _make_config(
+    config_class: Any, raw: Mapping[str, Any], *, folder: Path, overrides: Mapping[str, Dimension]
+) -> PretrainedConfig:
+    if raw.get("model_type") != config_class.model_type:
+        raise CodeftError(
+            f"{folder} holds a model of type '{raw.get('model_type')}', expected "
+            f"'{config_class.model_type}': choose the model= whose family it is"
+        )
+    try:
+        return config_class.from_dict({**raw, **overrides})
+    except INVALID_CONFIG as error:
+        raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error
