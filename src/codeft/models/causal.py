@@ -168,7 +168,9 @@ class CausalModel(AbstractCodeModel):
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
         self.max_source_length = config.max_position_embeddings
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
-        self._starts: list[int] = self.tokenizer("")["input_ids"][:-1]  # the last one is the end
+        # What begins a target, as tasks encode it: a start token; more stands before sources alone.
+        frame: list[int] = self.tokenizer("")["input_ids"]
+        self._starts = frame[:1] if len(frame) == 2 else []
         # A checkpoint's own settings (a penalty on repetition, say) would fill what the search leaves open.
         self.network.generation_config = GenerationConfig(
             eos_token_id=self._eos_id, pad_token_id=self._pad_id, bos_token_id=self.tokenizer.bos_token_id
@@ -215,8 +217,8 @@ class CausalModel(AbstractCodeModel):
         if "labels" in batch:
             index = predictors[:, :, None].expand(-1, -1, hidden.shape[2])
             output.logits = self.network.get_output_embeddings()(hidden.gather(1, index))  # [B, T, V]
-            for start in reversed(self._starts):
-                output.logits = prepend_certain(output.logits, token_id=start)
+            if self._starts:
+                output.logits = prepend_certain(output.logits, token_id=self._starts[0])
         return output
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
