@@ -12,7 +12,8 @@ from tokenizers import processors
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from codeft.models.causal import FAMILIES, CausalModel, join_target
+from codeft.models.causal import CausalModel, join_target
+from codeft.models.causal_families import FAMILIES
 from codeft.models.loading import load_tokenizer
 from codeft.models.tokenizer import train_tokenizer
 from codeft.types import CodeftError

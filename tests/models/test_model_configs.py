@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from transformers import RobertaModel, T5ForConditionalGeneration
 
-from codeft.models.causal import FAMILIES
+from codeft.models.causal_families import FAMILIES
 from codeft.models.networks import build_network
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"

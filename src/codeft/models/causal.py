@@ -4,85 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import (
-    Cache,
-    DynamicCache,
-    GenerationConfig,
-    GPT2LMHeadModel,
-    LlamaForCausalLM,
-    MistralForCausalLM,
-    PreTrainedModel,
-    Qwen2ForCausalLM,
-    Qwen3ForCausalLM,
-    Starcoder2ForCausalLM,
-)
+from transformers import Cache, DynamicCache, GenerationConfig
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.causal_families import MODEL_TYPE, Family, find_family, read_family
 from codeft.models.dropout import FastDropout, use_fast_dropout
 from codeft.models.generation import continue_beams, pad_left, prepend_certain
-from codeft.models.networks import (
-    build_network,
-    load_network,
-    own_dimensions,
-    read_config,
-    warn_of_random,
-)
+from codeft.models.networks import build_network, load_network, own_dimensions, warn_of_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
-
-MODEL_TYPE = "model_type"
-"""Key of `architecture` beside the config's: transformers' name of the family."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Where a family of transformers keeps what codeft freezes, records and changes.
-
-    Attributes:
-        network: transformers' class.
-        dropouts: Every dropout's key in the config.
-        blocks: The blocks' place in the network's base.
-        attention: The self-attention's place in a block.
-        embeddings: The places in the base of what turns ids into the lowest block's input.
-        embedding_dropout: The base's attribute that holds the probability of its embeddings' dropout, where
-            that isn't a module; None where there is none.
-    """
-
-    network: type[PreTrainedModel]
-    dropouts: tuple[str, ...] = ("attention_dropout",)
-    blocks: str = "layers"
-    attention: str = "self_attn"
-    embeddings: tuple[str, ...] = ("embed_tokens",)
-    embedding_dropout: str | None = None
-
-
-FAMILIES = {
-    "gpt2": Family(
-        GPT2LMHeadModel,
-        dropouts=("resid_pdrop", "embd_pdrop", "attn_pdrop"),
-        blocks="h",
-        attention="attn",
-        embeddings=("wte", "wpe", "drop"),
-    ),
-    "llama": Family(LlamaForCausalLM),
-    "mistral": Family(MistralForCausalLM),
-    "qwen2": Family(Qwen2ForCausalLM),
-    "qwen3": Family(Qwen3ForCausalLM),
-    "starcoder2": Family(
-        Starcoder2ForCausalLM,
-        dropouts=("attention_dropout", "residual_dropout", "embedding_dropout"),
-        embedding_dropout="embedding_dropout",
-    ),
-}
-"""By transformers' `model_type`."""
 
 
 class CausalModel(AbstractCodeModel):
@@ -121,8 +57,8 @@ class CausalModel(AbstractCodeModel):
 
         Args:
             weights: Hub id, local folder, or `random` for new weights.
-            architecture: `model_type` (see `FAMILIES`) and dimensions by the names of that family's config,
-                of random weights; a checkpoint brings its own.
+            architecture: `model_type` (see `causal_families.FAMILIES`) and dimensions by the names of that
+                family's config, of random weights; a checkpoint brings its own.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's. One
                 without a padding token pads with its end token.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
@@ -144,7 +80,7 @@ class CausalModel(AbstractCodeModel):
         self._family: Family
         if weights == loading.RANDOM:
             dimensions = copy.deepcopy(dict(architecture or {}))  # transformers writes into the nested ones
-            self._family = _find_family(dimensions.pop(MODEL_TYPE, None), source="model.architecture")
+            self._family = find_family(dimensions.pop(MODEL_TYPE, None), source="model.architecture")
             folder = loading.find_folder(tokenizer or loading.MINI)
             self.tokenizer = loading.load_tokenizer(folder, pad_with_end=True)
             dimensions |= self._overrides(dropout)
@@ -153,7 +89,7 @@ class CausalModel(AbstractCodeModel):
             self.network = build_network(self._family.network, dimensions)
         else:
             folder = loading.find_folder(weights, revision=revision)
-            self._family = _read_family(folder)
+            self._family = read_family(folder)
             self.network, missing = load_network(
                 self._family.network,
                 folder,
@@ -313,23 +249,3 @@ def _of_sources(attention: Tensor, mask: Tensor) -> Tensor:
     attention = functional.pad(attention[:, :, :length, :length], (0, lacking, 0, lacking))
     real = mask.to(attention.dtype)
     return attention * real[:, None, :, None] * real[:, None, None, :]
-
-
-def _read_family(folder: Path) -> Family:
-    config = read_config(folder)
-    model_type = config.get(MODEL_TYPE)
-    if model_type not in FAMILIES and "auto_map" in config:
-        raise CodeftError(
-            f"the model in {folder} needs Python code that lies beside its weights, and running a download's "
-            f"code is running a stranger's: codeft never does. Known without it: {', '.join(FAMILIES)}"
-        )
-    return _find_family(model_type, source=str(folder / "config.json"))
-
-
-def _find_family(model_type: object, *, source: str) -> Family:
-    if not isinstance(model_type, str) or model_type not in FAMILIES:
-        found = "none" if model_type is None else repr(model_type)
-        raise CodeftError(
-            f"a decoder-only model needs a {MODEL_TYPE} out of {', '.join(FAMILIES)}; {source} has {found}"
-        )
-    return FAMILIES[model_type]
