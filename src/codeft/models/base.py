@@ -29,6 +29,7 @@ class AbstractCodeModel(nn.Module, ABC):
         network: transformers' model, which does the work.
         tokenizer: The model's own tokenizer.
         max_source_length: Positions that the encoder has; None where it has no limit (T5).
+        shares_positions: Whether a target that is written takes its positions from the source's.
         vocab_size: Rows of the embedding table.
         output: What `forward` gives.
         head: Gives the labels where they are asked for.
@@ -39,6 +40,7 @@ class AbstractCodeModel(nn.Module, ABC):
     head: ClassificationHead | None
     tokenizer: PreTrainedTokenizerBase
     max_source_length: int | None
+    shares_positions: bool = False
     vocab_size: int
 
     @property
