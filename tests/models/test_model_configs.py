@@ -16,6 +16,8 @@ from codeft.models.networks import build_network
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 ENCODERS = {"codebert", "graphcodebert"}
+PREFIX_LMS = {"unixcoder", "unixcoder_nine"}
+ROBERTAS = ENCODERS | PREFIX_LMS
 SIZES = {
     "codet5_small": 60_492_288,
     "codet5_base": 222_882_048,
@@ -24,6 +26,8 @@ SIZES = {
     "codet5p_770m": 737_639_424,
     "codebert": 124_645_632,
     "graphcodebert": 124_645_632,
+    "unixcoder": 125_929_728,
+    "unixcoder_nine": 125_929_728,
     "mini": 3_936_512,
 }
 SMALL_T5 = {"d_model": 16, "d_kv": 4, "num_heads": 4, "d_ff": 16, "num_layers": 2, "num_decoder_layers": 1}
@@ -42,9 +46,10 @@ def test_every_config_has_a_known_size():
 @pytest.mark.parametrize("name", NAMES)
 def test_architecture_has_the_published_number_of_parameters(name):
     architecture = OmegaConf.to_container(load(name).architecture)
+    assert architecture.pop("pooler", True)
     with torch.device("meta"):
         network = build_network(
-            RobertaModel if name in ENCODERS else T5ForConditionalGeneration, architecture
+            RobertaModel if name in ROBERTAS else T5ForConditionalGeneration, architecture
         )
     network.tie_weights()
     assert sum(p.numel() for p in network.parameters()) == SIZES[name]
@@ -53,19 +58,20 @@ def test_architecture_has_the_published_number_of_parameters(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_instantiates_with_random_weights(name, t5_folder):
     config = load(name)
-    small = SMALL_ROBERTA if name in ENCODERS else SMALL_T5
+    small = SMALL_ROBERTA if name in ROBERTAS else SMALL_T5
     config = OmegaConf.merge(
         config,
-        {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 420}},
+        {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 424}},
     )
     model = instantiate(config, _convert_="all").eval()
     batch = dict(model.tokenizer(["x = 1", "y"], padding=True, return_tensors="pt"))
     output = model(batch | {"labels": batch["input_ids"]})
-    assert output.logits.shape == (*batch["input_ids"].shape, 420)
+    assert output.logits.shape == (*batch["input_ids"].shape, 424)
     assert len(model.blocks()) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_are_the_constructors(name):
     expected = {"_target_", "weights", "tokenizer", "dropout", "revision", "architecture"}
-    assert set(load(name)) == expected | ({"num_decoder_layers"} if name in ENCODERS else set())
+    own = {"num_decoder_layers"} if name in ENCODERS else {"mode", "mask_at"} if name in PREFIX_LMS else set()
+    assert set(load(name)) == expected | own
