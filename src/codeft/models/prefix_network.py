@@ -45,8 +45,8 @@ class PrefixLanguageModel(RobertaPreTrainedModel, GenerationMixin):
 
         Args:
             input_ids: int64 [B, Q], the last Q columns of what there is.
-            attention_mask: [B, K], 1 for a sub-token and 0 for padding, of all columns so far; None where there
-                is no padding, for then transformers leaves it out.
+            attention_mask: [B, K], 1 for a sub-token and 0 for padding, of all columns so far; None where
+                there is no padding, for then transformers leaves it out.
             prefix_length: Columns that see each other.
             past_key_values: Those of the first K - Q columns; filled with the others'.
             use_cache: Whether to make a cache where none is given.
