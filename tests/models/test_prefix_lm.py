@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, RobertaModel
 
 from codeft.data.collate import Collator, Item, pad
+from codeft.models import attention
 from codeft.models.loading import RANDOM
 from codeft.models.prefix_lm import PrefixLMModel
 from codeft.models.prefix_network import PrefixLanguageModel
@@ -332,6 +333,39 @@ def test_every_trained_parameter_gets_a_gradient(model, mode):
     model.zero_grad()
     model(make_batch(model)).logits.square().sum().backward()
     assert all(p.grad is None for p in pooler.parameters())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_training_on_a_cpu_attends_compactly_and_equals_sdpa(mode, unixcoder_folder, monkeypatch):
+    calls, written_out = [], attention.compact_attention
+    monkeypatch.setattr(
+        attention,
+        "compact_attention",
+        lambda *args, **kwargs: calls.append(1) or written_out(*args, **kwargs),
+    )
+    model = PrefixLMModel(weights=str(unixcoder_folder), mode=mode, dropout=1e-9)  # drops nothing
+    twin = copy.deepcopy(model)
+    for block in twin.blocks():
+        block.attention.self.is_causal = True  # as transformers has it: SDPA
+    batch = make_batch(model)
+    for each in (model, twin):
+        each(batch).logits.square().mean().backward()
+        assert len(calls) == 3
+    found, expected = ({name: p.grad for name, p in each.named_parameters()} for each in (model, twin))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_bfloat16(model, mode):
+    model.train()
+    model.record_attention(1)
+    batch = make_batch(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(batch)
+        assert model.generate(batch, max_length=3, num_beams=2).shape[0] == 3
+    torch.testing.assert_close(output.attention.sum(-1), torch.ones(output.attention.shape[:-1]))
+    (output.logits.float().square().mean() + output.attention.square().mean()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 # Loading and saving:
