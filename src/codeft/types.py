@@ -108,11 +108,13 @@ class ModelOutput:
         embedding: [N, D] a vector for each text, where the model gives those.
         attention: [N, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
             1 over real sub-tokens unless recorded after dropout); None where none is recorded.
+        attention_is_causal: Whether a sub-token of the source sees only those before it and itself.
     """
 
     logits: Tensor | None = None
     embedding: Tensor | None = None
     attention: Tensor | None = None
+    attention_is_causal: bool = False
 
 
 class PredictingModel(Protocol):

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-Dimension: TypeAlias = "int | float | str | bool"
-"""A value in a model's `architecture`."""
+Dimension: TypeAlias = "int | float | str | bool | list[Any] | dict[str, Any] | None"
+"""A value in a model's `architecture`; what a list or a mapping holds is plain, too."""
 
 
 class AbstractCodeModel(nn.Module, ABC):

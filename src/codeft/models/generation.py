@@ -10,6 +10,9 @@ from transformers import Cache, GenerationConfig
 
 from codeft.types import Batch
 
+IMPOSSIBLE = -1e4
+"""A logit that leaves no probability, and is finite in half precision too."""
+
 
 @torch.no_grad()
 def search_beams(
@@ -119,6 +122,21 @@ def pad_left(ids: Tensor, mask: Tensor, *, pad_id: int) -> tuple[Tensor, Tensor]
     order = mask.argsort(dim=1, stable=True)  # padding first, each group in its order
     moved = mask.gather(1, order)
     return ids.gather(1, order).masked_fill(moved == 0, pad_id), moved
+
+
+def prepend_certain(logits: Tensor, *, token_id: int) -> Tensor:
+    """Put a position before the others whose label is given away: its loss is 0.
+
+    Args:
+        logits: [B, T, V].
+        token_id: The label that every example has there.
+
+    Returns:
+        [B, T + 1, V].
+    """
+    certain = logits.new_full((logits.shape[0], 1, logits.shape[2]), IMPOSSIBLE)
+    certain[:, :, token_id] = 0.0
+    return torch.cat([certain, logits], dim=1)
 
 
 def shift_right(labels: Tensor, *, start_id: int, pad_id: int) -> Tensor:

@@ -41,7 +41,8 @@ def build_network(network_class: type[Network], architecture: Mapping[str, Dimen
         CodeftError: A dimension is unknown to this family, or its value is refused.
     """
     config_class: Any = network_class.config_class
-    known = sorted(config_class().to_dict())
+    with quiet_transformers():
+        known = sorted(config_class().to_dict())
     unknown = sorted(set(architecture) - set(known))
     if unknown:
         raise CodeftError(
@@ -59,12 +60,15 @@ def describe_architecture(config: PretrainedConfig) -> dict[str, Dimension]:
 
     What every config of transformers has (names, versions, what to return) isn't among them.
     """
-    own = type(config)().to_dict().keys() - PretrainedConfig().to_dict().keys()
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if name in own and isinstance(value, int | float | str | bool)
-    }
+    own = own_dimensions(config)
+    return {name: value for name, value in own.items() if isinstance(value, int | float | str | bool)}
+
+
+def own_dimensions(config: PretrainedConfig) -> dict[str, Dimension]:
+    """Return what a config says of its own family, with lists, mappings and None."""
+    with quiet_transformers():  # some families' own defaults contradict each other
+        own = type(config)().to_dict().keys() - PretrainedConfig().to_dict().keys()
+    return {name: value for name, value in config.to_dict().items() if name in own}
 
 
 def load_network(
