@@ -195,8 +195,10 @@ def test_attention_is_that_of_the_source_alone(model, mode):
     batch = make_batch(model)
     length = batch["input_ids"].shape[1]
     model.record_attention(1)
-    attention = model(batch).attention
+    output = model(batch)
+    attention = output.attention
     assert attention.shape == (3, 4, length, length)
+    assert output.attention_is_causal == (mode == "decoder-only")
     alone = model({key: batch[key] for key in ("input_ids", "attention_mask")})
     assert alone.logits is None
     torch.testing.assert_close(alone.attention, attention, atol=1e-6, rtol=1e-5)

@@ -187,14 +187,16 @@ class PrefixLMModel(AbstractCodeModel):
         attention = self._recorder.take()
         if attention is not None:
             attention = attention[:, :, :source_length, :source_length]
+        output = ModelOutput(attention=attention, attention_is_causal=self.mode == DECODER)
         if labels is None:
-            return ModelOutput(attention=attention)
+            return output
         told = hidden[:, source_length:]
         if self.mode == DECODER:  # the source's last sub-token tells the first of the target
             last = mask[:, :source_length].cumsum(dim=1).argmax(dim=1)
             row = torch.arange(len(ids), device=ids.device)
             told = torch.cat([hidden[row, last].unsqueeze(1), told], dim=1)
-        return ModelOutput(logits=self.network.lm_head(told), attention=attention)
+        output.logits = self.network.lm_head(told)
+        return output
 
     def _hidden_states(self, encoded: Any) -> Tensor:
         """Return the last hidden states [N, S, D], with a gradient of zero for a pooler that trains."""
