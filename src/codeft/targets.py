@@ -22,6 +22,7 @@ ALLOWED_TARGETS = frozenset(
         "codeft.models.causal.CausalModel",
         "codeft.models.encoder.EncoderModel",
         "codeft.models.encoder_decoder.EncoderDecoderModel",
+        "codeft.models.prefix_lm.PrefixLMModel",
         "codeft.optimizers.MuonWithAdamW",
         "codeft.schedules.linear_with_warmup",
         "codeft.tasks.clone_detection.ClonePairsTask",

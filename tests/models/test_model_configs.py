@@ -17,6 +17,8 @@ from codeft.models.networks import build_network
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 ENCODERS = {"codebert", "graphcodebert"}
+PREFIX_LMS = {"unixcoder", "unixcoder_nine"}
+ROBERTAS = ENCODERS | PREFIX_LMS
 SIZES = {
     "codet5_small": 60_492_288,
     "codet5_base": 222_882_048,
@@ -25,6 +27,8 @@ SIZES = {
     "codet5p_770m": 737_639_424,
     "codebert": 124_645_632,
     "graphcodebert": 124_645_632,
+    "unixcoder": 125_929_728,
+    "unixcoder_nine": 125_929_728,
     "mini": 3_936_512,
     "qwen2_5_coder_0_5b": 494_032_768,
     "qwen2_5_coder_1_5b": 1_543_714_304,
@@ -56,7 +60,8 @@ def test_every_config_has_a_known_size():
 @pytest.mark.parametrize("name", NAMES)
 def test_architecture_has_the_published_number_of_parameters(name):
     architecture = OmegaConf.to_container(load(name).architecture)
-    network_class = RobertaModel if name in ENCODERS else T5ForConditionalGeneration
+    assert architecture.pop("pooler", True)
+    network_class = RobertaModel if name in ROBERTAS else T5ForConditionalGeneration
     if "model_type" in architecture:
         network_class = FAMILIES[architecture.pop("model_type")].network
     with torch.device("meta"):
@@ -68,21 +73,22 @@ def test_architecture_has_the_published_number_of_parameters(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_instantiates_with_random_weights(name, t5_folder):
     config = load(name)
-    small = SMALL_ROBERTA if name in ENCODERS else SMALL_T5
+    small = SMALL_ROBERTA if name in ROBERTAS else SMALL_T5
     if "model_type" in config.architecture:
         small = SMALL_CAUSAL[config.architecture.model_type]
     config = OmegaConf.merge(
         config,
-        {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 420}},
+        {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 424}},
     )
     model = instantiate(config, _convert_="all").eval()
     batch = dict(model.tokenizer(["x = 1", "y"], padding=True, return_tensors="pt"))
     output = model(batch | {"labels": batch["input_ids"]})
-    assert output.logits.shape == (*batch["input_ids"].shape, 420)
+    assert output.logits.shape == (*batch["input_ids"].shape, 424)
     assert len(model.blocks()) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_are_the_constructors(name):
     expected = {"_target_", "weights", "tokenizer", "dropout", "revision", "architecture"}
-    assert set(load(name)) == expected | ({"num_decoder_layers"} if name in ENCODERS else set())
+    own = {"num_decoder_layers"} if name in ENCODERS else {"mode", "mask_at"} if name in PREFIX_LMS else set()
+    assert set(load(name)) == expected | own
