@@ -16,12 +16,15 @@ SCORES = {
     "code_search": {"mrr", "r_at_1", "r_at_5", "r_at_10", "ties"},
 }
 METHODS = {"full": [], "telly": ["k=1"], "sat": [], "[sat,telly]": ["k=1"]}
-ROBERTA = [
-    "model=codebert",
-    "model.weights=random",
-    "model.architecture={vocab_size:400,hidden_size:32,num_hidden_layers:2,num_attention_heads:4,"
-    "intermediate_size:64,max_position_embeddings:66,type_vocab_size:1,pad_token_id:0}",
-]
+SIZES = (
+    "hidden_size:32,num_hidden_layers:2,num_attention_heads:4,intermediate_size:64,"
+    "max_position_embeddings:66,type_vocab_size:1,pad_token_id:0"
+)
+FAMILIES = {
+    "t5": [],
+    "roberta": ["model=codebert", f"model.architecture={{vocab_size:400,{SIZES}}}"],
+    "prefix": ["model=unixcoder", f"model.architecture={{vocab_size:404,{SIZES}}}"],
+}
 
 
 def row(task, i):
@@ -45,8 +48,9 @@ def arguments(tmp_path, tiny_model):
                 tmp_path / "data" / f"{split}.jsonl", [row(task, i) for i in range(start, start + count)]
             )
         model = [word for word in tiny_model if not word.startswith(("task.max_target", "task.num_beams"))]
-        if family == "roberta":
-            model = [*ROBERTA, *(word for word in model if not word.startswith("model.architecture"))]
+        if FAMILIES[family]:
+            own = (word for word in model if not word.startswith("model.architecture"))
+            model = [*FAMILIES[family], *own]
         run = [f"task={task}", "data=local", f"data.dir={tmp_path}/data", "data.batch_size=4", "logger=none"]
         return [*model, *run, "trainer.max_epochs=2", f"method={method}", *METHODS[method]]
 
@@ -54,7 +58,7 @@ def arguments(tmp_path, tiny_model):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("family", ["t5", "roberta"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("task", SCORES)
 def test_a_run_trains_tests_and_writes(arguments, command, tmp_path, task, family, method):
     command("train", *arguments(task, family, method), f"hydra.run.dir={tmp_path}/run")
@@ -71,9 +75,10 @@ def test_a_run_trains_tests_and_writes(arguments, command, tmp_path, task, famil
         assert set(predictions) <= {f"f{i}" for i in range(80, 87)}
 
 
+@pytest.mark.parametrize("family", ["roberta", "prefix"])
 @pytest.mark.parametrize("task", SCORES)
-def test_a_run_is_scored_again_with_the_same_result(arguments, command, tmp_path, task):
-    command("train", *arguments(task, "roberta", "[sat,telly]"), f"hydra.run.dir={tmp_path}/run")
+def test_a_run_is_scored_again_with_the_same_result(arguments, command, tmp_path, task, family):
+    command("train", *arguments(task, family, "[sat,telly]"), f"hydra.run.dir={tmp_path}/run")
     command("evaluate", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/again")
     metrics = json.loads((tmp_path / "again" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["reproduced"] is True

@@ -149,7 +149,7 @@ def check_features(cfg: DictConfig, task: AbstractTask) -> None:
 
 
 def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
-    """Check that the task's sources fit the model's positions.
+    """Check that the task's sources fit the model's positions, with their targets where both share them.
 
     Raises:
         CodeftError: They don't.
@@ -159,6 +159,13 @@ def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
         raise CodeftError(
             f"task.max_source_length={task.max_source_length} is more than the model's {limit} positions; "
             f"set task.max_source_length={limit}"
+        )
+    together = task.max_source_length + task.max_target_length
+    if limit is not None and model.shares_positions and together > limit:
+        raise CodeftError(
+            f"source and target share the model's {limit} positions; task.max_source_length="
+            f"{task.max_source_length} and task.max_target_length={task.max_target_length} make {together}: "
+            "lower one of them"
         )
 
 

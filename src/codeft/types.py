@@ -111,11 +111,13 @@ class ModelOutput:
         attention: [N, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
             1 over real sub-tokens unless recorded after dropout, or shared with the data flow's variables,
             which are cut off); None where none is recorded.
+        attention_is_causal: Whether a sub-token of the source sees only those before it and itself.
     """
 
     logits: Tensor | None = None
     embedding: Tensor | None = None
     attention: Tensor | None = None
+    attention_is_causal: bool = False
 
 
 class PredictingModel(Protocol):

@@ -101,14 +101,83 @@ def test_loss_is_the_mean_divergence_of_restricted_rows() -> None:
         assert theirs.norm() > 0
 
 
-def test_padding_and_batch_mates_change_nothing() -> None:
+def causal_attention(batch: int, heads: int, length: int) -> Tensor:
+    """What a decoder-only model has, most of it on the first sub-token, which has no leaf."""
+    scores = random_attention(batch, heads, length).log()
+    scores[..., 0] += 6.0
+    return scores.masked_fill(torch.ones(length, length).triu(1).bool(), -math.inf).softmax(dim=-1)
+
+
+def test_causal_loss_compares_what_each_sub_token_has_seen() -> None:
+    """The slow, obvious version: row by row, entry by entry."""
+    batch, loss = tree_batch(24), StructureLoss()
+    attention = causal_attention(4, 3, 24).requires_grad_()
+    expected = torch.zeros(())
+    for example, source in enumerate(SOURCES[:2]):
+        leaf = batch["leaf"][example]
+        keep = [place for place in range(24) if leaf[place] >= 0]
+        n, distances = len(keep), leaf_distances(parse(*source))
+        rows, structure = torch.zeros(3, n, n), torch.zeros(3, n, n)
+        for head in range(3):
+            for i in range(n):
+                seen = sum(attention[example, head, keep[i], keep[j]] for j in range(i + 1))
+                for j in range(i + 1):
+                    weight = attention[example, head, keep[i], keep[j]]
+                    rows[head, i, j] = weight / seen * (i + 1) / n
+                    distance = int(distances[leaf[keep[i]], leaf[keep[j]]])
+                    structure[head, i, j] = loss.slope * distance + loss.offset
+        geomloss = SamplesLoss("sinkhorn", p=2, blur=0.05, scaling=0.5, backend="tensorized")
+        expected = expected + geomloss(rows, structure).sum()
+    expected = expected / (4 * 3)
+    parameters = (attention, loss.slope, loss.offset)
+    value = loss(attention, **batch, causal=True)
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=0)
+    for ours, theirs in zip(
+        torch.autograd.grad(value, parameters), torch.autograd.grad(expected, parameters), strict=True
+    ):
+        assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
+        assert theirs.norm() > 0
+
+
+def test_causal_loss_doesnt_read_what_comes_later() -> None:
+    loss, attention = StructureLoss(), causal_attention(4, 3, 24)
+    later = attention + torch.rand(24, 24).triu(1)
+    value = loss(attention, **tree_batch(24), causal=True)
+    torch.testing.assert_close(loss(later, **tree_batch(24), causal=True), value, rtol=0, atol=0)
+    assert loss(later, **tree_batch(24)) != value
+
+
+def test_a_causal_row_is_of_an_entry_s_size_however_short() -> None:
+    """Even attention, and a tree all of whose distances are the mean: nothing is left to teach."""
+    loss, length = StructureLoss(), 24
+    even = torch.ones(1, 1, length, length).tril()
+    even = even / even.sum(dim=-1, keepdim=True)
+    leaf = torch.arange(length)[None]
+    flat = {"depth": torch.full((1, length), 1), "lca_depth": torch.zeros(1, length - 1)}
+    with torch.no_grad():
+        loss.slope.zero_()
+        loss.offset.fill_(1 / length)
+    assert loss(even, leaf=leaf, **flat, causal=True).abs() < 1e-6
+
+
+def test_causal_attention_has_no_reference() -> None:
+    with pytest.raises(CodeftError, match="causal: take method=sat"):
+        StructureLoss(reference=True)(causal_attention(4, 3, 24), **tree_batch(24), causal=True)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_and_batch_mates_change_nothing(causal: bool) -> None:
     loss, attention = StructureLoss(), random_attention(4, 3, 24)
-    short = loss(attention, **tree_batch(24))
+    short = loss(attention, **tree_batch(24), causal=causal)
     wide = torch.full((4, 3, 40, 40), 0.3)  # what stands in the padding doesn't matter
     wide[:, :, :24, :24] = attention
-    torch.testing.assert_close(loss(wide, **tree_batch(40, num_leaves=60)), short, rtol=1e-5, atol=0)
+    wider = loss(wide, **tree_batch(40, num_leaves=60), causal=causal)
+    torch.testing.assert_close(wider, short, rtol=1e-5, atol=0)
     batch = tree_batch(24)
-    alone = [loss(attention[i : i + 1], **{k: v[i : i + 1] for k, v in batch.items()}) for i in range(4)]
+    alone = [
+        loss(attention[i : i + 1], **{k: v[i : i + 1] for k, v in batch.items()}, causal=causal)
+        for i in range(4)
+    ]
     torch.testing.assert_close(torch.stack(alone).mean(), short, rtol=1e-5, atol=0)
 
 
@@ -125,11 +194,12 @@ def test_without_leaves_the_loss_is_0_and_has_a_gradient(num_used: int) -> None:
     assert loss.slope.grad == 0 and loss.offset.grad == 0
 
 
-def test_gradient_is_finite_where_attention_avoids_all_leaves() -> None:
+@pytest.mark.parametrize("causal", [False, True])
+def test_gradient_is_finite_where_attention_avoids_all_leaves(causal: bool) -> None:
     attention = torch.zeros(4, 2, 24, 24)
     attention[..., 0] = 1.0
     attention.requires_grad_()
-    StructureLoss()(attention, **tree_batch(24)).backward()
+    StructureLoss()(attention, **tree_batch(24), causal=causal).backward()
     assert attention.grad.isfinite().all()
 
 
@@ -180,6 +250,8 @@ def test_term_reads_the_batch_and_says_what_it_lacks() -> None:
     attention = random_attention(4, 3, 24)
     value = term(ModelOutput(attention=attention), features).item()
     assert value == term.loss(attention, **batch).item() and math.isfinite(value)
+    causal = term(ModelOutput(attention=attention, attention_is_causal=True), features).item()
+    assert causal == term.loss(attention, **batch, causal=True).item() != value
     with pytest.raises(CodeftError, match="encoder"):
         term(ModelOutput(), features)
     with pytest.raises(CodeftError, match="tree_depth"):

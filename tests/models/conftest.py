@@ -9,13 +9,16 @@ import pytest
 import torch
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizer, T5Config, T5ForConditionalGeneration
 
+from codeft.data.collate import pad
 from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
+from codeft.models.prefix_lm import TOKENS, PrefixLMModel
 from codeft.models.tokenizer import train_tokenizer
+from codeft.tasks.encoding import encode_targets
 
 SNIPPET = "def area(width, height):\n    if width:\n        return width * height\n    return None\n"
 TEXTS = [SNIPPET.replace("area", f"area_{i}") for i in range(50)]
-FAMILIES = {"t5": EncoderDecoderModel, "roberta": EncoderModel}
+FAMILIES = {"t5": EncoderDecoderModel, "roberta": EncoderModel, "prefix": PrefixLMModel}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,24 +47,54 @@ def t5_folder(tmp_path_factory):
 def roberta_folder(tmp_path_factory):
     """A RoBERTa of 3 layers and 64 positions, and a tokenizer with RoBERTa's special tokens."""
     folder = tmp_path_factory.mktemp("roberta")
+    vocab, merges = roberta_vocabulary("<mask>")
+    RobertaTokenizer(vocab=vocab, merges=merges).save_pretrained(folder)
+    save_roberta(folder, vocab_size=len(vocab))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unixcoder_folder(tmp_path_factory):
+    """A UniXcoder of 3 layers and 64 positions, its files as published."""
+    folder = tmp_path_factory.mktemp("unixcoder")
+    vocab, merges = roberta_vocabulary("<mask>", *TOKENS)
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    names = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>"}
+    special = {
+        f"{name}_token": {"content": token, "normalized": True, "lstrip": name == "mask"}
+        for name, token in (names | {"mask": "<mask>"}).items()
+    }
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    config = {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False, "errors": "replace"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    save_roberta(folder, vocab_size=len(vocab), type_vocab_size=10)
+    return folder
+
+
+def roberta_vocabulary(*further):
+    """RoBERTa's special tokens, learned pieces and further tokens; and the merges."""
     trained = train_tokenizer(iter(TEXTS), vocab_size=420)
     pieces = [piece for piece, _ in sorted(trained.get_vocab().items(), key=lambda item: item[1])][3:-100]
-    vocab = {piece: i for i, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", *pieces, "<mask>"])}
+    vocab = {piece: i for i, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", *pieces, *further])}
     merges = [tuple(pair) for pair in json.loads(trained.backend_tokenizer.to_str())["model"]["merges"]]
-    RobertaTokenizer(vocab=vocab, merges=merges).save_pretrained(folder)
+    return vocab, merges
+
+
+def save_roberta(folder, *, vocab_size, type_vocab_size=1):
+    """A random RoBERTa whose attention isn't uniform."""
     torch.manual_seed(0)
     config = RobertaConfig(
-        vocab_size=len(vocab),
+        vocab_size=vocab_size,
         hidden_size=32,
         num_hidden_layers=3,
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=66,
-        type_vocab_size=1,
+        type_vocab_size=type_vocab_size,
         initializer_range=0.3,
     )
     RobertaModel(config, add_pooling_layer=True).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
@@ -70,8 +103,8 @@ def family(request):
 
 
 @pytest.fixture(scope="session")
-def folder(family, t5_folder, roberta_folder):
-    return {"t5": t5_folder, "roberta": roberta_folder}[family]
+def folder(family, t5_folder, roberta_folder, unixcoder_folder):
+    return {"t5": t5_folder, "roberta": roberta_folder, "prefix": unixcoder_folder}[family]
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +116,7 @@ def _built(family, folder):
 
 @pytest.fixture
 def model(_built):
-    """A model of either family in eval mode, to be changed at will."""
+    """A model of each family in eval mode, to be changed at will."""
     return copy.deepcopy(_built)
 
 
@@ -93,9 +126,16 @@ def batch(model):
     sources = model.tokenizer(
         ["return width", "def area(width):\n    return width", "x"], padding=True, return_tensors="pt"
     )
-    labels = model.tokenizer(["area", "the width", "if x"], padding=True, return_tensors="pt")
+    targets = encode_targets(["area", "the width", "if x"], model.tokenizer, max_length=20)
     return {
         "input_ids": sources["input_ids"],
         "attention_mask": sources["attention_mask"],
-        "labels": labels["input_ids"].masked_fill(labels["attention_mask"] == 0, -100),
+        "labels": pad([target.ids for target in targets], value=-100),
     }
+
+
+@pytest.fixture
+def held(model):
+    """What labels begin with and nobody predicts."""
+    [empty] = encode_targets([""], model.tokenizer, max_length=20)
+    return empty.ids[:-1].tolist()

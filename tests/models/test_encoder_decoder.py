@@ -28,7 +28,7 @@ def one(batch, i):
     return {key: batch[key][i : i + 1, :length] for key in ("input_ids", "attention_mask")}
 
 
-# Both families:
+# Every family:
 
 
 def test_generate_batched_equals_one_at_a_time(model, batch):
@@ -43,10 +43,9 @@ def test_generate_batched_equals_one_at_a_time(model, batch):
 
 
 @torch.no_grad()
-def test_greedy_search_with_cache_follows_forward(model, batch):
+def test_greedy_search_with_cache_follows_forward(model, batch, held):
     """Each generated id is the argmax of `forward` given its predecessors, so that training fits decoding."""
     ids = model.generate(batch, max_length=8, num_beams=1)
-    held = model.tokenizer("")["input_ids"][:-1]  # <s>, where the labels begin with it
     labels = torch.cat([torch.tensor(held).expand(3, len(held)), ids], dim=1).long()
     predicted = model({**batch, "labels": labels}).logits.argmax(-1)[:, len(held) :]
     ended = (ids == model.tokenizer.eos_token_id).cumsum(1) - (ids == model.tokenizer.eos_token_id).long() > 0
@@ -54,14 +53,13 @@ def test_greedy_search_with_cache_follows_forward(model, batch):
 
 
 @torch.no_grad()
-def test_beams_find_what_is_at_least_as_likely_as_greedy(model, batch):
+def test_beams_find_what_is_at_least_as_likely_as_greedy(model, batch, held):
     def mean_log_probability(row):
         row = row[row != model.tokenizer.pad_token_id]
         labels = torch.cat([torch.tensor(held), row]).long()[None]
         logits = model({**one(batch, 1), "labels": labels}).logits.log_softmax(-1)
         return logits[0, torch.arange(labels.shape[1]), labels[0]][len(held) :].mean()
 
-    held = model.tokenizer("")["input_ids"][:-1]
     greedy, beams = (model.generate(one(batch, 1), max_length=6, num_beams=n)[0] for n in (1, 20))
     assert mean_log_probability(beams) >= mean_log_probability(greedy) - 1e-6
 
@@ -75,11 +73,11 @@ def test_generate_is_silent_and_makes_no_gradient(model, batch, caplog, recwarn)
     assert all(isinstance(text, str) for text in model.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
 
-def test_the_encoder_runs_once(model, batch):
-    calls = []
-    model.blocks()[0].register_forward_hook(lambda *_: calls.append(1))
+def test_the_source_is_read_once_not_once_a_beam(model, batch):
+    shapes = []
+    model.blocks()[0].register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape[:2])))
     model.generate(batch, max_length=6, num_beams=3)
-    assert len(calls) == 1
+    assert [shape for shape in shapes if shape[1] > 1] == [tuple(batch["input_ids"].shape)]
 
 
 @torch.no_grad()

@@ -12,11 +12,14 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from transformers import RobertaModel, T5ForConditionalGeneration
 
+from codeft.models.causal_families import FAMILIES
 from codeft.models.networks import build_network
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 ENCODERS = {"codebert", "graphcodebert"}
+PREFIX_LMS = {"unixcoder", "unixcoder_nine"}
+ROBERTAS = ENCODERS | PREFIX_LMS
 SIZES = {
     "codet5_small": 60_492_288,
     "codet5_base": 222_882_048,
@@ -25,7 +28,22 @@ SIZES = {
     "codet5p_770m": 737_639_424,
     "codebert": 124_645_632,
     "graphcodebert": 124_645_632,
+    "unixcoder": 125_929_728,
+    "unixcoder_nine": 125_929_728,
     "mini": 3_936_512,
+    "qwen2_5_coder_0_5b": 494_032_768,
+    "qwen2_5_coder_1_5b": 1_543_714_304,
+    "starcoder2_3b": 3_030_371_328,
+    "deepseek_coder_1_3b": 1_346_471_936,
+    "codegpt_java": 125_778_432,
+    "codegpt_py": 124_243_200,
+}
+SMALL_STACK = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
+SMALL_CAUSAL = {
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 4},
+    "qwen2": SMALL_STACK,
+    "starcoder2": SMALL_STACK,
+    "llama": {**SMALL_STACK, "num_key_value_heads": 4},
 }
 SMALL_T5 = {"d_model": 16, "d_kv": 4, "num_heads": 4, "d_ff": 16, "num_layers": 2, "num_decoder_layers": 1}
 SMALL_ROBERTA = {"hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 16, "num_hidden_layers": 2}
@@ -43,10 +61,12 @@ def test_every_config_has_a_known_size():
 @pytest.mark.parametrize("name", NAMES)
 def test_architecture_has_the_published_number_of_parameters(name):
     architecture = OmegaConf.to_container(load(name).architecture)
+    assert architecture.pop("pooler", True)
+    network_class = RobertaModel if name in ROBERTAS else T5ForConditionalGeneration
+    if "model_type" in architecture:
+        network_class = FAMILIES[architecture.pop("model_type")].network
     with torch.device("meta"):
-        network = build_network(
-            RobertaModel if name in ENCODERS else T5ForConditionalGeneration, architecture
-        )
+        network = build_network(network_class, architecture)
     network.tie_weights()
     assert sum(p.numel() for p in network.parameters()) == SIZES[name]
 
@@ -54,15 +74,17 @@ def test_architecture_has_the_published_number_of_parameters(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_instantiates_with_random_weights(name, t5_folder):
     config = load(name)
-    small = SMALL_ROBERTA if name in ENCODERS else SMALL_T5
+    small = SMALL_ROBERTA if name in ROBERTAS else SMALL_T5
+    if "model_type" in config.architecture:
+        small = SMALL_CAUSAL[config.architecture.model_type]
     config = OmegaConf.merge(
         config,
-        {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 420}},
+        {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 424}},
     )
     model = instantiate(config, _convert_="all").eval()
     batch = dict(model.tokenizer(["x = 1", "y"], padding=True, return_tensors="pt"))
     output = model(batch | {"labels": batch["input_ids"]})
-    assert output.logits.shape == (*batch["input_ids"].shape, 420)
+    assert output.logits.shape == (*batch["input_ids"].shape, 424)
     assert len(model.blocks()) == 2
 
 

@@ -5,18 +5,29 @@ from __future__ import annotations
 import random
 import re
 
+import numpy as np
 import pytest
+from tokenizers import processors
 
 from codeft.models.loading import load_tokenizer
 from codeft.tasks import encoding
-from codeft.tasks.encoding import encode_texts
+from codeft.tasks.encoding import encode_targets, encode_texts
 from codeft.tasks.summarization import SummarizationTask
 from codeft.types import Example
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tokenizer(tiny_tokenizer):
     return load_tokenizer(tiny_tokenizer)
+
+
+def with_frame(tokenizer, frame):
+    """Have the tokenizer put these around a text."""
+    ids = {"<s>": 5, "</s>": tokenizer.eos_token_id, "<unk>": tokenizer.unk_token_id}
+    special = [(token, ids[token]) for token in dict.fromkeys(frame) if token != "$A"]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=frame, special_tokens=special
+    )
 
 
 def whole(text, tokenizer, max_length, side="right"):
@@ -94,7 +105,7 @@ class Counting:
     truncation_side = "right"
 
     def __init__(self, tokenizer):
-        self.tokenizer, self.characters = tokenizer, 0
+        self.tokenizer, self.characters, self.eos_token_id = tokenizer, 0, tokenizer.eos_token_id
 
     def __call__(self, texts, **settings):
         self.characters += sum(map(len, texts))
@@ -108,3 +119,31 @@ def test_megabytes_are_not_read_to_be_cut_off(tokenizer):
     assert encoded.truncated
     assert counting.characters < 100_000
     assert encoded.input_ids.tolist() == whole(text[:100_000], tokenizer, 64)[0]
+
+
+@pytest.mark.parametrize("frame", [["$A", "</s>"], ["<s>", "$A", "</s>"]])
+def test_targets_look_like_sources(tokenizer, frame):
+    texts = ["return x", ""]
+    with_frame(tokenizer, frame)
+    for target, source in zip(
+        encode_targets(texts, tokenizer, max_length=8),
+        encode_texts(texts, tokenizer, max_length=8),
+        strict=True,
+    ):
+        assert np.array_equal(target.ids, source.ids) and np.array_equal(target.offsets, source.offsets)
+
+
+@pytest.mark.parametrize("frame", [["<s>", "<unk>", "</s>", "$A", "</s>"], ["<s>", "$A"], ["$A"]])
+def test_targets_of_a_prompt_are_bare_but_for_their_end(tokenizer, frame):
+    with_frame(tokenizer, ["$A"])
+    bare = tokenizer("return x")["input_ids"]
+    with_frame(tokenizer, frame)
+    whole, cut, empty = (
+        encode_targets([text], tokenizer, max_length=length)[0]
+        for text, length in (("return x", 20), ("return x", 3), ("", 1))
+    )
+    end = tokenizer.eos_token_id
+    assert whole.ids.tolist() == [*bare, end] and not whole.truncated
+    assert whole.offsets[0].tolist() == [0, 1] and whole.offsets[-1].tolist() == [-1, -1]
+    assert cut.ids.tolist() == [*bare[:2], end] and cut.truncated
+    assert empty.ids.tolist() == [end] and empty.ids.dtype == np.int32

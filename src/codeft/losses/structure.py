@@ -27,6 +27,12 @@ class StructureLoss(nn.Module):
     attention, restricted to these sub-tokens and renormalised, and the n rows of S. It depends neither on
     padding nor on batch-mates; an example with fewer than two such sub-tokens counts as 0.
 
+    Where attention is causal, row i of both knows only the c_i sub-tokens (of those n) that it sees, itself
+    included: S is 0 elsewhere, and the row of attention is renormalised to c_i / n. So an entry is 1/n in the
+    mean, as without causality, and what w and b learn means the same in every row. (Renormalised to 1, the
+    first rows would have entries near 1, far from any S, and no attention could change that.) D is that of
+    the whole tree: a path may lead through a node that closes later.
+
     Source:
         SAT (arXiv 2404.07471), section 3.2. Deviations: sub-tokens without a leaf are left out; a mean
         instead of a sum divided by n^2; w and b don't start from U(-1, 1). `reference` reproduces the
@@ -54,7 +60,14 @@ class StructureLoss(nn.Module):
             nn.init.uniform_(self.offset, -1.0, 1.0)
 
     def forward(
-        self, attention: Tensor, *, leaf: Tensor, depth: Tensor, lca_depth: Tensor, link: Tensor | None = None
+        self,
+        attention: Tensor,
+        *,
+        leaf: Tensor,
+        depth: Tensor,
+        lca_depth: Tensor,
+        link: Tensor | None = None,
+        causal: bool = False,
     ) -> Tensor:
         """Return the loss of one batch.
 
@@ -64,26 +77,38 @@ class StructureLoss(nn.Module):
             depth: int [B, L], edges between the root and each leaf, L at least 1; any value where padded.
             lca_depth: int [B, L - 1], depth of the lowest common ancestor of leaves j and j + 1.
             link: See `pairwise_distances`.
+            causal: Whether a sub-token sees only those before it and itself.
 
         Returns:
             Scalar, float32 under autocast too.
+
+        Raises:
+            CodeftError: Causal attention, where the authors' code is to be reproduced: it knows none.
         """
+        if causal and self.reference:
+            raise CodeftError(
+                "the reference structure loss knows encoders alone, and this model's attention is causal: "
+                "take method=sat"
+            )
         with torch.autocast(attention.device.type, enabled=False):
             leaf_distances = pairwise_distances(depth, lca_depth, link=link)  # BLL
             distances = _of_sub_tokens(leaf_distances, leaf).to(self.slope.dtype)  # BSS
             if self.reference:
                 return self._reference_loss(attention.to(self.slope.dtype), distances)
-            return self._loss(attention.to(self.slope.dtype), distances, has_leaf=leaf >= 0)
+            return self._loss(attention.to(self.slope.dtype), distances, has_leaf=leaf >= 0, causal=causal)
 
-    def _loss(self, attention: Tensor, distances: Tensor, *, has_leaf: Tensor) -> Tensor:
+    def _loss(self, attention: Tensor, distances: Tensor, *, has_leaf: Tensor, causal: bool) -> Tensor:
         batch_size, num_heads = attention.shape[:2]
         kept = has_leaf.sum(dim=1) >= 2  # one point holds no distance
         if not kept.any():
             return 0.0 * (self.slope + self.offset)  # with a gradient: data-parallel training waits for one
         attention, distances, has_leaf = attention[kept], distances[kept], has_leaf[kept]
         both = has_leaf[:, :, None] & has_leaf[:, None, :]  # BSS
+        both = both.tril() if causal else both
         restricted = attention * both[:, None]
         rows = restricted / restricted.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(attention.dtype).tiny)
+        if causal:
+            rows = rows * (both.sum(dim=-1) / has_leaf.sum(dim=-1, keepdim=True))[:, None, :, None]
         structure = (self.slope * distances + self.offset) * both
         divergences = shared_sinkhorn_divergence(
             rows, structure, x_mask=has_leaf, y_mask=has_leaf, blur=self.blur
@@ -149,6 +174,7 @@ class StructureLossTerm(AbstractLossTerm):
             depth=batch["tree_depth"],
             lca_depth=batch["tree_lca_depth"],
             link=batch.get("tree_link"),
+            causal=output.attention_is_causal,
         )
 
 

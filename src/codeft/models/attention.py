@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from codeft.models.compact_attention import attention_weights, compact_attention
@@ -85,9 +85,10 @@ def explicit_attention(
     Args:
         module: The attention module that calls.
         query: [B, H, S, D].
-        key: [B, H, S, D].
-        value: [B, H, S, D].
-        attention_mask: [B, 1, S or 1, S]; boolean (True may be seen) or additive; None hides nothing.
+        key: [B, H or fewer, S, D]; where they are fewer, neighbouring heads share one.
+        value: [B, H or fewer, S, D].
+        attention_mask: [B, 1, S or 1, S]; boolean (True may be seen) or additive; None hides nothing, in a
+            causal module what comes later.
         dropout: Probability with which a weight is dropped; 0 outside training.
         scaling: Factor on the scores; None is 1 / sqrt(D).
         position_bias: [1, H, S, S], added to the scores (T5).
@@ -97,6 +98,10 @@ def explicit_attention(
     Returns:
         The output [B, S, H, D] and the weights [B, H, S, S] in float32; a hidden column's weight is 0.
     """
+    num_shared = query.shape[1] // key.shape[1]
+    key, value = repeat_kv(key, num_shared), repeat_kv(value, num_shared)
+    if attention_mask is None and getattr(module, "is_causal", True):  # as SDPA reads it
+        attention_mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
     weights = attention_weights(_scaled(query, scaling), key, mask=attention_mask, bias=position_bias)
     dropped = drop(weights, probability=dropout) if dropout else weights
     output = (dropped.to(value.dtype) @ value).transpose(1, 2).contiguous()

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-Dimension: TypeAlias = "int | float | str | bool"
-"""A value in a model's `architecture`."""
+Dimension: TypeAlias = "int | float | str | bool | list[Any] | dict[str, Any] | None"
+"""A value in a model's `architecture`; what a list or a mapping holds is plain, too."""
 
 
 class AbstractCodeModel(nn.Module, ABC):
@@ -29,6 +29,7 @@ class AbstractCodeModel(nn.Module, ABC):
         network: transformers' model, which does the work.
         tokenizer: The model's own tokenizer.
         max_source_length: Positions that the encoder has; None where it has no limit (T5).
+        shares_positions: Whether a target that is written takes its positions from the source's.
         vocab_size: Rows of the embedding table.
         output: What `forward` gives.
         head: Gives the labels where they are asked for.
@@ -40,6 +41,7 @@ class AbstractCodeModel(nn.Module, ABC):
     head: ClassificationHead | None
     tokenizer: PreTrainedTokenizerBase
     max_source_length: int | None
+    shares_positions: bool = False
     vocab_size: int
     further_inputs: ClassVar[frozenset[str]] = frozenset()
 

@@ -18,14 +18,11 @@ from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
-from codeft.models.generation import search_beams, shift_right
+from codeft.models.generation import prepend_certain, search_beams, shift_right
 from codeft.models.heads import ClassificationHead, fit_labels, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
-
-IMPOSSIBLE = -1e4
-"""A logit that leaves no probability, and is finite in half precision too."""
 
 ESSENTIAL = "encoder.layer."
 """What begins the names of the encoder's own weights."""
@@ -189,9 +186,7 @@ class EncoderModel(AbstractCodeModel):
             use_cache=False,
         ).logits
         if self._labels_hold_start:
-            certain = logits.new_full((logits.shape[0], 1, logits.shape[2]), IMPOSSIBLE)
-            certain[:, :, self._start_id] = 0.0
-            logits = torch.cat([certain, logits], dim=1)  # [B, T, V]
+            logits = prepend_certain(logits, token_id=self._start_id)
         return ModelOutput(logits=logits, attention=attention)
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batched beam search, the same for every encoder-decoder family."""
+"""Batched beam search, the same for every family."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
+from transformers import Cache, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from codeft.types import Batch
+
+IMPOSSIBLE = -1e4
+"""A logit that leaves no probability, and is finite in half precision too."""
 
 
 @torch.no_grad()
@@ -26,9 +29,6 @@ def search_beams(
 ) -> Tensor:
     """Decode a batch with a key-value cache; the encoder runs once, not once a beam.
 
-    Hypotheses are ranked by their mean log-probability (length penalty 1), and an example is done when
-    `num_beams` of its hypotheses have ended.
-
     Args:
         network: One of transformers' encoder-decoders.
         batch: Needs `input_ids` and `attention_mask`, [B, S].
@@ -42,21 +42,105 @@ def search_beams(
     Returns:
         int64 [B, at most max_length], the start token removed.
     """
-    config = GenerationConfig(
-        max_new_tokens=max_length,
-        num_beams=num_beams,
-        early_stopping=num_beams > 1,
-        do_sample=False,
-        use_cache=True,
-        decoder_start_token_id=start_id,
-        eos_token_id=eos_id,
-        pad_token_id=pad_id,
-    )
+    config = decoding(max_length=max_length, num_beams=num_beams, eos_id=eos_id, pad_id=pad_id)
+    config.decoder_start_token_id = start_id
     hidden = {} if encoded is None else {"encoder_outputs": BaseModelOutput(last_hidden_state=encoded)}
     sequences = network.generate(
         batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config, **hidden
     )
     return sequences[:, 1:]
+
+
+@torch.no_grad()
+def continue_beams(
+    network: Any,
+    ids: Tensor,
+    mask: Tensor,
+    *,
+    cache: Cache,
+    max_length: int,
+    num_beams: int,
+    eos_id: int,
+    pad_id: int,
+    **inputs: object,
+) -> Tensor:
+    """Decode what follows prompts that have been read, for one stack that is encoder and decoder.
+
+    Args:
+        network: One of transformers' networks that generate.
+        ids: int64 [B, S], padded on the left.
+        mask: int64 [B, S], 1 for a sub-token and 0 for padding.
+        cache: Keys and values of all but the last column; they are repeated over the beams here.
+        max_length: New sub-tokens at most.
+        num_beams: Beams an example; 1 is greedy.
+        eos_id: What ends a hypothesis.
+        pad_id: What fills a row after its end.
+        **inputs: What else the network's `forward` takes.
+
+    Returns:
+        int64 [B, at most max_length], without the prompts.
+    """
+    config = decoding(max_length=max_length, num_beams=num_beams, eos_id=eos_id, pad_id=pad_id)
+    if num_beams > 1:
+        cache.batch_repeat_interleave(num_beams)
+    sequences = network.generate(
+        ids, attention_mask=mask, past_key_values=cache, generation_config=config, **inputs
+    )
+    return sequences[:, ids.shape[1] :]
+
+
+def decoding(*, max_length: int, num_beams: int, eos_id: int, pad_id: int) -> GenerationConfig:
+    """Return how every family decodes.
+
+    Hypotheses are ranked by their mean log-probability (length penalty 1), and an example is done when
+    `num_beams` of its hypotheses have ended.
+
+    Args:
+        max_length: New sub-tokens at most.
+        num_beams: Beams an example; 1 is greedy.
+        eos_id: What ends a hypothesis.
+        pad_id: What fills a row after its end.
+    """
+    return GenerationConfig(
+        max_new_tokens=max_length,
+        num_beams=num_beams,
+        early_stopping=num_beams > 1,
+        do_sample=False,
+        use_cache=True,
+        eos_token_id=eos_id,
+        pad_token_id=pad_id,
+    )
+
+
+def pad_left(ids: Tensor, mask: Tensor, *, pad_id: int) -> tuple[Tensor, Tensor]:
+    """Move the padding of a batch to the left, so that each row ends with its last sub-token.
+
+    Args:
+        ids: int64 [B, S], padded on the right.
+        mask: int64 [B, S], 1 for a sub-token and 0 for padding.
+        pad_id: What pads.
+
+    >>> pad_left(torch.tensor([[5, 6], [7, 1]]), torch.tensor([[1, 1], [1, 0]]), pad_id=1)[0].tolist()
+    [[5, 6], [1, 7]]
+    """
+    order = mask.argsort(dim=1, stable=True)  # padding first, each group in its order
+    moved = mask.gather(1, order)
+    return ids.gather(1, order).masked_fill(moved == 0, pad_id), moved
+
+
+def prepend_certain(logits: Tensor, *, token_id: int) -> Tensor:
+    """Put a position before the others whose label is given away: its loss is 0.
+
+    Args:
+        logits: [B, T, V].
+        token_id: The label that every example has there.
+
+    Returns:
+        [B, T + 1, V].
+    """
+    certain = logits.new_full((logits.shape[0], 1, logits.shape[2]), IMPOSSIBLE)
+    certain[:, :, token_id] = 0.0
+    return torch.cat([certain, logits], dim=1)
 
 
 def shift_right(labels: Tensor, *, start_id: int, pad_id: int) -> Tensor:

@@ -114,16 +114,17 @@ def find_folder(name: str, *, revision: str | None = None) -> Path:
     return download(name, revision=revision)
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTokenizerBase:
     """Load a tokenizer that reads source text literally.
 
     Text that reads like a special token (`"</s>"` in a program) is encoded as plain characters and decoding
-    doesn't tidy blanks. `model_max_length` is lifted: whoever encodes cuts. A tokenizer that adds no special
-    tokens of its own is made to end each text with its end token, and to begin it with `<s>` if it has one.
+    doesn't tidy blanks. `model_max_length` is lifted: whoever encodes cuts. A tokenizer that doesn't end a
+    text by itself is made to end each with its end token, and to begin it with `<s>` if it has one.
 
     Args:
         folder: What `save_pretrained` wrote, or a bare byte-level vocabulary: one `*vocab.json` and one
             `*merges.txt`.
+        pad_with_end: Let a tokenizer without a padding token pad with its end token.
 
     Raises:
         CodeftError: There is no tokenizer in the folder, or it can't be read.
@@ -144,6 +145,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise CodeftError(f"can't read a tokenizer in {folder}, expected {EXPECTED}: {error}") from error
     if PROBE not in tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True):
         raise CodeftError(f"the tokenizer in {folder} has no vocabulary, expected {EXPECTED}")
+    if pad_with_end and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     _frame_texts(tokenizer, folder)
     tokenizer.split_special_tokens = True
     tokenizer.clean_up_tokenization_spaces = False
@@ -158,7 +161,9 @@ def _frame_texts(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         )
     if not tokenizer.is_fast:
         raise CodeftError(f"the tokenizer in {folder} gives no character offsets: expected a tokenizer.json")
-    if tokenizer("")["input_ids"]:
+    if (
+        tokenizer.eos_token_id in tokenizer(PROBE)["input_ids"][1:]
+    ):  # the first may be a start that is the end
         return
     start = [tokenizer.bos_token] if tokenizer.bos_token else []
     template = " ".join([*start, "$A", tokenizer.eos_token])

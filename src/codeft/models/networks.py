@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from codeft.models.base import Dimension
 from codeft.models.placement import group_names
-from codeft.models.state_dict import PICKLED, SAFE, Part, lay_over, read_state_dict
+from codeft.models.state_dict import PICKLED, SAFE, Part, StateDict, lay_over, read_state_dict
 from codeft.types import CodeftError
 
 Network = TypeVar("Network", bound=PreTrainedModel)
@@ -42,7 +42,8 @@ def build_network(network_class: type[Network], architecture: Mapping[str, Dimen
         CodeftError: A dimension is unknown to this family, or its value is refused.
     """
     config_class: Any = network_class.config_class
-    known = sorted(config_class().to_dict())
+    with quiet_transformers():
+        known = sorted(config_class().to_dict())
     unknown = sorted(set(architecture) - set(known))
     if unknown:
         raise CodeftError(
@@ -60,16 +61,25 @@ def describe_architecture(config: PretrainedConfig) -> dict[str, Dimension]:
 
     What every config of transformers has (names, versions, what to return) isn't among them.
     """
-    own = type(config)().to_dict().keys() - PretrainedConfig().to_dict().keys()
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if name in own and isinstance(value, int | float | str | bool)
-    }
+    own = own_dimensions(config)
+    return {name: value for name, value in own.items() if isinstance(value, int | float | str | bool)}
+
+
+def own_dimensions(config: PretrainedConfig) -> dict[str, Dimension]:
+    """Return what a config says of its own family, with lists, mappings and None."""
+    with quiet_transformers():  # some families' own defaults contradict each other
+        own = type(config)().to_dict().keys() - PretrainedConfig().to_dict().keys()
+    return {name: value for name, value in config.to_dict().items() if name in own}
 
 
 def load_network(
-    network_class: type[Network], folder: Path, *, overrides: Mapping[str, Dimension], essential: str
+    network_class: type[Network],
+    folder: Path,
+    *,
+    overrides: Mapping[str, Dimension],
+    essential: str,
+    config: Mapping[str, Any] | None = None,
+    rename: Callable[[str], str] | None = None,
 ) -> tuple[Network, set[str]]:
     """Load a checkpoint as float32, on SDPA attention.
 
@@ -79,6 +89,8 @@ def load_network(
             network may lie in modules of a script's own.
         overrides: What replaces the checkpoint's own config.
         essential: Prefix of the parameters without which the checkpoint is of another architecture.
+        config: What `read_config` would give, where it has to be put into the class's words first.
+        rename: Gives the name that a parameter of the checkpoint has here; None where it is the same.
 
     Returns:
         The network and the names of its parameters that the checkpoint didn't have; they are random.
@@ -87,28 +99,34 @@ def load_network(
         CodeftError: Not a model folder, another family's, a damaged file, shapes that contradict the config,
             or nothing in it for the essential parameters.
     """
-    config = _load_config(network_class.config_class, folder, overrides=overrides)
+    raw = read_config(folder) if config is None else config
+    settings = _make_config(network_class.config_class, raw, folder=folder, overrides=overrides)
     network: Any
     if not any(folder.glob(SAFE)) and not any(folder.glob(PICKLED)) and any(folder.glob("model.bin")):
-        network, missing = network_class(config), None
+        network, missing = network_class(settings), None
     else:
-        network, missing = _from_pretrained(network_class, folder, config)
+        network, missing = _from_pretrained(network_class, folder, settings, rename=rename)
     wanted = {name for name, _ in network.named_parameters() if name.startswith(essential)}
     if missing is None or wanted <= missing:  # in a script's own modules, or under its own file name
         part, source = Part(network, essential=essential), f"the checkpoint in {folder}"
-        known = lay_over([part], read_state_dict(folder), source=source, tell=False)
+        known = lay_over([part], _read_weights(folder, rename=rename), source=source, tell=False)
         missing = {name for name, parameter in network.named_parameters() if id(parameter) not in known}
     return network, missing
 
 
 def _from_pretrained(
-    network_class: type[Network], folder: Path, config: PretrainedConfig
+    network_class: type[Network],
+    folder: Path,
+    settings: PretrainedConfig,
+    *,
+    rename: Callable[[str], str] | None,
 ) -> tuple[Network, set[str]]:
     try:
         with quiet_transformers():
             loaded: Any = network_class.from_pretrained(
-                folder,
-                config=config,
+                folder if rename is None else None,
+                config=settings,
+                state_dict=None if rename is None else _read_weights(folder, rename=rename),
                 dtype=torch.float32,
                 attn_implementation="sdpa",
                 local_files_only=True,
@@ -141,7 +159,12 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dimension]) -> PretrainedConfig:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint's `config.json` says.
+
+    Raises:
+        CodeftError: There is none, it can't be read, or it asks for quantized weights.
+    """
     if not (folder / "config.json").is_file():
         raise CodeftError(
             f"{folder} is not a model folder, it has no config.json: expected what save_pretrained writes"
@@ -152,17 +175,32 @@ def _load_config(config_class: Any, folder: Path, *, overrides: Mapping[str, Dim
             raise TypeError(f"expected an object, got {type(raw).__name__}")
         if raw.get("quantization_config") is not None:
             raise ValueError("it asks for quantized weights, which codeft doesn't load: give others")
-        if raw.get("model_type") == config_class.model_type:
-            return config_class.from_dict(raw | dict(overrides))
     except (OSError, *INVALID_CONFIG) as error:
         raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error
-    if raw.get("auto_map"):
+    return raw
+
+
+def _read_weights(folder: Path, *, rename: Callable[[str], str] | None) -> StateDict:
+    weights = read_state_dict(folder)
+    return weights if rename is None else {rename(name): value for name, value in weights.items()}
+
+
+def _make_config(
+    config_class: Any, raw: Mapping[str, Any], *, folder: Path, overrides: Mapping[str, Dimension]
+) -> PretrainedConfig:
+    kind = raw.get("model_type")
+    if kind != config_class.model_type and raw.get("auto_map"):
         raise CodeftError(
             f"the model in {folder} comes with code of its own to run (trust_remote_code, for its type "
-            f"'{raw.get('model_type')}'), which could do anything on this machine: codeft never runs such "
-            f"code; choose a model of a family that codeft has, here '{config_class.model_type}'"
+            f"'{kind}'), which could do anything on this machine: codeft never runs such code; choose a "
+            f"model of a family that codeft has, here '{config_class.model_type}'"
         )
-    raise CodeftError(
-        f"{folder} holds a model of type '{raw.get('model_type')}', expected '{config_class.model_type}': "
-        "choose the model= whose family it is"
-    )
+    if kind != config_class.model_type:
+        raise CodeftError(
+            f"{folder} holds a model of type '{kind}', expected '{config_class.model_type}': "
+            "choose the model= whose family it is"
+        )
+    try:
+        return config_class.from_dict({**raw, **overrides})
+    except INVALID_CONFIG as error:
+        raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from codeft.metrics import named_scores
-from codeft.tasks.encoding import EncodedText, encode_texts
+from codeft.tasks.encoding import EncodedText, encode_targets, encode_texts
 from codeft.types import (
     IGNORED_LABEL,
     Batch,
@@ -210,7 +210,7 @@ class AbstractGenerationTask(AbstractTask):
         texts = [example.target for example in examples if example.target is not None]
         if len(texts) < len(examples):
             return [None] * len(examples)
-        return encode_texts(texts, tokenizer, max_length=self.max_target_length)
+        return encode_targets(texts, tokenizer, max_length=self.max_target_length)
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over the real label positions."""

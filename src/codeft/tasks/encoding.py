@@ -39,6 +39,7 @@ def encode_texts(
     *,
     max_length: int,
     side: Literal["left", "right"] = "right",
+    framed: bool = True,
 ) -> list[EncodedText]:
     """Encode texts as the tokenizer does, cut to a number of sub-tokens.
 
@@ -52,6 +53,7 @@ def encode_texts(
         tokenizer: The model's, a fast one.
         max_length: Sub-tokens at most, special tokens included.
         side: Where a text that is too long is cut; "left" keeps its end.
+        framed: Whether the tokenizer's special tokens stand around each text.
     """
     if not texts:
         return []
@@ -61,7 +63,11 @@ def encode_texts(
     while True:
         with _cutting_at(tokenizer, side):
             found = tokenizer(
-                parts, truncation=True, max_length=max_length, split_special_tokens=True
+                parts,
+                truncation=True,
+                max_length=max_length,
+                split_special_tokens=True,
+                add_special_tokens=framed,
             ).encodings
         assert found is not None, "a fast tokenizer has them"
         unsure = [
@@ -75,6 +81,32 @@ def encode_texts(
         for i in unsure:
             starts[i] = max(0, len(texts[i]) - size) if side == "left" else 0
             parts[i] = texts[i][starts[i] : starts[i] + size]
+
+
+def encode_targets(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> list[EncodedText]:
+    """Encode texts that a model is to write, cut to a number of sub-tokens; each ends with the end token.
+
+    They look as sources do where the tokenizer only says where a text begins and ends. Where it says more of
+    a source (in which mode it is read) or less (a prompt has no end), a target is bare but for its end.
+
+    Args:
+        texts: Any number.
+        tokenizer: The model's, a fast one.
+        max_length: Sub-tokens at most, special tokens included.
+    """
+    frame, end = tokenizer("")["input_ids"], tokenizer.eos_token_id
+    if len(frame) <= 2 and frame[-1:] == [end]:
+        return encode_texts(texts, tokenizer, max_length=max_length)
+    bare = encode_texts(texts, tokenizer, max_length=max_length - 1, framed=False)
+    no_span = np.full((1, 2), -1, dtype=np.int32)
+    return [
+        EncodedText(
+            np.append(text.ids, np.int32(end)), np.concatenate([text.offsets, no_span]), text.truncated
+        )
+        for text in bare
+    ]
 
 
 def _encoded(encoding: Encoding, start: int) -> EncodedText:

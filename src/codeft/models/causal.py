@@ -1,0 +1,251 @@
+"""Decoder-only models: Qwen2.5-Coder, StarCoder2, DeepSeek-Coder (Llama), CodeGPT (GPT-2) and their kin."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Cache, DynamicCache, GenerationConfig
+
+from codeft.models import loading
+from codeft.models.attention import ATTENTION, AttentionRecorder
+from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.causal_families import MODEL_TYPE, Family, find_family, read_family
+from codeft.models.dropout import FastDropout, use_fast_dropout
+from codeft.models.generation import continue_beams, pad_left, prepend_certain
+from codeft.models.networks import build_network, load_network, own_dimensions, warn_of_random
+from codeft.types import Batch, CodeftError, ModelOutput, Output
+
+
+class CausalModel(AbstractCodeModel):
+    """A decoder-only language model that reads the source and goes on with the target.
+
+    The sequence is the source as the tokenizer frames it, then the target without what begins a text:
+    `<s> source </s> target </s>` where the tokenizer has a start token, `source </s> target </s>` where it
+    has none. So the source's own end token stands between them, the loss is the target's alone, and what
+    begins a target (`<s>`) is not asked to be predicted: its loss is 0. Padding never stands inside a
+    sequence, so training is that of transformers' model on the ids one after the other.
+
+    The stack counts as the encoder: K freezes its bottom blocks, and SAT teaches the attention of source to
+    source, in which a sub-token sees only those before it. There is no decoder beside it.
+
+    Attributes:
+        network: transformers' model with its output layer.
+        head: None, for there are neither labels nor embeddings.
+    """
+
+    network: Any
+    max_source_length: int
+    shares_positions = True
+
+    def __init__(
+        self,
+        *,
+        weights: str,
+        architecture: Mapping[str, Dimension] | None = None,
+        tokenizer: str | None = None,
+        dropout: float | None = None,
+        revision: str | None = None,
+        output: Output = "text",
+        num_texts: int = 1,
+    ) -> None:
+        """Load or initialise the model, in float32; it begins in training mode.
+
+        Args:
+            weights: Hub id, local folder, or `random` for new weights.
+            architecture: `model_type` (see `causal_families.FAMILIES`) and dimensions by the names of that
+                family's config, of random weights; a checkpoint brings its own.
+            tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's. One
+                without a padding token pads with its end token.
+            dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
+            revision: Commit, tag or branch of a hub id.
+            output: What the task asks for; only text is to be had.
+            num_texts: Texts that a label is about.
+
+        Raises:
+            CodeftError: The task asks for a label or an embedding; or the model or its tokenizer can't be
+                found, read or put together.
+        """
+        super().__init__()
+        if output != "text":
+            raise CodeftError(
+                f"a decoder-only model has no encoder, and this task asks for a{'n' * (output[0] in 'ae')} "
+                f"{output}: take a model with an encoder (model=codebert or model=codet5, say)"
+            )
+        self.output, self.head = output, None
+        self._family: Family
+        if weights == loading.RANDOM:
+            dimensions = copy.deepcopy(dict(architecture or {}))  # transformers writes into the nested ones
+            self._family = find_family(dimensions.pop(MODEL_TYPE, None), source="model.architecture")
+            folder = loading.find_folder(tokenizer or loading.MINI)
+            self.tokenizer = loading.load_tokenizer(folder, pad_with_end=True)
+            dimensions |= self._overrides(dropout)
+            dimensions |= {"bos_token_id": self.tokenizer.bos_token_id}
+            dimensions |= {"eos_token_id": self.tokenizer.eos_token_id}
+            self.network = build_network(self._family.network, dimensions)
+        else:
+            folder = loading.find_folder(weights, revision=revision)
+            self._family = read_family(folder)
+            self.network, missing = load_network(
+                self._family.network,
+                folder,
+                overrides=self._overrides(dropout),
+                essential=f"{self._family.network.base_model_prefix}.{self._family.blocks}.",
+            )
+            warn_of_random(missing, source=weights)
+            folder = loading.find_folder(tokenizer) if tokenizer else folder
+            self.tokenizer = loading.load_tokenizer(folder, pad_with_end=True)
+        config = self.network.config
+        self.vocab_size = config.vocab_size
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        self.max_source_length = config.max_position_embeddings
+        self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        # What begins a target, as tasks encode it: a start token; more stands before sources alone.
+        frame: list[int] = self.tokenizer("")["input_ids"]
+        self._starts = frame[:1] if len(frame) == 2 else []
+        # A checkpoint's own settings (a penalty on repetition, say) would fill what the search leaves open.
+        self.network.generation_config = GenerationConfig(
+            eos_token_id=self._eos_id, pad_token_id=self._pad_id, bos_token_id=self.tokenizer.bos_token_id
+        )
+        # An end token that pads must learn, too.
+        self.network.get_input_embeddings().padding_idx = None
+        # A function's dropout can't be frozen with the embeddings, a module's can.
+        self._embedding_dropout: nn.Module = nn.Identity()
+        if self._family.embedding_dropout is not None:
+            self._embedding_dropout = FastDropout(getattr(self._base, self._family.embedding_dropout))
+            setattr(self._base, self._family.embedding_dropout, 0.0)
+        self.network.set_attn_implementation(ATTENTION)
+        use_fast_dropout(self.network)
+        self._recorder = AttentionRecorder(
+            [block.get_submodule(self._family.attention) for block in self.blocks()]
+        )
+        self.train()
+
+    def _overrides(self, dropout: float | None) -> dict[str, Dimension]:
+        return {} if dropout is None else dict.fromkeys(self._family.dropouts, dropout)
+
+    @property
+    def _base(self) -> Any:
+        return self.network.base_model
+
+    @property
+    def architecture(self) -> Mapping[str, Dimension]:
+        """Return `model_type` and its config's dimensions. See `AbstractCodeModel.architecture`."""
+        config = self.network.config
+        return {MODEL_TYPE: config.model_type, **own_dimensions(config)}
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Run the model; without `labels` on the source alone. See `AbstractCodeModel.forward`."""
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        labels = batch.get("labels", ids.new_empty(len(ids), 0))[:, len(self._starts) :]
+        joined, predictors = join_target(ids, mask, labels, pad_id=self._pad_id)
+        self._check_length(joined.shape[1])
+        # Real sub-tokens never see the padding on their right, so no mask is needed beside the causal one.
+        embedded = self._embedding_dropout(self.network.get_input_embeddings()(joined))  # [B, L, D]
+        hidden = self._base(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        output = ModelOutput(attention=self._recorder.take(), attention_is_causal=True)
+        if output.attention is not None:
+            output.attention = _of_sources(output.attention, mask)
+        if "labels" in batch:
+            index = predictors[:, :, None].expand(-1, -1, hidden.shape[2])
+            output.logits = self.network.get_output_embeddings()(hidden.gather(1, index))  # [B, T, V]
+            if self._starts:
+                output.logits = prepend_certain(output.logits, token_id=self._starts[0])
+        return output
+
+    def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
+        """Decode by batched beam search. See `AbstractCodeModel.generate`."""
+        mask = batch["attention_mask"]
+        longest = int(mask.sum(dim=1).max())
+        self._check_length(longest + max_length)
+        ids, mask = pad_left(batch["input_ids"][:, :longest], mask[:, :longest], pad_id=self._pad_id)
+        with self._recorder.paused():
+            return continue_beams(
+                self.network,
+                ids,
+                mask,
+                cache=self._read(ids[:, :-1], mask[:, :-1]),
+                max_length=max_length,
+                num_beams=num_beams,
+                eos_id=self._eos_id,
+                pad_id=self._pad_id,
+            )
+
+    @torch.no_grad()
+    def _read(self, ids: Tensor, mask: Tensor) -> Cache:
+        """Return keys and values of prompts, padded on the left, so that they are read once for all beams."""
+        if ids.shape[1] == 0:
+            return DynamicCache(config=self.network.config)
+        positions = (mask.cumsum(dim=1) - 1).clamp_min(0)
+        output = self._base(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True)
+        return output.past_key_values
+
+    def embeddings(self) -> Sequence[nn.Module]:
+        """Return the embeddings of tokens and, in GPT-2, of positions, and their dropout."""
+        modules = [self._base.get_submodule(name) for name in self._family.embeddings]
+        return [*modules, self._embedding_dropout]
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the stack's blocks, from the bottom up."""
+        return list(self._base.get_submodule(self._family.blocks))
+
+    def decoder_blocks(self) -> Sequence[nn.Module]:
+        """Return none: the one stack's blocks are `blocks`."""
+        return []
+
+    def untie_output(self) -> None:
+        """Give the output layer a copy of the embeddings, where it has no weights of its own."""
+        table, output = self.network.get_input_embeddings(), self.network.get_output_embeddings()
+        if output.weight is table.weight:
+            output.weight = nn.Parameter(table.weight.detach().clone())
+            self.network.config.tie_word_embeddings = False
+
+    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
+        """Record one layer's attention. See `AbstractCodeModel.record_attention`."""
+        self._recorder.record(layer, after_dropout=after_dropout)
+
+    def _check_length(self, length: int) -> None:
+        if length > self.max_source_length:
+            raise CodeftError(
+                f"this model has {self.max_source_length} positions for source and target together, and "
+                f"{length} were asked for: lower task.max_source_length or task.max_target_length"
+            )
+
+
+def join_target(ids: Tensor, mask: Tensor, labels: Tensor, *, pad_id: int) -> tuple[Tensor, Tensor]:
+    """Set each target right behind its source; the padding goes to the right end.
+
+    Args:
+        ids: int64 [B, S], the sources.
+        mask: [B, S], 1 for a real sub-token, all of them before the padding.
+        labels: int64 [B, T], the targets; negative where there is nothing to predict.
+        pad_id: Fills a row after its end.
+
+    Returns:
+        The sequences, int64 [B, L], L the longest's length; and for each label the place of its predecessor,
+        int64 [B, T], any place where there is nothing to predict.
+
+    >>> ids, mask = torch.tensor([[5, 6, 1], [7, 1, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
+    >>> joined, predictors = join_target(ids, mask, torch.tensor([[8, 1], [9, 1]]), pad_id=0)
+    >>> joined.tolist(), predictors.tolist()
+    ([[5, 6, 1, 8, 1], [7, 1, 9, 1, 0]], [[2, 3], [1, 2]])
+    """
+    real = torch.cat([mask.bool(), labels >= 0], dim=1)  # [B, S + T]
+    lengths = real.sum(dim=1)
+    order = real.long().argsort(dim=1, descending=True, stable=True)[:, : int(lengths.max())]
+    joined = torch.cat([ids, labels], dim=1).gather(1, order)
+    padding = torch.arange(joined.shape[1], device=ids.device) >= lengths[:, None]
+    places = real.long().cumsum(dim=1)[:, ids.shape[1] :] - 1
+    return joined.masked_fill(padding, pad_id), (places - 1).clamp_min(0)
+
+
+def _of_sources(attention: Tensor, mask: Tensor) -> Tensor:
+    """Cut attention [B, H, L, L] of whole sequences to their sources [B, H, S, S], 0 at their padding."""
+    length, lacking = mask.shape[1], max(0, mask.shape[1] - attention.shape[2])
+    attention = functional.pad(attention[:, :, :length, :length], (0, lacking, 0, lacking))
+    real = mask.to(attention.dtype)
+    return attention * real[:, None, :, None] * real[:, None, None, :]
