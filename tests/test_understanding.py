@@ -145,3 +145,38 @@ def test_the_compressed_clone_model_reproduces_its_scores(shared_data):
     predictions, references = [str(p) for p in probabilities.tolist()], [pair.target for pair in pairs]
     assert f"{accuracy(predictions, references):.1f}" == "95.4"
     assert f"{f1(predictions, references):.3f}" == "0.953"
+
+
+RESCORED = {"code_search": "code_search", "clone_detection_poj104": "clone_detection"}
+
+
+@pytest.mark.parametrize("task", RESCORED)
+def test_stored_rankings_score_as_the_run_did(arguments, command, tmp_path, task):
+    for seed in (1, 2):
+        command("train", *arguments(task, "t5", "full"), f"seed={seed}", f"hydra.run.dir={tmp_path}/{seed}")
+    first, second = (tmp_path / str(seed) / "predictions.jsonl" for seed in (1, 2))
+    for name in {task, RESCORED[task]}:
+        command("evaluate", f"predictions={first}", f"task={name}", f"hydra.run.dir={tmp_path}/again")
+        run, again = (
+            json.loads((tmp_path / folder / "metrics.json").read_text(encoding="utf-8"))
+            for folder in ("1", "again")
+        )
+        assert run["test"].items() <= {name: pytest.approx(v) for name, v in again["test"].items()}.items()
+        assert run["signatures"].items() <= again["signatures"].items()
+        assert again["rows"] == 7
+    both = f"predictions=[{first},{second}]"
+    command("evaluate", both, f"task={RESCORED[task]}", f"hydra.run.dir={tmp_path}/both")
+    compared = json.loads((tmp_path / "both" / "metrics.json").read_text(encoding="utf-8"))
+    assert compared["bootstrap"].keys() >= run["test"].keys() - {"ties"}
+
+
+@pytest.mark.parametrize("task", RESCORED)
+def test_only_the_test_asks_for_what_is_near(arguments, command, tmp_path, task, monkeypatch):
+    from codeft.metrics import MapAtR, SearchScores
+
+    asked = []
+    metric = {"code_search": SearchScores, "clone_detection_poj104": MapAtR}[task]
+    answers = metric.answers
+    monkeypatch.setattr(metric, "answers", lambda self, *, k: asked.append(k) or answers(self, k=k))
+    command("train", *arguments(task, "t5", "full"), f"hydra.run.dir={tmp_path}/run")
+    assert asked == [10]

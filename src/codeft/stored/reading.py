@@ -103,3 +103,15 @@ def name_of(value: object, *, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise CodeftError(f"{where}: expected a text or a number, got {value!r}")
     return str(value).strip()
+
+
+def names_in(row: StoredRow) -> list[str]:
+    """Return the ids of a row's `answers`.
+
+    Raises:
+        CodeftError: They are no list of ids.
+    """
+    answers = row.fields.get("answers")
+    if not isinstance(answers, list):
+        raise CodeftError(f"{row.where}: expected a list of ids in 'answers', got {answers!r}")
+    return [name_of(answer, where=row.where) for answer in answers]

@@ -146,12 +146,16 @@ class AbstractTask(ABC):
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]
-    ) -> dict[int, str] | None:
+    ) -> dict[int, dict[str, Any]] | None:
         """Return predictions that need the whole split, by index; None where `predict` made them.
 
         Args:
             metrics: Computed.
             examples: The split's.
+
+        Returns:
+            What the example's row of `predictions.jsonl` holds beside the example: its `prediction`, and what
+            scores it again.
         """
         return None
 

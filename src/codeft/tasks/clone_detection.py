@@ -13,6 +13,7 @@ from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall
 from codeft.syntax import canonical_language
 from codeft.tasks.base import text_field
 from codeft.tasks.understanding import (
+    STORED_ANSWERS,
     AbstractClassificationTask,
     AbstractEmbeddingTask,
     label_field,
@@ -133,8 +134,17 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]
-    ) -> dict[int, str] | None:
-        """Return the id of the nearest program to each."""
+    ) -> dict[int, dict[str, Any]] | None:
+        """Return the nearest programs to each, and where those of its problem stand."""
         metric = metrics["map_at_r"]
         assert isinstance(metric, MapAtR)
-        return {index: examples[nearest].id for index, nearest in metric.nearest.items()}
+        rows = {}
+        for index, answer in metric.answers(k=STORED_ANSWERS).items():
+            names = [examples[row].id for row in answer.nearest]
+            rows[index] = {
+                "prediction": names[0],
+                "answers": names,
+                "relevant": answer.num_relevant,
+                "hits": answer.hits,
+            }
+        return rows

@@ -16,7 +16,7 @@ from codeft.metrics.retrieval import check_protocol, protocol_name
 from codeft.syntax import canonical_language, remove_docstring
 from codeft.tasks.base import text_field
 from codeft.tasks.functions import function_language, function_source, function_summary
-from codeft.tasks.understanding import AbstractEmbeddingTask, check_length, vectors_of
+from codeft.tasks.understanding import STORED_ANSWERS, AbstractEmbeddingTask, check_length, vectors_of
 from codeft.types import Batch, CodeftError, Example, ModelOutput
 
 if TYPE_CHECKING:
@@ -153,14 +153,27 @@ class CodeSearchTask(AbstractEmbeddingTask):
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]
-    ) -> dict[int, str] | None:
-        """Return the id of the function nearest to each query."""
+    ) -> dict[int, dict[str, Any]] | None:
+        """Return the functions nearest to each query, and the rank of its own."""
         metric = metrics["search"]
         assert isinstance(metric, SearchScores)
         names: dict[int, str] = {}
         for example in examples:
             names.setdefault(_number(example.meta[_CODE_ID]), example.id)
-        return {index: names[nearest] for index, nearest in metric.nearest.items()}
+        rows = {}
+        for index, answer in metric.answers(k=STORED_ANSWERS).items():
+            answers = [names[number] for number in answer.nearest]
+            rows[index] = {
+                "prediction": answers[0],
+                "answers": answers,
+                "idx": names[answer.target],
+                "rank": answer.rank,
+                "tied": answer.tied,
+                "candidates": answer.num_candidates,
+                "protocol": self.protocol,
+                "deduplicated": self.deduplicate,
+            }
+        return rows
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> str:

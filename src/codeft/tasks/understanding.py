@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+STORED_ANSWERS = 10
+"""Of a ranking, the first places that `predictions.jsonl` names; the scores need no more of the ids."""
+
+
 class AbstractUnderstandingTask(AbstractTask):
     """A task that needs an encoder only.
 
