@@ -180,3 +180,10 @@ def test_only_the_test_asks_for_what_is_near(arguments, command, tmp_path, task,
     monkeypatch.setattr(metric, "answers", lambda self, *, k: asked.append(k) or answers(self, k=k))
     command("train", *arguments(task, "t5", "full"), f"hydra.run.dir={tmp_path}/run")
     assert asked == [10]
+
+
+def test_what_can_t_be_scored_is_told_before_training(arguments, command, tmp_path):
+    words = arguments("code_search", "t5", "full")
+    with pytest.raises(SystemExit, match=r"the (valid|test) split has \d queries, .*task\.protocol=full"):
+        command("train", *words, "task.protocol=distractors999", f"hydra.run.dir={tmp_path}/run")
+    assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()

@@ -209,3 +209,43 @@ def test_a_limit_of_clone_retrieval_takes_rows_from_everywhere(build, tmp_path):
     data = build(tmp_path, task=CloneRetrievalTask(), test_limit=8)
     data.setup("test")
     assert {example.target for example in data.datasets["test"].examples} == {"0", "1", "2", "3"}
+
+
+def test_a_program_shares_its_batch_with_another_of_its_problem(build, tmp_path):
+    rows = [{"code": f"int f{i}() {{}}", "label": f"p{i // 4}"} for i in range(40)]
+    for split in ("train", "valid"):
+        write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    data = build(tmp_path, task=CloneRetrievalTask(), batch_size=8)
+    data.setup("fit")
+    batches = [batch["labels"][:, 0].tolist() for batch in data.train_dataloader()]
+    assert [len(batch) for batch in batches] == [8] * 5
+    assert all(batch.count(label) >= 2 for batch in batches for label in batch)
+    assert sorted(indices(data.val_dataloader())) == list(range(40))
+    data.longest_first = True
+    assert len(data.train_dataloader()) == 5, "a dry run asks for the longest, whatever they are"
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_problems_with_one_program_each(build, tmp_path, split):
+    write_jsonl(tmp_path / f"{split}.jsonl", [{"code": "int f;", "label": i} for i in range(30)])
+    said = rf"in the {split} split, but its 30 rows are of 30 problems.* data\.[a-z]+_limit"
+    with pytest.raises(CodeftError, match=said):
+        build(tmp_path, task=CloneRetrievalTask()).read(split)
+
+
+def test_a_limit_that_leaves_one_program_a_problem(build, tmp_path):
+    write_jsonl(tmp_path / "valid.jsonl", [{"code": "int f;", "label": i // 10} for i in range(30)])
+    with pytest.raises(CodeftError, match=r"its 3 rows are of 3 problems.* data\.val_limit"):
+        build(tmp_path, task=CloneRetrievalTask(), val_limit=3).read("valid")
+
+
+def test_fewer_queries_than_the_protocol_ranks_together(build, tmp_path):
+    for split in ("train", "valid", "test"):
+        write_jsonl(tmp_path / f"{split}.jsonl", function_rows(0, 8))
+    data = build(tmp_path, task=CodeSearchTask(protocol="distractors999"))
+    assert len(data.read("train")) == 8
+    for split in ("valid", "test"):
+        with pytest.raises(CodeftError, match=rf"the {split} split has 8 queries, .* task\.protocol=full"):
+            data.read(split)
+    full = build(tmp_path, task=CodeSearchTask())
+    assert len(full.read("valid")) == 8

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from torch import Tensor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 NAME = "clone_detection"
+_LIMITS = {"train": "train_limit", "valid": "val_limit", "test": "test_limit"}
 
 
 @final
@@ -116,6 +118,20 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
     def label(self, example: Example) -> int | None:
         """Return a number that is the same for the same problem."""
         return None if example.target is None else zlib.crc32(example.target.encode()) & 0x7FFFFFFF
+
+    def check(self, examples: Sequence[Example], *, split: str) -> None:
+        """Refuse a split in which no problem has two programs."""
+        problems = Counter(example.target for example in examples)
+        if max(problems.values(), default=0) < 2:
+            raise CodeftError(
+                f"expected a problem with at least two programs in the {split} split, but its "
+                f"{len(examples):,} rows are of {len(problems):,} problems: there is nothing to find; check "
+                f"""the rows' "label", or take more of them: data.{_LIMITS[split]}"""
+            )
+
+    def group(self, example: Example) -> Hashable | None:
+        """Return the problem: a program learns from another that solves it."""
+        return example.target
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the supervised contrastive loss of the batch."""

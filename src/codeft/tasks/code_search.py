@@ -12,6 +12,7 @@ from torch import Tensor
 
 from codeft.losses.contrastive import contrastive_loss, gather_targets
 from codeft.metrics import SearchScores
+from codeft.metrics.ranking import BATCH_CANDIDATES
 from codeft.metrics.retrieval import check_protocol, protocol_name
 from codeft.syntax import canonical_language, remove_docstring
 from codeft.tasks.base import text_field
@@ -123,6 +124,15 @@ class CodeSearchTask(AbstractEmbeddingTask):
             )
         texts = [remove_docstring(text, lang) if lang else text for text in found[: self.hard_negatives]]
         return [Example(f"{id_}#{i}", text, None, lang) for i, text in enumerate(texts, start=1)]
+
+    def check(self, examples: Sequence[Example], *, split: str) -> None:
+        """Refuse a split to score that has fewer queries than the protocol ranks together."""
+        num_queries = sum(_NO_QUERY not in example.meta for example in examples)
+        if split != "train" and self.protocol == "distractors999" and num_queries < BATCH_CANDIDATES:
+            raise CodeftError(
+                f"the {split} split has {num_queries:,} queries, and task.protocol=distractors999 ranks each "
+                f"among {BATCH_CANDIDATES:,}: take more rows, or task.protocol=full"
+            )
 
     def label(self, example: Example) -> int | None:
         """Return 1 where a query asks for the function, else 0."""
