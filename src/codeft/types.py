@@ -6,7 +6,7 @@ Nothing here imports torch at run time, so that the syntax floor and the command
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -75,6 +75,23 @@ class Example:
     lang: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
     others: tuple[Example, ...] = ()
+
+    def named(self, name: str, *, instead_of: str) -> Example:
+        """Return the example under another name wherever it goes by the old one.
+
+        >>> Example("/data/f.jsonl:1", "x", others=(Example("/data/f.jsonl:1#2", "y"),)).named(
+        ...     "f.jsonl:1", instead_of="/data/f.jsonl:1"
+        ... ).others[0].id
+        'f.jsonl:1#2'
+        """
+        if self.id != instead_of and not self.id.startswith(f"{instead_of}#"):
+            return self
+        return replace(
+            self,
+            id=name + self.id.removeprefix(instead_of),
+            meta={key: name if value == instead_of else value for key, value in self.meta.items()},
+            others=tuple(other.named(name, instead_of=instead_of) for other in self.others),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from codeft.data.datamodule import CodeDataModule
-from codeft.data.sources import LocalReader
+from codeft.data.sources import CodeSearchNetReader, CodeXGLUEReader, LocalReader, SampleReader
 from codeft.models.loading import load_tokenizer
-from codeft.tasks.clone_detection import CloneRetrievalTask
+from codeft.tasks.clone_detection import ClonePairsTask, CloneRetrievalTask
 from codeft.tasks.code_search import CodeSearchTask
 from codeft.tasks.span_corruption import SpanCorruptionTask
 from codeft.tasks.summarization import SummarizationTask
@@ -249,3 +249,30 @@ def test_fewer_queries_than_the_protocol_ranks_together(build, tmp_path):
             data.read(split)
     full = build(tmp_path, task=CodeSearchTask())
     assert len(full.read("valid")) == 8
+
+
+@pytest.mark.parametrize("task", [SummarizationTask, CodeSearchTask, ClonePairsTask])
+def test_rows_go_by_the_same_names_wherever_the_data_lies(build, tmp_path, task):
+    rows = [row | {"code1": "int f;", "code2": "int g;", "label": 1} for row in function_rows(0, 3)]
+    read = []
+    for folder in (tmp_path / "here", tmp_path / "there, a#b"):
+        write_jsonl(folder / "test.jsonl", [rows[0], rows[1], rows[2] | {"id": "own"}])
+        settings = {"max_target_length": 8, "num_beams": 1} if task is SummarizationTask else {}
+        read.append(build(folder, task=task(max_source_length=48, **settings)).read("test"))
+    assert read[0] == read[1]
+    assert [example.id for example in read[0]] == ["test.jsonl:1", "test.jsonl:2", "own"]
+    assert str(tmp_path) not in repr(read)
+    write_jsonl(tmp_path / "here" / "test.jsonl", [{"code": 1}])
+    with pytest.raises(CodeftError, match=f"^{tmp_path}/here/test.jsonl:1: "):
+        build(tmp_path / "here", task=task(max_source_length=48, **settings)).read("test")
+
+
+def test_rows_of_a_language_s_folder_and_of_the_sample_have_short_names(tmp_path):
+    write_jsonl(tmp_path / "java" / "test.jsonl", function_rows(0, 1))
+    for reader in (CodeXGLUEReader(dir=f"{tmp_path}/"), CodeSearchNetReader(dir=tmp_path / "java" / "..")):
+        folder = reader.dir
+        [row] = reader._read([folder / "java" / "test.jsonl"])
+        assert reader.name(row) == "java/test.jsonl:1"
+    sample = SampleReader()
+    row = next(sample.rows("test", task="summarization", lang=None))
+    assert sample.name(row) == "summarization/test.jsonl.gz:1"

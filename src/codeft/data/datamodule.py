@@ -211,7 +211,7 @@ class CodeDataModule(pl.LightningDataModule):
             if example is None:
                 others.add(str(row.fields.get("language")))
             else:
-                examples.append(example)
+                examples.append(example.named(self.reader.name(row), instead_of=row.where))
         self.skipped += self.reader.skipped
         self.reader.skipped.clear()
         if not examples and needed:

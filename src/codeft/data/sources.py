@@ -32,8 +32,11 @@ class AbstractReader(ABC):
         on_bad_row: "error" stops at the first malformed row, "skip" leaves it out.
 
     Attributes:
+        folder: What the rows' files lie in; None where they have none in common.
         skipped: The rows left out so far, each with its place and the reason.
     """
+
+    folder: Path | None = None
 
     def __init__(self, *, on_bad_row: str = "error") -> None:
         if on_bad_row not in ("error", "skip"):
@@ -64,6 +67,10 @@ class AbstractReader(ABC):
         """
         return iter(())
 
+    def name(self, row: Row) -> str:
+        """Return what names a row that has no id: its file and line, the same wherever the data lies."""
+        return row.where if self.folder is None else row.where.removeprefix(f"{self.folder}{os.sep}")
+
     def _read(self, paths: Sequence[Path]) -> Iterator[Row]:
         for path in paths:
             yield from read_rows(path, on_bad_row=self.on_bad_row, skipped=self.skipped)
@@ -72,9 +79,11 @@ class AbstractReader(ABC):
 class SampleReader(AbstractReader):
     """The small real data set that comes with codeft; see its THIRD_PARTY.md for origins and licences."""
 
+    folder = Path(str(resources.files("codeft") / "assets" / "sample"))
+
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the embedded rows of a task's split."""
-        folder = Path(str(resources.files("codeft") / "assets" / "sample"))
+        folder = self.folder
         path = folder / task / f"{split}.jsonl.gz"
         if not path.is_file():
             there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
@@ -126,7 +135,7 @@ class LocalReader(AbstractReader):
                 "data=local needs one of data.dir=<folder with train.jsonl, valid.jsonl, test.jsonl> "
                 "and data.source=<source tree to mine>"
             )
-        self.dir = None if dir is None else Path(dir)
+        self.dir = self.folder = None if dir is None else Path(dir)
         self.source = None if source is None else Path(source)
         self._mined: dict[str | None, dict[str, list[dict[str, Any]]]] = {}
 
@@ -169,7 +178,7 @@ class CodeXGLUEReader(AbstractReader):
 
     def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
         super().__init__(on_bad_row=on_bad_row)
-        self.dir = None if dir is None else Path(dir)
+        self.dir = self.folder = None if dir is None else Path(dir)
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a task's split."""
@@ -236,7 +245,7 @@ class CodeSearchNetReader(AbstractReader):
 
     def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
         super().__init__(on_bad_row=on_bad_row)
-        self.dir = None if dir is None else Path(dir)
+        self.dir = self.folder = None if dir is None else Path(dir)
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a split."""
