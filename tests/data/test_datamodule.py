@@ -239,6 +239,12 @@ def test_a_limit_that_leaves_one_program_a_problem(build, tmp_path):
         build(tmp_path, task=CloneRetrievalTask(), val_limit=3).read("valid")
 
 
+def test_labels_that_a_copy_has_lost(build, tmp_path):
+    write_jsonl(tmp_path / "test.jsonl", [{"code": "int f;", "label": "home"} for _ in range(6)])
+    with pytest.raises(CodeftError, match="in the test split, but all 6 rows have the \"label\" 'home'"):
+        build(tmp_path, task=CloneRetrievalTask()).read("test")
+
+
 def test_fewer_queries_than_the_protocol_ranks_together(build, tmp_path):
     for split in ("train", "valid", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", function_rows(0, 8))

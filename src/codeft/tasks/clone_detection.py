@@ -26,7 +26,6 @@ from codeft.types import Batch, CodeftError, Example, ModelOutput
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-NAME = "clone_detection"
 _LIMITS = {"train": "train_limit", "valid": "val_limit", "test": "test_limit"}
 
 
@@ -45,7 +44,7 @@ class ClonePairsTask(AbstractClassificationTask):
         CodeftError: `lang` isn't a known language.
     """
 
-    name: ClassVar[str] = NAME
+    name: ClassVar[str] = "clone_detection"
     monitor = "f1"
     num_texts = 2
 
@@ -88,7 +87,7 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
         CodeftError: `lang` isn't a known language, or the temperature isn't above 0.
     """
 
-    name: ClassVar[str] = NAME
+    name: ClassVar[str] = "clone_detection_poj104"
     monitor = "map_at_r"
 
     def __init__(
@@ -120,8 +119,14 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
         return None if example.target is None else zlib.crc32(example.target.encode()) & 0x7FFFFFFF
 
     def check(self, examples: Sequence[Example], *, split: str) -> None:
-        """Refuse a split in which no problem has two programs."""
+        """Refuse a split in which no problem has two programs, or in which all are of one."""
         problems = Counter(example.target for example in examples)
+        if len(problems) == 1 and len(examples) > 1:
+            raise CodeftError(
+                f"expected programs of at least two problems in the {split} split, but all {len(examples):,} "
+                f"""rows have the "label" {examples[0].target!r}: there is nothing to tell apart; some copies """
+                "of the data have lost their labels, so give another's folder: data.dir="
+            )
         if max(problems.values(), default=0) < 2:
             raise CodeftError(
                 f"expected a problem with at least two programs in the {split} split, but its "
