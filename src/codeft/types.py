@@ -102,8 +102,8 @@ class Encoding:
         input_ids: int32 [S], special tokens included.
         offsets: int32 [S, 2], the half-open character span of each sub-token in `Example.source`;
             (-1, -1) for special tokens and a task prefix.
-        labels: int32 [T], special tokens included, or [1], the number of a label; None where the example has
-            no target.
+        labels: int32 [T], special tokens included, or int64 [1], the number of a label; None where the
+            example has no target.
         truncated: Whether source or target was cut to its maximum length.
         others: Those of `Example.others`; none has labels.
     """

@@ -211,7 +211,7 @@ class CodeXGLUEReader(AbstractReader):
         elif task == "clone_detection" and (folder / FUNCTIONS).is_file():
             yield from clone_pairs(folder, split, on_bad_row=self.on_bad_row, skipped=self.skipped)
         elif task == "code_search" and (folder / COSQA_CODES).is_file():
-            yield from cosqa_queries(folder, split)
+            yield from cosqa_queries(folder, split, on_bad_row=self.on_bad_row, skipped=self.skipped)
         elif task in (*self.FOLDERS, "clone_detection"):
             yield from self._read([split_file(folder, split)])
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
@@ -18,6 +17,7 @@ from codeft.tasks.understanding import (
     AbstractClassificationTask,
     AbstractEmbeddingTask,
     label_field,
+    number_of_name,
     one_line,
     vectors_of,
 )
@@ -116,7 +116,7 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
 
     def label(self, example: Example) -> int | None:
         """Return a number that is the same for the same problem."""
-        return None if example.target is None else zlib.crc32(example.target.encode()) & 0x7FFFFFFF
+        return None if example.target is None else number_of_name(example.target)
 
     def check(self, examples: Sequence[Example], *, split: str) -> None:
         """Refuse a split in which no problem has two programs, or in which all are of one."""
@@ -124,8 +124,8 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
         if len(problems) == 1 and len(examples) > 1:
             raise CodeftError(
                 f"expected programs of at least two problems in the {split} split, but all {len(examples):,} "
-                f"""rows have the "label" {examples[0].target!r}: there is nothing to tell apart; some copies """
-                "of the data have lost their labels, so give another's folder: data.dir="
+                f"""rows have the "label" {examples[0].target!r}: nothing to tell apart; some copies of """
+                "the data have lost their labels, so give another's folder: data.dir="
             )
         if max(problems.values(), default=0) < 2:
             raise CodeftError(

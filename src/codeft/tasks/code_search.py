@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -17,7 +16,13 @@ from codeft.metrics.retrieval import check_protocol, protocol_name
 from codeft.syntax import canonical_language, remove_docstring
 from codeft.tasks.base import text_field
 from codeft.tasks.functions import function_language, function_source, function_summary
-from codeft.tasks.understanding import STORED_ANSWERS, AbstractEmbeddingTask, check_length, vectors_of
+from codeft.tasks.understanding import (
+    STORED_ANSWERS,
+    AbstractEmbeddingTask,
+    check_length,
+    number_of_name,
+    vectors_of,
+)
 from codeft.types import Batch, CodeftError, Example, ModelOutput
 
 if TYPE_CHECKING:
@@ -157,7 +162,9 @@ class CodeSearchTask(AbstractEmbeddingTask):
     ) -> tuple[Tensor, ...]:
         """Return `SearchScores`': the queries that ask for something, and all functions."""
         codes, queries, *_ = vectors.chunk(self.num_texts)
-        ids = torch.tensor([_number(example.meta[_CODE_ID]) for example in examples], device=codes.device)
+        ids = torch.tensor(
+            [number_of_name(example.meta[_CODE_ID]) for example in examples], device=codes.device
+        )
         asked = batch["labels"][:, 0] == 1
         return queries[asked], batch["index"][asked], ids[asked], codes, ids
 
@@ -169,7 +176,7 @@ class CodeSearchTask(AbstractEmbeddingTask):
         assert isinstance(metric, SearchScores)
         names: dict[int, str] = {}
         for example in examples:
-            names.setdefault(_number(example.meta[_CODE_ID]), example.id)
+            names.setdefault(number_of_name(example.meta[_CODE_ID]), example.id)
         rows = {}
         for index, answer in metric.answers(k=STORED_ANSWERS).items():
             answers = [names[number] for number in answer.nearest]
@@ -189,9 +196,3 @@ class CodeSearchTask(AbstractEmbeddingTask):
 def _first(fields: Mapping[str, Any], *names: str) -> str:
     """Return the first of a row's fields that says something, as text; "" where none does."""
     return next((str(fields[name]) for name in names if fields.get(name) not in (None, "")), "")
-
-
-def _number(name: str) -> int:
-    """Return a number of 63 bits that stands for a name; two names get the same one practically never."""
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
