@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -187,3 +188,30 @@ def test_what_can_t_be_scored_is_told_before_training(arguments, command, tmp_pa
     with pytest.raises(SystemExit, match=r"the (valid|test) split has \d queries, .*task\.protocol=full"):
         command("train", *words, "task.protocol=distractors999", f"hydra.run.dir={tmp_path}/run")
     assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("method", ["full", "[sat,telly]"])
+def test_hard_negatives_are_learnt_from_in_training_alone(arguments, command, tmp_path, method):
+    """Each row's negative is its own function but for a number; validation and test rows bring none."""
+    words = arguments("code_search", "t5", method)
+    rows = [json.loads(line) for line in (tmp_path / "data" / "train.jsonl").read_text().splitlines()]
+    with_negatives = [row | {"negatives": [row["code"].replace("+ ", "- ")]} for row in rows]
+    write_jsonl(tmp_path / "data" / "train.jsonl", with_negatives)
+    losses, scores = [], []
+    for number in (0, 1):
+        folder = tmp_path / f"{number}"
+        settings = [f"task.hard_negatives={number}", "trainer.log_every_n_steps=1"]
+        logged = ["logger=csv" if word == "logger=none" else word for word in words]
+        command("train", *logged, *settings, f"hydra.run.dir={folder}")
+        [log] = folder.rglob("metrics*.csv")
+        lines = list(csv.DictReader(log.read_text().splitlines()))
+        losses.append(next(float(line["train/loss_step"]) for line in lines if line.get("train/loss_step")))
+        scores.append(json.loads((folder / "metrics.json").read_text())["test"])
+    assert losses[1] > losses[0], "there is one function more for each query to be told from"
+    assert scores[0].keys() == scores[1].keys()
+
+
+def test_training_rows_without_their_negatives_are_told(arguments, command, tmp_path):
+    words = arguments("code_search", "t5", "full")
+    with pytest.raises(SystemExit, match=r'f0: expected 1 "negatives" .*in each training row, got none'):
+        command("train", *words, "task.hard_negatives=1", f"hydra.run.dir={tmp_path}/run")

@@ -118,9 +118,9 @@ class CodeSearchTask(AbstractEmbeddingTask):
     def _negatives(
         self, fields: Mapping[str, Any], where: str, *, id_: str, lang: str, needed: bool
     ) -> list[Example]:
-        if not needed:
+        if not needed or "negatives" not in fields:  # only training rows need theirs, see `check`
             return [Example(f"{id_}#{i}", "") for i in range(1, self.hard_negatives + 1)]
-        found = fields.get("negatives", [])
+        found = fields["negatives"]
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
             raise CodeftError(f'{where}: expected "negatives" to be a list of texts')
         if len(found) < self.hard_negatives:
@@ -131,7 +131,14 @@ class CodeSearchTask(AbstractEmbeddingTask):
         return [Example(f"{id_}#{i}", text, None, lang) for i, text in enumerate(texts, start=1)]
 
     def check(self, examples: Sequence[Example], *, split: str) -> None:
-        """Refuse a split to score that has fewer queries than the protocol ranks together."""
+        """Refuse training rows without their negatives, and a split too small for the protocol to rank."""
+        if split == "train" and self.hard_negatives:
+            bare = next((e.id for e in examples if not any(other.source for other in e.others[1:])), None)
+            if bare is not None:
+                raise CodeftError(
+                    f'{bare}: expected {self.hard_negatives} "negatives" (task.hard_negatives) in each '
+                    "training row, got none"
+                )
         num_queries = sum(_NO_QUERY not in example.meta for example in examples)
         if split != "train" and self.protocol == "distractors999" and num_queries < BATCH_CANDIDATES:
             raise CodeftError(
