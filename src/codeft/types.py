@@ -6,7 +6,7 @@ Nothing here imports torch at run time, so that the syntax floor and the command
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -78,6 +78,23 @@ class Example:
     meta: Mapping[str, str] = field(default_factory=dict)
     others: tuple[Example, ...] = ()
 
+    def named(self, name: str, *, instead_of: str) -> Example:
+        """Return the example under another name wherever it goes by the old one.
+
+        >>> Example("/data/f.jsonl:1", "x", others=(Example("/data/f.jsonl:1#2", "y"),)).named(
+        ...     "f.jsonl:1", instead_of="/data/f.jsonl:1"
+        ... ).others[0].id
+        'f.jsonl:1#2'
+        """
+        if self.id != instead_of and not self.id.startswith(f"{instead_of}#"):
+            return self
+        return replace(
+            self,
+            id=name + self.id.removeprefix(instead_of),
+            meta={key: name if value == instead_of else value for key, value in self.meta.items()},
+            others=tuple(other.named(name, instead_of=instead_of) for other in self.others),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -87,8 +104,8 @@ class Encoding:
         input_ids: int32 [S], special tokens included.
         offsets: int32 [S, 2], the half-open character span of each sub-token in `Example.source`;
             (-1, -1) for special tokens and a task prefix.
-        labels: int32 [T], special tokens included, or [1], the number of a label; None where the example has
-            no target.
+        labels: int32 [T], special tokens included, or int64 [1], the number of a label; None where the
+            example has no target.
         truncated: Whether source or target was cut to its maximum length.
         others: Those of `Example.others`; none has labels.
     """

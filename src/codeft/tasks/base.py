@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -84,6 +84,22 @@ class AbstractTask(ABC):
         """Return an example of a task with queries as one that is only searched; others stay as they are."""
         return example
 
+    def check(self, examples: Sequence[Example], *, split: str) -> None:
+        """Refuse, before anything is trained, a split that nothing can be learnt from or scored on.
+
+        Args:
+            examples: All of the split's, after any limit.
+            split: "train", "valid" or "test".
+
+        Raises:
+            CodeftError: What it lacks, and what to do.
+        """
+        return
+
+    def group(self, example: Example) -> Hashable | None:
+        """Return what a training row belongs to, where it learns from others of the same; None elsewhere."""
+        return None
+
     def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:
         """Return what training sees of an example this time; by default the encoding itself.
 
@@ -146,12 +162,16 @@ class AbstractTask(ABC):
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]
-    ) -> dict[int, str] | None:
+    ) -> dict[int, dict[str, Any]] | None:
         """Return predictions that need the whole split, by index; None where `predict` made them.
 
         Args:
             metrics: Computed.
             examples: The split's.
+
+        Returns:
+            What the example's row of `predictions.jsonl` holds beside the example: its `prediction`, and what
+            scores it again.
         """
         return None
 

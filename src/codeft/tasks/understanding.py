@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,10 @@ from codeft.types import Batch, CodeftError, Encoding, Example, ModelOutput, Out
 if TYPE_CHECKING:
     from torchmetrics import Metric
     from transformers import PreTrainedTokenizerBase
+
+
+STORED_ANSWERS = 10
+"""Of a ranking, the first places that `predictions.jsonl` names; the scores need no more of the ids."""
 
 
 class AbstractUnderstandingTask(AbstractTask):
@@ -57,7 +62,7 @@ def _encoding(texts: Sequence[EncodedText], label: int | None) -> Encoding:
     return Encoding(
         first.ids,
         first.offsets,
-        None if label is None else np.array([label], dtype=np.int32),
+        None if label is None else np.array([label], dtype=np.int64),
         truncated=any(text.truncated for text in texts),
         others=tuple(Encoding(text.ids, text.offsets, truncated=text.truncated) for text in others),
     )
@@ -145,6 +150,16 @@ def vectors_of(output: ModelOutput) -> Tensor:
     """Return a model's vectors, [N, D]."""
     assert output.embedding is not None, "this task needs a model that gives vectors"
     return output.embedding
+
+
+def number_of_name(name: str) -> int:
+    """Return a number of 63 bits that stands for a name; two names get the same one practically never.
+
+    >>> number_of_name("1") == number_of_name("1") != number_of_name("2")
+    True
+    """
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def one_line(text: str) -> str:
