@@ -27,7 +27,9 @@ def eager_reference(model, batch):
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
 @torch.no_grad()
-def test_equals_a_fully_eager_model(model, batch, layer):
+def test_equals_a_fully_eager_model(family, model, batch, layer):
+    if family == "ast_t5":
+        pytest.skip("transformers' eager attention of this family has no bias; see test_ast_t5.py")
     logits, attentions = eager_reference(model, batch)
     model.record_attention(layer)
     output = model(batch)
