@@ -86,7 +86,9 @@ def test_the_encoder_is_the_checkpoints_however_it_is_stored(plbart_folder, tmp_
     shutil.copy(plbart_folder / "config.json", tmp_path)
     shutil.copy(plbart_folder / "sentencepiece.bpe.model", tmp_path)
     torch.save(reference.state_dict(), tmp_path / "pytorch_model.bin")
-    for folder in (plbart_folder, tmp_path):
+    bare = shutil.copytree(tmp_path, tmp_path / "bare")  # some copies were saved without the output layer
+    torch.save(reference.model.state_dict(), bare / "pytorch_model.bin")
+    for folder in (plbart_folder, tmp_path, bare):
         model = BartModel(weights=str(folder), output="embedding")
         expected = reference.model.encoder.state_dict()
         found = model.network.state_dict()

@@ -13,6 +13,8 @@ from transformers import PLBartForConditionalGeneration, RobertaModel, T5ForCond
 
 from codeft.models.causal_families import FAMILIES
 from codeft.models.networks import build_network
+from codeft.models.projected_t5 import ProjectedT5
+from codeft.models.relative_bart import RelativeBart
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -21,7 +23,10 @@ PREFIX_LMS = {"unixcoder", "unixcoder_nine"}
 NETWORKS = {
     **dict.fromkeys(ENCODERS | PREFIX_LMS, RobertaModel),
     **dict.fromkeys(("plbart_base", "plbart_large"), PLBartForConditionalGeneration),
+    "ast_t5_base": RelativeBart,
+    "codet5p_110m_embedding": ProjectedT5,
 }
+VECTORS_ONLY = {"codet5p_110m_embedding"}
 SIZES = {
     "codet5_small": 60_492_288,
     "codet5_base": 222_882_048,
@@ -32,6 +37,8 @@ SIZES = {
     "graphcodebert": 124_645_632,
     "unixcoder": 125_929_728,
     "unixcoder_nine": 125_929_728,
+    "codet5p_110m_embedding": 109_806_208,
+    "ast_t5_base": 277_844_736,
     "plbart_base": 139_220_736,
     "plbart_large": 406_025_216,
     "mini": 3_936_512,
@@ -93,14 +100,19 @@ def test_instantiates_with_random_weights(name, t5_folder):
     )
     if "model_type" in config.architecture:
         small = SMALL_CAUSAL[config.architecture.model_type]
+    small = {key: value for key, value in small.items() if key in config.architecture}
     config = OmegaConf.merge(
         config,
         {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 424}},
     )
-    model = instantiate(config, _convert_="all").eval()
+    gives_text = name not in VECTORS_ONLY
+    model = instantiate(config, output="text" if gives_text else "embedding", _convert_="all").eval()
     batch = dict(model.tokenizer(["x = 1", "y"], padding=True, return_tensors="pt"))
     output = model(batch | {"labels": batch["input_ids"]})
-    assert output.logits.shape == (*batch["input_ids"].shape, 424)
+    if gives_text:
+        assert output.logits.shape == (*batch["input_ids"].shape, 424)
+    else:
+        assert output.embedding.shape == (2, config.architecture.embed_dim)
     assert len(model.blocks()) == 2
 
 

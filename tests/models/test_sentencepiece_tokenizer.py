@@ -7,6 +7,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sentencepiece
 from hypothesis import assume, given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from transformers import PLBartTokenizer
 
 from codeft.models.loading import load_tokenizer
+from codeft.syntax import align, parse
 from codeft.types import CodeftError
 
 TEXTS = [
@@ -200,3 +202,18 @@ def test_a_unigram_model_is_an_error(tmp_path):
         )
     with pytest.raises(CodeftError, match="isn't of PLBART's kind"):
         load_tokenizer(tmp_path)
+
+
+def test_sub_tokens_lie_on_the_leaves_that_they_spell(real):
+    """As SAT needs them: over tabs, runs of blanks and characters of several bytes."""
+    text = 'int  größe(String\t名) {\n    // ½ done\n    return 名.equals("日本 é") ? 1 : 0;\n}\n'
+    tree = parse(text, "java")
+    encoded = real.tokenizer(text, return_offsets_mapping=True)
+    leaves = align(tree, np.array(encoded["offset_mapping"][:-1]))
+    words = {text[i] for i in range(len(text)) if tree.owners[i] >= 0}
+    assert {"ö", "名", "本"} <= words
+    for token, (start, end), leaf in zip(encoded.tokens(), encoded["offset_mapping"], leaves, strict=False):
+        own = "".join(text[i] for i in range(start, end) if tree.owners[i] == leaf)
+        assert (leaf >= 0) == any(tree.owners[i] >= 0 for i in range(start, end))
+        assert leaf < 0 or own.strip() in token or token == "<unk>"
+    assert len(set(leaves[leaves >= 0])) > 15

@@ -85,7 +85,10 @@ class BartModel(AbstractCodeModel):
             whole: Any = build_network(network_class, dimensions)
         else:
             folder = loading.find_folder(weights, revision=revision)
-            self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
+            words = loading.find_folder(tokenizer) if tokenizer else folder
+            if read_config(folder).get("model_type") == PUBLISHED_TYPE:
+                _check_words(words)
+            self.tokenizer = loading.load_tokenizer(words)
             whole = _load_whole(folder, source=weights, overrides=overrides)
         config = whole.config
         self.vocab_size = config.vocab_size
@@ -211,6 +214,15 @@ def _move_dropout(encoder: Any) -> None:
     """Take the dropout of the embeddings out of the encoder's own code, where it would follow its mode."""
     encoder.layernorm_embedding = EmbeddingNorm(encoder.layernorm_embedding, dropout=encoder.dropout)
     encoder.dropout = 0.0
+
+
+def _check_words(folder: Path) -> None:
+    """AST-T5's release downloads its vocabulary where it runs; here it has to be in a folder."""
+    if not any((folder / name).is_file() for name in ("tokenizer.json", loading.TIKTOKEN)):
+        raise CodeftError(
+            f"AST-T5 reads with GPT-4's vocabulary, and {folder} has no {loading.TIKTOKEN}: put that file "
+            "(tiktoken's) there, or give a folder that has it: model.tokenizer=/path/to/folder"
+        )
 
 
 def _load_whole(folder: Path, *, source: str, overrides: Mapping[str, Dimension]) -> Any:

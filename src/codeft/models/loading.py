@@ -13,12 +13,14 @@ from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
 from codeft.models.sentencepiece_tokenizer import FILE as SENTENCEPIECE
 from codeft.models.sentencepiece_tokenizer import load_sentencepiece
+from codeft.models.tiktoken_tokenizer import FILE as TIKTOKEN
+from codeft.models.tiktoken_tokenizer import load_tiktoken
 from codeft.types import CodeftError
 
 RANDOM = "random"
 ASSET = "asset:"
 MINI = ASSET + "mini"
-EXPECTED = f"tokenizer.json, {SENTENCEPIECE}, or one *vocab.json and one *merges.txt"
+EXPECTED = f"tokenizer.json, {SENTENCEPIECE}, {TIKTOKEN}, or one *vocab.json and one *merges.txt"
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json")
 PROBE = "x"
 """Any tokenizer spells this; one that transformers made up around a missing file doesn't."""
@@ -60,8 +62,8 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
     text by itself is made to end each with its end token, and to begin it with `<s>` if it has one.
 
     Args:
-        folder: What `save_pretrained` wrote, PLBART's sentencepiece model, or a bare byte-level vocabulary:
-            one `*vocab.json` and one `*merges.txt`.
+        folder: What `save_pretrained` wrote, PLBART's sentencepiece model, GPT-4's vocabulary (AST-T5 reads
+            with it), or a bare byte-level vocabulary: one `*vocab.json` and one `*merges.txt`.
         pad_with_end: Let a tokenizer without a padding token pad with its end token.
 
     Raises:
@@ -77,6 +79,8 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
                 tokenizer = RobertaTokenizer(vocab=str(vocabs[0]), merges=str(merges[0]))
             elif (folder / SENTENCEPIECE).is_file() and not (folder / "tokenizer.json").is_file():
                 tokenizer = load_sentencepiece(folder)
+            elif (folder / TIKTOKEN).is_file() and not (folder / "tokenizer.json").is_file():
+                tokenizer = load_tiktoken(folder)
             else:
                 tokenizer = AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
