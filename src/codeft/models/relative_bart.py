@@ -73,10 +73,11 @@ class RelativeBias(nn.Module):
 
     def forward(self, length: int) -> Tensor:
         """Return [1, H, length, length]: rows are queries, columns keys."""
-        positions = torch.arange(length, device=self.table.weight.device)
-        distances = positions[None, :] - positions[:, None]
+        distances = torch.arange(1 - length, length, device=self.table.weight.device)
         rows = bucket(distances, num_buckets=self.num_buckets, max_distance=self.max_distance)
-        return self.table(rows).permute(2, 0, 1).unsqueeze(0)
+        biases = self.table(rows).T  # [H, 2 * length - 1], from the farthest on the left
+        # Each query sees a window of them; the first one sees nothing to its left.
+        return biases.unfold(-1, length, 1).flip(1).unsqueeze(0)
 
 
 def bucket(distances: Tensor, *, num_buckets: int, max_distance: int) -> Tensor:
