@@ -25,6 +25,16 @@ FAMILIES = {
     "t5": [],
     "roberta": ["model=codebert", f"model.architecture={{vocab_size:400,{SIZES}}}"],
     "prefix": ["model=unixcoder", f"model.architecture={{vocab_size:404,{SIZES}}}"],
+    "bart": [
+        "model=plbart_base",
+        "model.architecture={vocab_size:400,d_model:32,encoder_layers:2,decoder_layers:1,"
+        "encoder_attention_heads:4,decoder_attention_heads:4,encoder_ffn_dim:64,decoder_ffn_dim:64,"
+        "max_position_embeddings:64}",
+    ],
+    "projected": [
+        "model=codet5p_110m_embedding",
+        "model.architecture={vocab_size:400,d_model:32,embed_dim:8,d_kv:8,num_heads:4,d_ff:64,num_layers:2}",
+    ],
 }
 
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from codeft.metrics.classification import LABELS, majority_accuracy
 from codeft.tasks.base import AbstractTask
-from codeft.tasks.encoding import EncodedText, encode_texts
+from codeft.tasks.encoding import EncodedText, encode_marked
+from codeft.tasks.marks import language_marks
 from codeft.types import Batch, CodeftError, Encoding, Example, ModelOutput, Output, PredictingModel
 
 if TYPE_CHECKING:
@@ -49,9 +50,17 @@ class AbstractUnderstandingTask(AbstractTask):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn each text of each example into sub-tokens, cut to the task's maximum lengths."""
         columns = []
+        marks = language_marks(tokenizer)
         for text in range(self.num_texts):
-            sources = [(example, *example.others)[text].source for example in examples]
-            columns.append(encode_texts(sources, tokenizer, max_length=self.max_length(text)))
+            sources = [(example, *example.others)[text] for example in examples]
+            columns.append(
+                encode_marked(
+                    [source.source for source in sources],
+                    tokenizer,
+                    marks=[marks.get(source.lang) for source in sources],
+                    max_length=self.max_length(text),
+                )
+            )
         return [
             _encoding(texts, self.label(example)) for example, *texts in zip(examples, *columns, strict=True)
         ]
