@@ -138,5 +138,5 @@ def test_a_torch_file_is_read_too(copied, ast_t5):
     with pytest.raises(CodeftError, match="can't load the weights"):
         BartModel(weights=str(copied))
     (copied / "pytorch_model.bin").unlink()
-    with pytest.raises(CodeftError, match=r"expected model\.safetensors or pytorch_model\.bin"):
+    with pytest.raises(CodeftError, match=r"can.t load the weights in .*: no weights in"):
         BartModel(weights=str(copied))
