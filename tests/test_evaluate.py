@@ -356,3 +356,16 @@ def test_a_mistyped_run_is_answered_with_those_there_are(command, tmp_path, monk
     day = fails(command, f"run={tmp_path}/outputs/2026-01-02")
     assert f"did you mean '{tmp_path}/outputs/2026-01-02/1" in day
     assert "outputs/first" not in day
+
+
+def test_extra_metrics_are_named(command, tmp_path):
+    for name in ("p.txt", "r.txt"):
+        (tmp_path / name).write_text("0 1\n1 0\n", encoding="utf-8")
+    files = [f"predictions={tmp_path}/p.txt", f"references={tmp_path}/r.txt", f"hydra.run.dir={tmp_path}/out"]
+    for task, name, there in (
+        ("summarization", "metoer", "rouge_l, cider, meteor"),
+        ("defect_detection", "meteor", "there are none"),
+    ):
+        said = fails(command, *files, f"task={task}", f"extra_metrics=[{name}]")
+        assert f"task={task} has no extra metric '{name}'" in said
+        assert there in said

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from codeft.metrics.bootstrap import RowStatistics
 
@@ -19,12 +20,14 @@ class Files:
         references: What is right; None where `predictions` holds both.
         sources: What the model read, or the functions that ids name; None where there is no such file.
         lang: The language that was asked for.
+        extra_metrics: Further metrics that were asked for by name.
     """
 
     predictions: Path
     references: Path | None = None
     sources: Path | None = None
     lang: str | None = None
+    extra_metrics: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,13 @@ class Scored:
 
 
 class AbstractStoredPredictions(ABC):
-    """One layout of stored predictions: how files are read and paired, and the metrics that they allow."""
+    """One layout of stored predictions: how files are read and paired, and the metrics that they allow.
+
+    Attributes:
+        extra_names: The metrics that are scored only where asked for.
+    """
+
+    extra_names: ClassVar[Collection[str]] = ()
 
     @abstractmethod
     def fits(self, predictions: Path) -> bool:
