@@ -369,3 +369,11 @@ def test_extra_metrics_are_named(command, tmp_path):
         said = fails(command, *files, f"task={task}", f"extra_metrics=[{name}]")
         assert f"task={task} has no extra metric '{name}'" in said
         assert there in said
+
+
+def test_a_threshold_goes_with_labels(command, tmp_path):
+    for name in ("p.txt", "r.txt"):
+        (tmp_path / name).write_text("0 1\n1 0\n", encoding="utf-8")
+    files = [f"predictions={tmp_path}/p.txt", f"references={tmp_path}/r.txt", f"hydra.run.dir={tmp_path}/out"]
+    assert "goes with labels" in fails(command, *files, "task=summarization", "threshold=0.4")
+    assert "a number from 0 to 1" in fails(command, *files, "task=clone_detection", "threshold=40")

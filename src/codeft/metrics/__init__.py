@@ -13,6 +13,7 @@ from codeft.metrics.classification import (
     majority_accuracy,
     precision,
     recall,
+    tuned_scores,
 )
 from codeft.metrics.coco import METEOR, CIDEr, RougeL, cider, meteor, rouge_l
 from codeft.metrics.codebleu import CodeBLEU, CodeBLEUScore, codebleu, codebleu_signature
@@ -96,4 +97,5 @@ __all__ = [
     "score_texts",
     "signatures_of",
     "smoothed_bleu",
+    "tuned_scores",
 ]

@@ -21,6 +21,7 @@ class Files:
         sources: What the model read, or the functions that ids name; None where there is no such file.
         lang: The language that was asked for.
         extra_metrics: Further metrics that were asked for by name.
+        threshold: A threshold that was tuned on other rows; None where there is none.
     """
 
     predictions: Path
@@ -28,6 +29,7 @@ class Files:
     sources: Path | None = None
     lang: str | None = None
     extra_metrics: Sequence[str] = ()
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,11 @@ class AbstractStoredPredictions(ABC):
 
     Attributes:
         extra_names: The metrics that are scored only where asked for.
+        takes_threshold: Whether predictions may be probabilities, to be cut at a tuned threshold.
     """
 
     extra_names: ClassVar[Collection[str]] = ()
+    takes_threshold: ClassVar[bool] = False
 
     @abstractmethod
     def fits(self, predictions: Path) -> bool:
