@@ -170,7 +170,9 @@ def rescore(tmp_path, *, task, **files):
     }
     out = tmp_path / "scored"
     out.mkdir(exist_ok=True)
-    score_files(OmegaConf.create({"choices": {"task": task}, **given}), out)
+    score_files(
+        OmegaConf.create({"choices": {"task": task}, "extra_metrics": [], "threshold": None, **given}), out
+    )
     return read_metrics(out)
 
 
