@@ -70,8 +70,8 @@ def _check(cfg: DictConfig) -> None:
         raise CodeftError(f"split must be one of {', '.join(SPLITS)}, not {cfg.split!r}")
     if cfg.choices.task:
         raise CodeftError(f"a run knows its task: leave task={cfg.choices.task} away")
-    for key in ("references", "sources"):
-        if cfg[key]:
+    for key in ("references", "sources", "threshold", "extra_metrics"):
+        if cfg[key] is not None and cfg[key] != []:
             raise CodeftError(f"{key}= goes with predictions=, not with run=")
 
 
