@@ -9,6 +9,7 @@ from peft import PeftConfig
 from torch import Tensor
 
 from codeft.methods.adapters import AdapterCallback
+from codeft.models.bart import BartModel
 from codeft.models.base import AbstractCodeModel
 from codeft.models.causal import join_target
 from codeft.models.generation import IMPOSSIBLE, shift_right
@@ -38,7 +39,8 @@ def plain_logits(network: Any, model: AbstractCodeModel, batch: Batch) -> Tensor
         logits = answer(model, batch)[:, given:]
         model.network = own
     elif network.config.is_encoder_decoder:
-        decoder_ids = shift_right(labels, start_id=model._start_id, pad_id=0)[:, given:]
+        start = model._eos_id if isinstance(model, BartModel) else model._start_id
+        decoder_ids = shift_right(labels, start_id=start, pad_id=0)[:, given:]
         logits = network(input_ids=ids, attention_mask=mask, decoder_input_ids=decoder_ids).logits
     else:
         joined, predictors = join_target(ids, mask, labels[:, given:], pad_id=0)

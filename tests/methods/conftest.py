@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from codeft.models.bart import BartModel
 from codeft.models.causal import CausalModel
 from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
@@ -28,6 +29,11 @@ SIZES = {
         "vocab_size": 420, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 32,
         "num_hidden_layers": 3, "max_position_embeddings": 66, "type_vocab_size": 1, "pad_token_id": 0,
         "initializer_range": 0.3, "pooler": True,
+    },
+    "plbart": {
+        "vocab_size": 400, "d_model": 16, "encoder_layers": 3, "decoder_layers": 2,
+        "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32, "max_position_embeddings": 64, "init_std": 0.3,
     },
     "gpt2": {
         "vocab_size": 400, "n_embd": 16, "n_layer": 3, "n_head": 4, "n_positions": 64,
@@ -53,6 +59,8 @@ def build(family: str, output: str, tokenizer: str, weights: str = "random"):
         return CausalModel(**values)
     if family == "unixcoder":
         return PrefixLMModel(**values)
+    if family == "plbart":
+        return BartModel(**values)
     if family == "t5":
         return EncoderDecoderModel(**values)
     return EncoderModel(**values, num_decoder_layers=2)

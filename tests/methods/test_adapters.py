@@ -24,8 +24,14 @@ CONFIGS = {
     "ia3": IA3Config,
     "all-linear": partial(LoraConfig, r=4, lora_alpha=8, target_modules="all-linear"),
 }
-QUERY = {"t5": "q", "roberta": "query", "unixcoder": "query", "gpt2": "c_attn", "starcoder2": "q_proj"}
-VALUE = {"t5": "v", "roberta": "value", "unixcoder": "value", "gpt2": "c_proj", "starcoder2": "v_proj"}
+NAMES = {  # what makes queries, and what attention doesn't depend on
+    "t5": ("q", "v"),
+    "plbart": ("q_proj", "v_proj"),
+    "roberta": ("query", "value"),
+    "unixcoder": ("query", "value"),
+    "gpt2": ("c_attn", "c_proj"),
+    "starcoder2": ("q_proj", "v_proj"),
+}
 OUTPUTS = ("text", "label", "embedding")
 
 
@@ -58,8 +64,8 @@ def test_lora_adapts_queries_and_values(make, family):
     total = module.model.num_parameters()[0]
     adapt(module, LoraConfig(r=4))
     downs = {name: p for name, p in module.named_parameters() if "lora_A" in name}
-    layers = 3 + 2 * 2 if family == "t5" else 3  # of pre-trained attention
-    ends = {"gpt2": {"c_attn"}}.get(family, {QUERY[family], VALUE[family]})
+    layers = 3 + 2 * 2 if family in ("t5", "plbart") else 3  # of pre-trained attention
+    ends = {"gpt2": {"c_attn"}}.get(family, set(NAMES[family]))
     assert {name.split(".lora_A")[0].rpartition(".")[2] for name in downs} == ends
     assert len(downs) == layers * len(ends)
     ups = {name: module.get_parameter(name.replace("lora_A", "lora_B")) for name in downs}
@@ -201,7 +207,7 @@ def test_sat_finds_a_layer_that_adapters_can_move(make, family):
     module = make()
     LayerFreezeCallback(k=1).setup(None, module, "fit")
     state = torch.get_rng_state()
-    adapt(module, LoraConfig(r=4, target_modules=[QUERY[family]]))
+    adapt(module, LoraConfig(r=4, target_modules=[NAMES[family][0]]))
     assert not torch.equal(state, torch.get_rng_state())
     state = torch.get_rng_state()
     assert choose_layer(module.model, "auto") == 1
@@ -209,7 +215,7 @@ def test_sat_finds_a_layer_that_adapters_can_move(make, family):
     with pytest.raises(CodeftError, match="encoder layer 0 is frozen"):
         choose_layer(module.model, 0)
     module = make()
-    adapt(module, LoraConfig(r=4, target_modules=[VALUE[family]]))
+    adapt(module, LoraConfig(r=4, target_modules=[NAMES[family][1]]))
     for layer in ("auto", 0, 2):
         with pytest.raises(
             CodeftError, match="nothing that trains in the encoder layers moves their attention"

@@ -15,10 +15,10 @@ from codeft.methods.structure_loss import choose_layer
 from codeft.models.adapters import merge_adapters, save_adapter
 from codeft.types import CodeftError
 
-TEXT = ["t5", "unixcoder", "gpt2", "starcoder2"]
+TEXT = ["t5", "plbart", "unixcoder", "gpt2", "starcoder2"]
 ENCODERS = [(family, output) for family in ("roberta", "unixcoder") for output in ("label", "embedding")]
 SITES = [*((family, "text") for family in TEXT), *ENCODERS]
-NONE = [("t5", "label"), ("t5", "embedding"), ("roberta", "text")]
+NONE = [("t5", "label"), ("t5", "embedding"), ("plbart", "label"), ("roberta", "text")]
 LENGTH = 5
 
 
@@ -124,6 +124,23 @@ def test_it_takes_positions(make, output):
         with pytest.raises(CodeftError, match=rf"at least 1, less than the model's {limit} positions"):
             config = PrefixTuningConfig(num_virtual_tokens=length)
             AdapterCallback(config=config).check_model(make(output).model)
+
+
+@pytest.mark.parametrize("family", ["roberta"], indirect=True)
+def test_positions_that_are_none_stay(make):
+    """Padding's, and the one that data flow gives to variables."""
+    module = make("label")
+    adapt(module, prefix())
+    first = module.model.tokenizer.pad_token_id + 1
+    given = {
+        "inputs_embeds": torch.zeros(1, 3, 16),
+        "attention_mask": torch.full((1, 1, 3, 3), -1.0),  # added to scores
+        "position_ids": torch.tensor([[first, first - 1, first + 1]]),
+    }
+    _, changed = module.model.prefix.provide(module.model.network, (), given)
+    assert changed["position_ids"].tolist() == [[first + LENGTH, first - 1, first + 1 + LENGTH]]
+    assert changed["attention_mask"].tolist() == [[[[0.0] * LENGTH + [-1.0] * 3] * 3]]
+    assert changed["past_key_values"].get_seq_length() == LENGTH
 
 
 @pytest.mark.parametrize("family", ["t5"], indirect=True)

@@ -23,7 +23,7 @@ from codeft.types import CodeftError
 
 ALL_LINEAR = "all-linear"
 
-LIKE = {"plbart": "bart", "starcoder2": "mistral"}
+LIKE = {"codet5p_embedding": "t5", "plbart": "bart", "relative_bart": "bart", "starcoder2": "mistral"}
 """Types of networks that peft has no targets for, and one whose attention has the same names."""
 
 IA3_TARGETS = TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING | {

@@ -32,6 +32,7 @@ class PrefixSite:
         num_layers: Layers of the stack.
         num_heads: Heads of keys and values in a layer.
         head_dim: Width of a head.
+        first_position: The first sub-token's position; those below it mean something else (padding) and stay.
         is_encoder_decoder: Whether the stack is the decoder of an encoder-decoder.
     """
 
@@ -39,6 +40,7 @@ class PrefixSite:
     num_layers: int
     num_heads: int
     head_dim: int
+    first_position: int = 0
     is_encoder_decoder: bool = False
 
 

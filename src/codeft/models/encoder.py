@@ -259,7 +259,8 @@ class EncoderModel(AbstractCodeModel):
         if self.output == "text":  # the decoder is new and trains as a whole
             return None
         config, heads = self.network.config, self.network.config.num_attention_heads
-        return PrefixSite(self.network, config.num_hidden_layers, heads, config.hidden_size // heads)
+        width, first = config.hidden_size // heads, self._pad_id + 1
+        return PrefixSite(self.network, config.num_hidden_layers, heads, width, first_position=first)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""

@@ -39,6 +39,7 @@ class LearnedPrefix(nn.Module):
         self.config.token_dim = site.num_heads * site.head_dim
         self.config.num_transformer_submodules = 2 if site.is_encoder_decoder else 1
         self.config.encoder_hidden_size = config.encoder_hidden_size or self.config.token_dim
+        self._first_position = site.first_position
         self.encoder = PrefixEncoder(self.config)
         site.stack.register_forward_pre_hook(self.provide, with_kwargs=True)
 
@@ -71,7 +72,8 @@ class LearnedPrefix(nn.Module):
         else:
             counted = mask is not None or (positions is not None and int(positions.max()) + 1 >= seen)
         if positions is not None and not counted:
-            changed["position_ids"] = positions + self.length
+            real = positions >= self._first_position
+            changed["position_ids"] = positions + self.length * real
         return args, {**kwargs, **changed}
 
     def _fill(self, kwargs: dict[str, Any], inputs: Tensor) -> Cache:

@@ -266,7 +266,8 @@ class PrefixLMModel(AbstractCodeModel):
     def prefix_site(self) -> PrefixSite:
         """Return the stack. See `AbstractCodeModel.prefix_site`."""
         config, heads = self.network.config, self.network.config.num_attention_heads
-        return PrefixSite(self._stack, config.num_hidden_layers, heads, config.hidden_size // heads)
+        width, first = config.hidden_size // heads, self._pad_id + 1
+        return PrefixSite(self._stack, config.num_hidden_layers, heads, width, first_position=first)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one layer's attention. See `AbstractCodeModel.record_attention`."""
