@@ -11,7 +11,7 @@ import torch
 from peft import IA3Config, LoraConfig, PeftModel
 from transformers import EncoderDecoderModel as TransformersEncoderDecoder
 
-from adapting import adapt, answer, plain_logits, train
+from adapting import SIZES, adapt, answer, build_module, plain_logits, random_batch, train
 from codeft.methods.adapters import AdapterCallback
 from codeft.methods.layer_freeze import LayerFreezeCallback
 from codeft.methods.structure_loss import choose_layer
@@ -33,6 +33,22 @@ NAMES = {  # what makes queries, and what attention doesn't depend on
     "starcoder2": ("q_proj", "v_proj"),
 }
 OUTPUTS = ("text", "label", "embedding")
+
+
+@pytest.fixture(params=SIZES)
+def family(request, _one_thread):
+    return request.param
+
+
+@pytest.fixture
+def make(family, tiny_tokenizer):
+    """Return a module around a new model, by its output."""
+    return partial(build_module, family, tiny_tokenizer)
+
+
+@pytest.fixture
+def batch():
+    return random_batch()
 
 
 def is_adapter(name: str) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from peft import PeftModel, PrefixTuningConfig, PromptTuningConfig
 
-from adapting import adapt, answer, plain_logits, train
+from adapting import SIZES, adapt, answer, build_module, plain_logits, random_batch, train
 from codeft.methods.adapters import AdapterCallback
 from codeft.methods.layer_freeze import LayerFreezeCallback
 from codeft.methods.structure_loss import choose_layer
@@ -20,6 +21,22 @@ ENCODERS = [(family, output) for family in ("roberta", "unixcoder") for output i
 SITES = [*((family, "text") for family in TEXT), *ENCODERS]
 NONE = [("t5", "label"), ("t5", "embedding"), ("plbart", "label"), ("roberta", "text")]
 LENGTH = 5
+
+
+@pytest.fixture(params=SIZES)
+def family(request, _one_thread):
+    return request.param
+
+
+@pytest.fixture
+def make(family, tiny_tokenizer):
+    """Return a module around a new model, by its output."""
+    return partial(build_module, family, tiny_tokenizer)
+
+
+@pytest.fixture
+def batch():
+    return random_batch()
 
 
 def prefix(**values) -> PrefixTuningConfig:
