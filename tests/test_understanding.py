@@ -21,7 +21,7 @@ SCORES = {
     "clone_detection_poj104": {"map_at_r"},
     "code_search": {"mrr", "r_at_1", "r_at_5", "r_at_10", "ties"},
 }
-METHODS = {"full": [], "telly": ["k=1"], "sat": [], "[sat,telly]": ["k=1"]}
+METHODS = {"full": [], "telly": ["k=1"], "sat": [], "[sat,telly]": ["k=1"], "[sat,lora]": []}
 SIZES = (
     "hidden_size:32,num_hidden_layers:2,num_attention_heads:4,intermediate_size:64,"
     "max_position_embeddings:66,type_vocab_size:1,pad_token_id:0"

@@ -13,7 +13,7 @@ from transformers import Cache, DynamicCache, GenerationConfig
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.causal_families import MODEL_TYPE, Family, find_family, read_family
 from codeft.models.dropout import FastDropout, use_fast_dropout
 from codeft.models.generation import continue_beams, pad_left, prepend_certain
@@ -77,6 +77,7 @@ class CausalModel(AbstractCodeModel):
                 f"{output}: take a model with an encoder (model=codebert or model=codet5, say)"
             )
         self.output, self.head = output, None
+        self._untied = False
         self._family: Family
         if weights == loading.RANDOM:
             dimensions = copy.deepcopy(dict(architecture or {}))  # transformers writes into the nested ones
@@ -201,8 +202,20 @@ class CausalModel(AbstractCodeModel):
         """Give the output layer a copy of the embeddings, where it has no weights of its own."""
         table, output = self.network.get_input_embeddings(), self.network.get_output_embeddings()
         if output.weight is table.weight:
+            self._untied = True
             output.weight = nn.Parameter(table.weight.detach().clone())
             self.network.config.tie_word_embeddings = False
+
+    def new_modules(self) -> Sequence[str]:
+        """Return the output layer once it was untied. See `AbstractCodeModel.new_modules`."""
+        return ("lm_head",) if self._untied else ()
+
+    def prefix_site(self) -> PrefixSite:
+        """Return the stack. See `AbstractCodeModel.prefix_site`."""
+        config, blocks = self.network.config, self.blocks()
+        heads, groups = config.num_attention_heads, getattr(config, "num_key_value_heads", None)
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        return PrefixSite(self._base, len(blocks), groups or heads, width)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one layer's attention. See `AbstractCodeModel.record_attention`."""

@@ -15,7 +15,7 @@ from transformers import RobertaForCausalLM, RobertaModel
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import prepend_certain, search_beams, shift_right
@@ -92,6 +92,7 @@ class EncoderModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        self._untied = False
         if num_decoder_layers < 1:
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
         given = f"{weights} with {checkpoint} over it" if checkpoint else weights
@@ -241,9 +242,25 @@ class EncoderModel(AbstractCodeModel):
         """Give the output layer and the decoder's embeddings a copy each of the encoder's."""
         if self.output != "text":
             return
+        self._untied = True
         decoder, embeddings = self.network.decoder, self.network.encoder.embeddings
         decoder.roberta.embeddings = copy.deepcopy(embeddings).requires_grad_()
         decoder.lm_head.decoder.weight = nn.Parameter(embeddings.word_embeddings.weight.detach().clone())
+
+    def new_modules(self) -> Sequence[str]:
+        """Return the decoder's, but for embeddings that it shares. See `AbstractCodeModel.new_modules`."""
+        if self.output != "text":
+            return ()
+        new = ("decoder.roberta.encoder", "decoder.lm_head")
+        return (*new, "decoder.roberta.embeddings") if self._untied else new
+
+    def prefix_site(self) -> PrefixSite | None:
+        """Return the encoder, where it stands alone. See `AbstractCodeModel.prefix_site`."""
+        if self.output == "text":  # the decoder is new and trains as a whole
+            return None
+        config, heads = self.network.config, self.network.config.num_attention_heads
+        width, first = config.hidden_size // heads, self._pad_id + 1
+        return PrefixSite(self.network, config.num_hidden_layers, heads, width, first_position=first)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""

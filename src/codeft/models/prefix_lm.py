@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase, RobertaModel
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import continue_beams, pad_left, shift_right
 from codeft.models.heads import ClassificationHead, pool
@@ -98,6 +98,7 @@ class PrefixLMModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        self._untied = False
         self.mode = choose_mode(mode, output=output)
         if mask_at not in PLACES:
             raise CodeftError(f"model.mask_at must be {' or '.join(PLACES)}, not {mask_at!r}")
@@ -253,9 +254,20 @@ class PrefixLMModel(AbstractCodeModel):
         """Give the output layer a copy of the token embeddings."""
         if self.output != "text":
             return
+        self._untied = True
         table = self._stack.embeddings.word_embeddings.weight
         self.network.lm_head.weight = nn.Parameter(table.detach().clone())
         self.network.config.tie_word_embeddings = False  # or loading would tie them again
+
+    def new_modules(self) -> Sequence[str]:
+        """Return the output layer once it was untied. See `AbstractCodeModel.new_modules`."""
+        return ("lm_head",) if self._untied else ()
+
+    def prefix_site(self) -> PrefixSite:
+        """Return the stack. See `AbstractCodeModel.prefix_site`."""
+        config, heads = self.network.config, self.network.config.num_attention_heads
+        width, first = config.hidden_size // heads, self._pad_id + 1
+        return PrefixSite(self._stack, config.num_hidden_layers, heads, width, first_position=first)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one layer's attention. See `AbstractCodeModel.record_attention`."""
