@@ -20,6 +20,7 @@ ALLOWED_TARGETS = frozenset(
         "codeft.loggers.wandb_logger",
         "codeft.methods.layer_freeze.LayerFreezeCallback",
         "codeft.methods.structure_loss.SATStructureLossCallback",
+        "codeft.models.bart.BartModel",
         "codeft.models.causal.CausalModel",
         "codeft.models.encoder.EncoderModel",
         "codeft.models.encoder_decoder.EncoderDecoderModel",

@@ -105,7 +105,7 @@ def test_no_tokenizer_is_an_error(tmp_path):
 
 def test_a_config_without_vocabulary_is_an_error(tmp_path, folder):
     shutil.copy(folder / "config.json", tmp_path)
-    with pytest.raises(CodeftError, match="no vocabulary"):
+    with pytest.raises(CodeftError, match=r"has no vocabulary|can't read a tokenizer"):
         loading.load_tokenizer(tmp_path)
 
 

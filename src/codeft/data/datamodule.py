@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from codeft.data.collate import Collator, Item
 from codeft.data.features import AbstractFeature
+from codeft.data.group_sampling import GroupSampler
 from codeft.data.jsonl import Row, SkippedRow, SkippedRows
-from codeft.data.sampling import Key, LengthBucketSampler, ResumableDataLoader
+from codeft.data.sampling import AbstractBatchSampler, Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
 from codeft.progress import track
@@ -175,7 +176,8 @@ class CodeDataModule(pl.LightningDataModule):
         """Read a split's examples.
 
         Raises:
-            CodeftError: A row is malformed and `on_bad_row` is "error", or no row is left.
+            CodeftError: A row is malformed and `on_bad_row` is "error", no row is left, or the task can do
+                nothing with those that are.
         """
         part, task, lang = self.splits[split], self.task.name, self.task.lang
         skipped_before = len(self.skipped)
@@ -188,6 +190,7 @@ class CodeDataModule(pl.LightningDataModule):
             kept += self._examples(further, labelled=False, split=split, needed=False)
         for skipped in self.skipped[skipped_before:]:
             log.warning("skipped row %s: %s", skipped.where, skipped.reason)
+        self.task.check(kept, split=split)
         return kept
 
     def _examples(
@@ -208,7 +211,7 @@ class CodeDataModule(pl.LightningDataModule):
             if example is None:
                 others.add(str(row.fields.get("language")))
             else:
-                examples.append(example)
+                examples.append(example.named(self.reader.name(row), instead_of=row.where))
         self.skipped += self.reader.skipped
         self.reader.skipped.clear()
         if not examples and needed:
@@ -267,20 +270,9 @@ class CodeDataModule(pl.LightningDataModule):
 
     def loader(self, dataset: EncodedDataset, *, train: bool) -> ResumableDataLoader:
         """Return the batches of a data set, this rank's share of them."""
-        trainer = self.trainer
-        sampler = LengthBucketSampler(
-            dataset.lengths(),
-            batch_size=self.batch_size if train else self.eval_batch_size,
-            batch_tokens=self.batch_tokens if train else None,
-            shuffle=train and not self.longest_first,
-            by_length=self.task.batches_by_length,
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
         return ResumableDataLoader(
             dataset,
-            batch_sampler=sampler,
+            batch_sampler=self._sampler(dataset, train=train),
             collate_fn=Collator(
                 self.tokenizer.pad_token_id, self.wanted_features(training=train), self._pad_to()
             ),
@@ -290,6 +282,26 @@ class CodeDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             # Of its own, or every epoch would draw from the global state.
             generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _sampler(self, dataset: EncodedDataset, *, train: bool) -> AbstractBatchSampler:
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        shuffle = train and not self.longest_first
+        groups = [self.task.group(example) for example in dataset.examples] if shuffle else []
+        if self.batch_size is not None and any(group is not None for group in groups):
+            return GroupSampler(
+                groups, batch_size=self.batch_size, seed=self.seed, rank=rank, world_size=world_size
+            )
+        return LengthBucketSampler(
+            dataset.lengths(),
+            batch_size=self.batch_size if train else self.eval_batch_size,
+            batch_tokens=self.batch_tokens if train else None,
+            shuffle=shuffle,
+            by_length=self.task.batches_by_length,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
         )
 
     def _pad_to(self) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""The T5 family: the mini model, CodeT5, CodeT5+ (220M, 770M)."""
+"""The T5 family: the mini model, CodeT5, CodeT5+ (220M, 770M, and the encoder for embeddings)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import search_beams, shift_right
 from codeft.models.heads import ClassificationHead, pool
-from codeft.models.networks import build_network, describe_architecture, load_network
+from codeft.models.networks import build_network, describe_architecture, load_network, read_config
+from codeft.models.projected_t5 import ProjectedT5
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
-from codeft.types import Batch, ModelOutput, Output
+from codeft.types import Batch, CodeftError, ModelOutput, Output
+
+EMBED_DIM = "embed_dim"
+"""Key of `architecture` that tells CodeT5+'s embedding model from the others."""
 
 ESSENTIAL = "encoder.block."
 """What begins the names of the encoder's own weights."""
@@ -27,7 +31,8 @@ class EncoderDecoderModel(AbstractCodeModel):
 
     Source: CodeT5 (arXiv 2109.00859), CodeT5+ (arXiv 2305.07922), on T5 (arXiv 1910.10683). One table of
     embeddings serves encoder, decoder and output layer until `untie_output`. For labels and embeddings the
-    encoder is taken alone, and a vector is the mean of its hidden states (Sentence-T5, arXiv 2108.08877).
+    encoder is taken alone, and a vector is the mean of its hidden states (Sentence-T5, arXiv 2108.08877);
+    CodeT5+'s embedding model projects its first one instead, as it was trained to, and has no decoder.
 
     Attributes:
         network: transformers' model; for labels and embeddings the encoder alone.
@@ -66,22 +71,31 @@ class EncoderDecoderModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        has_projection = EMBED_DIM in (architecture or {})
+        if has_projection and output == "text":
+            raise CodeftError(_no_text(weights))
         given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
         known: set[int] = set()
-        network_class: Any = T5ForConditionalGeneration if output == "text" else T5EncoderModel
         overrides = {} if dropout is None else {"dropout_rate": dropout}
         if weights == loading.RANDOM:
             folder = loading.find_folder(tokenizer or loading.MINI)
+            network_class = _network_class(output, has_projection=has_projection)
             self.network = build_network(network_class, {**(architecture or {}), **overrides})
         else:
             folder = loading.find_folder(weights, revision=revision)
+            has_projection = read_config(folder).get("model_type") == ProjectedT5.config_class.model_type
+            if has_projection and output == "text":
+                raise CodeftError(_no_text(weights))
+            network_class = _network_class(output, has_projection=has_projection)
             self.network, missing = load_network(
                 network_class, folder, overrides=overrides, essential=ESSENTIAL
             )
             known = {id(p) for name, p in self.network.named_parameters() if name not in missing}
             folder = loading.find_folder(tokenizer) if tokenizer else folder
+        if has_projection and output != "embedding":
+            self.network.proj = None  # nothing reads it, and DDP wants gradients for all there is
         self.tokenizer = loading.load_tokenizer(folder)
         self.vocab_size = self.network.config.vocab_size
         self.max_source_length = None
@@ -128,9 +142,11 @@ class EncoderDecoderModel(AbstractCodeModel):
         hidden = self._output_dropout(hidden)
         attention = self._recorder.take()
         if self.output != "text":
-            vectors = pool(hidden, mask, pooling="mean")
             if self.head is not None:
+                vectors = pool(hidden, mask, pooling="mean")
                 return ModelOutput(logits=self.head(vectors), attention=attention)
+            projected = isinstance(self.network, ProjectedT5)
+            vectors = self.network.embed(hidden) if projected else pool(hidden, mask, pooling="mean")
             return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
@@ -175,3 +191,16 @@ class EncoderDecoderModel(AbstractCodeModel):
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
+
+
+def _network_class(output: Output, *, has_projection: bool) -> Any:
+    if has_projection:
+        return ProjectedT5
+    return T5ForConditionalGeneration if output == "text" else T5EncoderModel
+
+
+def _no_text(weights: str) -> str:
+    return (
+        f"{weights} gives vectors and has no decoder, but the task asks for text: choose another model=, "
+        "such as codet5p_220m"
+    )

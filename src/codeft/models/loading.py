@@ -12,13 +12,17 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, RobertaTokenize
 
 from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
+from codeft.models.sentencepiece_tokenizer import FILE as SENTENCEPIECE
+from codeft.models.sentencepiece_tokenizer import load_sentencepiece
 from codeft.models.state_dict import NAMES, find_weights
+from codeft.models.tiktoken_tokenizer import FILE as TIKTOKEN
+from codeft.models.tiktoken_tokenizer import load_tiktoken
 from codeft.types import CodeftError
 
 RANDOM = "random"
 ASSET = "asset:"
 MINI = ASSET + "mini"
-EXPECTED = "tokenizer.json, or one *vocab.json and one *merges.txt"
+EXPECTED = f"tokenizer.json, {SENTENCEPIECE}, {TIKTOKEN}, or one *vocab.json and one *merges.txt"
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json")
 PROBE = "x"
 """Any tokenizer spells this; one that transformers made up around a missing file doesn't."""
@@ -122,8 +126,8 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
     text by itself is made to end each with its end token, and to begin it with `<s>` if it has one.
 
     Args:
-        folder: What `save_pretrained` wrote, or a bare byte-level vocabulary: one `*vocab.json` and one
-            `*merges.txt`.
+        folder: What `save_pretrained` wrote, PLBART's sentencepiece model, GPT-4's vocabulary (AST-T5 reads
+            with it), or a bare byte-level vocabulary: one `*vocab.json` and one `*merges.txt`.
         pad_with_end: Let a tokenizer without a padding token pad with its end token.
 
     Raises:
@@ -137,10 +141,16 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
                 (folder / file).is_file() for file in DESCRIPTIONS
             ):
                 tokenizer = RobertaTokenizer(vocab=str(vocabs[0]), merges=str(merges[0]))
+            elif (folder / SENTENCEPIECE).is_file() and not (folder / "tokenizer.json").is_file():
+                tokenizer = load_sentencepiece(folder)
+            elif (folder / TIKTOKEN).is_file() and not (folder / "tokenizer.json").is_file():
+                tokenizer = load_tiktoken(folder)
             else:
                 tokenizer = AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
                 )  # None would ask the user
+    except CodeftError:
+        raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise CodeftError(f"can't read a tokenizer in {folder}, expected {EXPECTED}: {error}") from error
     if PROBE not in tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True):
