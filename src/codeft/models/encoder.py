@@ -19,16 +19,13 @@ from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.generation import prepend_certain, search_beams, shift_right
-from codeft.models.heads import ClassificationHead, fit_labels, pool
+from codeft.models.heads import HEADS, ClassificationHead, fit_labels, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
 ESSENTIAL = "encoder.layer."
 """What begins the names of the encoder's own weights."""
-
-HEADS = ("classifier", "head")
-"""How published scripts call the head, and how codeft does."""
 
 POOLER = "pooler"
 """Key of `architecture` beside `RobertaConfig`'s: whether the encoder has its pre-trained pooler."""
