@@ -12,7 +12,8 @@ from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
 from codeft.models.dropout import use_fast_dropout
-from codeft.models.generation import search_beams, shift_right
+from codeft.models.exported import ExportedModel
+from codeft.models.generation import decoding, search_beams, shift_right
 from codeft.models.heads import ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
 from codeft.types import Batch, ModelOutput, Output
@@ -154,3 +155,14 @@ class EncoderDecoderModel(AbstractCodeModel):
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
+
+    def exported(self) -> ExportedModel:
+        """Return transformers' T5, or its encoder. See `AbstractCodeModel.exported`."""
+        if self.output != "text":
+            return ExportedModel(self.network, head=self.head, pooling="mean")
+        network = self.network
+        network.config.decoder_start_token_id = self._start_id
+        network.generation_config = decoding(
+            start_id=self._start_id, eos_id=self._eos_id, pad_id=self._pad_id
+        )
+        return ExportedModel(network, untied=network.lm_head.weight is not network.shared.weight)

@@ -1,0 +1,92 @@
+"""Python that uses an exported folder without codeft: one snippet for each kind of model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codeft.models.exported import HEAD, ExportedModel
+
+INPUTS = "INPUTS"
+"""A line of a snippet: in its place the folder and the texts are assigned, each on a line of its own."""
+
+_POOL = {"first": "hidden[:, 0]", "mean": "(hidden * mask).sum(1) / mask.sum(1)"}
+
+
+def usage_of(exported: ExportedModel, *, num_texts: int = 1, has_queries: bool = False) -> str:
+    """Return the snippet for a model, its own where it brings one.
+
+    Args:
+        exported: The model.
+        num_texts: Texts an example: `texts` holds the first of each, `others` or `queries` the second.
+        has_queries: Whether the second text asks for the first.
+    """
+    if exported.usage is not None:
+        return exported.usage
+    name = type(exported.network).__name__
+    options = ", add_pooling_layer=False" if exported.pooling and name == "RobertaModel" else ""
+    begin = f"""\
+import torch
+{"from safetensors.torch import load_file" if exported.head else ""}
+from transformers import AutoTokenizer, {name}
+{"from transformers.utils import cached_file" if exported.head else ""}
+
+{INPUTS}
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = {name}.from_pretrained(folder{options}).eval()
+"""
+    begin = begin.replace("torch\n\nfrom", "torch\nfrom").replace(f"{name}\n\n\n", f"{name}\n\n")
+    if exported.pooling is None:
+        return begin + (_TEXT if exported.network.can_generate() else _LABEL)
+    begin += _EMBED.replace("POOLED", _POOL[exported.pooling])
+    if exported.head is not None:
+        return begin + _head(["texts", "others"][:num_texts])
+    return begin + (_SEARCH if has_queries else _COMPARE)
+
+
+_TEXT = """
+inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+ids = model.generate(**inputs)
+predictions = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+print(predictions)
+"""
+
+_LABEL = """
+inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+with torch.no_grad():
+    logits = model(**inputs).logits
+print(logits.softmax(-1)[:, 1])  # the probability of "yes"
+"""
+
+_EMBED = """
+
+def embed(texts, max_length=tokenizer.model_max_length):
+    inputs = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    with torch.no_grad():
+        hidden = model(**inputs).last_hidden_state
+    mask = inputs["attention_mask"].unsqueeze(-1)
+    return POOLED
+
+"""
+
+_COMPARE = """
+vectors = torch.nn.functional.normalize(embed(texts), dim=-1)
+print(vectors @ vectors.T)  # cosine similarities
+"""
+
+_SEARCH = """
+vectors = torch.nn.functional.normalize(embed(texts), dim=-1)
+asked = torch.nn.functional.normalize(embed(queries, query_length), dim=-1)
+print(asked @ vectors.T)  # cosine similarities: a row for each query
+"""
+
+
+def _head(columns: Sequence[str]) -> str:
+    vectors = ", ".join(f"embed({column})" for column in columns)
+    return f"""
+head = load_file(cached_file(folder, "{HEAD}"))
+vectors = torch.cat([{vectors}], dim=-1)
+hidden = torch.tanh(vectors @ head["dense.weight"].T + head["dense.bias"])
+logits = hidden @ head["out_proj.weight"].T + head["out_proj.bias"]
+print(logits.softmax(-1)[:, 1])  # the probability of "yes"
+"""
