@@ -12,9 +12,13 @@ from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
 SAFE, PICKLED = "model*.safetensors", "pytorch_model*.bin"
+HEADS = "head.safetensors"
+"""What `codeft.export` writes beside the weights where there is no class of transformers."""
+
+ADVICE = "download it elsewhere and give its folder: model.weights=/path/to/folder"
 
 
-def download(name: str, *, revision: str | None) -> Path:
+def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
     """Return a local folder with a hub model's config, tokenizer and weights.
 
     What the hub's cache holds is used as it is, so that a run is repeatable and works offline. The hub is
@@ -23,6 +27,7 @@ def download(name: str, *, revision: str | None) -> Path:
     Args:
         name: `owner/model`.
         revision: Branch, tag or commit; None is the main branch.
+        advice: What to do where the hub can't be had.
 
     Raises:
         CodeftError: The hub can't be reached, or has no such model.
@@ -30,7 +35,6 @@ def download(name: str, *, revision: str | None) -> Path:
     cached = _find_cached(name, revision=revision)
     if cached is not None:
         return cached
-    advice = "download it elsewhere and give its folder: model.weights=/path/to/folder"
     if constants.HF_HUB_OFFLINE:
         raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have '{name}': {advice}")
     silence = ask_hub()
@@ -39,7 +43,9 @@ def download(name: str, *, revision: str | None) -> Path:
     try:
         files = HfApi().list_repo_files(name, revision=revision)
         weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights]))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights, HEADS])
+        )
     except Exception as error:
         raise CodeftError(
             f"the hub didn't give '{name}' (revision {revision or 'main'}): {error}; "

@@ -44,6 +44,7 @@ class AbstractTask(ABC):
         lang: The language or language pair asked for; None for all.
         max_source_length: Sub-tokens of the source at most, special tokens included.
         max_target_length: Sub-tokens of the target at most, special tokens included.
+        truncation_side: Where a source that is too long is cut: "left" keeps its end, and cuts a prefix.
     """
 
     name: ClassVar[str]
@@ -54,6 +55,7 @@ class AbstractTask(ABC):
     batches_by_length: ClassVar[bool] = True
     has_eval_loss: ClassVar[bool] = True
     has_queries: ClassVar[bool] = False
+    truncation_side: ClassVar[Literal["left", "right"]] = "right"
     lang: str | None
     max_source_length: int
     max_target_length: int
@@ -168,12 +170,7 @@ class AbstractGenerationTask(AbstractTask):
         max_target_length: Sub-tokens of the target at most, special tokens included.
         num_beams: Beams in validation, test and prediction; 1 is greedy.
         prefix: Text set before each source ("Summarize Python: "); no offset points into it.
-
-    Attributes:
-        truncation_side: Where a source that is too long is cut: "left" keeps its end, and cuts a prefix.
     """
-
-    truncation_side: ClassVar[Literal["left", "right"]] = "right"
 
     def __init__(
         self, *, max_source_length: int, max_target_length: int, num_beams: int, prefix: str = ""
