@@ -106,7 +106,7 @@ class EncoderModel(AbstractCodeModel):
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id, self._eos_id)
         self._start_id = next(start for start in starts if start is not None)
-        self._labels_hold_start = self.tokenizer("")["input_ids"][0] == self._start_id
+        self._labels_hold_start = self.tokenizer(loading.PROBE)["input_ids"][0] == self._start_id
         if output == "label":
             self.head = ClassificationHead(
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
