@@ -17,6 +17,7 @@ HUB_ID = r"[\w][\w.-]*/[\w][\w.-]*"
 _DATA = {
     "input": "code",
     "on_bad_row": "error",
+    "batch_size": 32,
     "eval_batch_size": 32,
     "reader": {
         "_target_": "codeft.data.sources.LocalReader",
