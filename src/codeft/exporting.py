@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ from codeft.metrics.classification import LABELS
 from codeft.model_card import model_card
 from codeft.models.base import AbstractCodeModel
 from codeft.models.exported import ExportedModel, read_again, write_exported
+from codeft.models.exported_tokenizer import write_tokenizer
 from codeft.models.snippets import usage_of
 from codeft.onnx_graphs import check_onnx, write_graphs
 from codeft.publishing import check_hub, publish
@@ -30,9 +29,6 @@ from codeft.types import CodeftError
 
 _ROOM = 1.2
 """Bytes that the folder takes, as a multiple of the weights'."""
-
-_OF_THIS_PLACE = ("is_local", "local_files_only", "name_or_path")
-"""Keys that transformers writes and that say where the tokenizer came from."""
 
 
 @runtime_checkable
@@ -130,7 +126,7 @@ def _write(
     exported = model.exported()
     _bring_settings(exported, task)
     write_exported(exported, folder)
-    _write_tokenizer(model, task, folder)
+    write_tokenizer(model.tokenizer, folder, max_length=task.max_source_length, side=task.truncation_side)
     plain_network = read_again(exported, folder)
     is_sentence_model = exported.pooling is not None and exported.head is None
     if is_sentence_model:
@@ -153,25 +149,3 @@ def _bring_settings(exported: ExportedModel, task: AbstractTask) -> None:
     elif exported.pooling is None:
         network.config.id2label = dict(enumerate(LABELS))
         network.config.label2id = {label: number for number, label in enumerate(LABELS)}
-
-
-def _write_tokenizer(model: AbstractCodeModel, task: AbstractTask, folder: Path) -> None:
-    """Write the tokenizer so that plain transformers splits and cuts texts as the task does."""
-    tokenizer = copy.deepcopy(model.tokenizer)
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    try:
-        tokenizer.save_pretrained(str(folder))
-    except Exception as error:  # the tokenizers library raises nothing more special
-        raise OSError(None, f"the tokenizer can't be written: {error}") from error
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    for name in _OF_THIS_PLACE:
-        settings.pop(name, None)
-    settings |= {
-        "model_max_length": task.max_source_length,
-        "split_special_tokens": True,
-        "truncation_side": task.truncation_side,
-        "clean_up_tokenization_spaces": False,
-    }
-    write_text(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")

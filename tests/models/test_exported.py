@@ -10,11 +10,13 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from codeft.models.causal import CausalModel
 from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.models.exported import load_exported, read_again, write_exported
 from codeft.models.generation import shift_right
 from codeft.models.heads import pool
+from codeft.models.prefix_lm import BLANK, PrefixLMModel
 from codeft.models.snippets import usage_of
 from codeft.types import CodeftError
 
@@ -27,6 +29,10 @@ CLASSES = {
     ("roberta", "embedding", 1): "RobertaModel",
     ("roberta", "label", 1): "RobertaForSequenceClassification",
     ("roberta", "label", 2): "RobertaModel",
+    ("prefix", "text", 1): "PrefixLanguageModel",
+    ("prefix", "embedding", 1): "RobertaModel",
+    ("prefix", "label", 1): "RobertaModel",
+    ("prefix", "label", 2): "RobertaModel",
 }
 KINDS = [("text", 1), ("embedding", 1), ("label", 1), ("label", 2)]
 
@@ -41,7 +47,7 @@ def build(family, folder, kind):
     """Return a model of the kind whose weights, biases too, are away from their beginnings."""
 
     def of(seed: int, *, untied: bool = False):
-        classes = {"t5": EncoderDecoderModel, "roberta": EncoderModel}
+        classes = {"t5": EncoderDecoderModel, "roberta": EncoderModel, "prefix": PrefixLMModel}
         torch.manual_seed(seed)
         model = classes[family](weights=str(folder), output=kind[0], num_texts=kind[1]).eval()
         if untied:
@@ -60,10 +66,26 @@ def inputs_of(batch, kind):
     return {name: torch.cat([ids, ids.flip(0)]) for name, ids in inputs.items()} if kind[1] > 1 else inputs
 
 
+def plain_class(exported):
+    """The class by its name: transformers', or the one that the snippet brings."""
+    name = type(exported.network).__name__
+    names: dict = {}
+    if exported.usage is not None:
+        exec(exported.usage.partition("INPUTS")[0], names)
+    return names.get(name) or getattr(transformers, name)
+
+
 @torch.no_grad()
 def plain_outputs(network, head, family, kind, inputs, start_id):
     """What plain transformers and torch compute, told from the architecture's definition."""
     plain = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    if (family, kind[0]) == ("prefix", "text"):
+        length = plain["input_ids"].shape[1]
+        written = shift_right(inputs["labels"], start_id=start_id, pad_id=network.config.pad_token_id)
+        real = functional.pad((inputs["labels"][:, :-1] >= 0).long(), (1, 0), value=1)
+        ids = torch.cat([plain["input_ids"], written], dim=1)
+        mask = torch.cat([plain["attention_mask"], real], dim=1)
+        return network(ids, mask, prefix_length=length).logits[:, length:]
     if kind[0] == "text":
         decoder_ids = shift_right(inputs["labels"], start_id=start_id, pad_id=network.config.pad_token_id)
         decoder_ids = decoder_ids if family == "t5" else decoder_ids[:, 1:]
@@ -89,9 +111,11 @@ def test_transformers_computes_the_same(build, family, kind, untied, batch, tmp_
     assert type(exported.network).__name__ == CLASSES[family, *kind]
     assert exported.untied == untied
     write_exported(exported, tmp_path)
-    network = getattr(transformers, CLASSES[family, *kind]).from_pretrained(tmp_path).eval()
+    network = plain_class(exported).from_pretrained(tmp_path).eval()
     head = load_file(tmp_path / "head.safetensors") if exported.head is not None else None
     start_id = network.generation_config.decoder_start_token_id if kind[0] == "text" else None
+    if family == "prefix":
+        start_id = model.tokenizer.convert_tokens_to_ids(BLANK)
     found = plain_outputs(network, head, family, kind, inputs, start_id)
     output = model(inputs)
     expected = output.embedding if kind[0] == "embedding" else output.logits
@@ -129,9 +153,9 @@ def test_another_model_takes_what_was_written(build, kind, untied, batch, tmp_pa
         assert shared == len({p.data_ptr() for p in model.parameters()})
 
 
-def test_generation_brings_its_settings(build, kind, batch, tmp_path):
-    if kind[0] != "text":
-        pytest.skip("there is no decoder")
+def test_generation_brings_its_settings(build, family, kind, batch, tmp_path):
+    if kind[0] != "text" or family == "prefix":
+        pytest.skip("there is no decoder of its own")
     model = build(3)
     exported = model.exported()
     exported.network.generation_config.update(max_new_tokens=6, num_beams=3, early_stopping=True)
@@ -187,3 +211,40 @@ def test_a_snippet_is_python(build, kind):
         usage = usage_of(build(3).exported(), num_texts=kind[1], has_queries=queries)
         compile(usage.replace("INPUTS\n", "folder, texts = '', ['']\n"), "usage", "exec")
         assert json.dumps(usage)
+
+
+CAUSAL = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "qwen2": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+              "intermediate_size": 64, "max_position_embeddings": 64},
+    "llama": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+              "max_position_embeddings": 64, "tie_word_embeddings": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("untied", [False, True])
+@pytest.mark.parametrize("model_type", CAUSAL)
+@torch.no_grad()
+def test_a_decoder_only_model_computes_the_same(model_type, untied, t5_folder, tmp_path):
+    def build(seed: int) -> CausalModel:
+        torch.manual_seed(seed)
+        architecture = {"model_type": model_type, "vocab_size": 420, **CAUSAL[model_type]}
+        model = CausalModel(weights="random", architecture=architecture, tokenizer=str(t5_folder)).eval()
+        if untied:
+            model.untie_output()
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+        return model
+
+    model, other = build(0), build(1)
+    exported = model.exported()
+    assert exported.untied == (untied or model_type != "gpt2")  # as their configs are
+    write_exported(exported, tmp_path)
+    network = getattr(transformers, type(exported.network).__name__).from_pretrained(tmp_path).eval()
+    read_again(exported, tmp_path)
+    ids, labels = torch.randint(3, 300, (2, 9)), torch.randint(3, 300, (2, 4))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    found = network(torch.cat([ids, labels], dim=1)).logits[:, 8:12]
+    torch.testing.assert_close(found, model(batch).logits, atol=1e-5, rtol=1e-5)
+    load_exported(other.exported(), tmp_path)
+    torch.testing.assert_close(other(batch).logits, model(batch).logits, atol=0, rtol=0)

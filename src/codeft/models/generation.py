@@ -87,7 +87,12 @@ def continue_beams(
 
 
 def decoding(
-    *, eos_id: int, pad_id: int, start_id: int | None = None, max_length: int | None = None, num_beams: int = 1
+    *,
+    eos_id: int,
+    pad_id: int,
+    start_id: int | None = None,
+    max_length: int | None = None,
+    num_beams: int = 1,
 ) -> GenerationConfig:
     """Return how every family decodes; an exported model brings it along.
 

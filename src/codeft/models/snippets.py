@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
 
 from codeft.models.exported import HEAD, ExportedModel
 
@@ -27,17 +30,19 @@ def usage_of(exported: ExportedModel, *, num_texts: int = 1, has_queries: bool =
     begin = f"""\
 import torch
 {"from safetensors.torch import load_file" if exported.head else ""}
-from transformers import AutoTokenizer, {name}
+from transformers import {", ".join(sorted([name, "PreTrainedTokenizerFast"]))}
 {"from transformers.utils import cached_file" if exported.head else ""}
 
 {INPUTS}
 
-tokenizer = AutoTokenizer.from_pretrained(folder)
+tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
 model = {name}.from_pretrained(folder{options}).eval()
 """
-    begin = begin.replace("torch\n\nfrom", "torch\nfrom").replace(f"{name}\n\n\n", f"{name}\n\n")
+    begin = begin.replace("torch\n\nfrom", "torch\nfrom").replace("\n\n\n", "\n\n")
+    if exported.pooling is None and exported.network.can_generate():
+        return begin + (_TEXT if exported.network.config.is_encoder_decoder else _CONTINUATION)
     if exported.pooling is None:
-        return begin + (_TEXT if exported.network.can_generate() else _LABEL)
+        return begin + _LABEL
     begin += _EMBED.replace("POOLED", _POOL[exported.pooling])
     if exported.head is not None:
         return begin + _head(["texts", "others"][:num_texts])
@@ -47,6 +52,13 @@ model = {name}.from_pretrained(folder{options}).eval()
 _TEXT = """
 inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
 ids = model.generate(**inputs)
+predictions = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+print(predictions)
+"""
+
+_CONTINUATION = """
+inputs = tokenizer(texts, padding=True, padding_side="left", truncation=True, return_tensors="pt")
+ids = model.generate(**inputs)[:, inputs["input_ids"].shape[1] :]
 predictions = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 print(predictions)
 """
@@ -90,3 +102,19 @@ hidden = torch.tanh(vectors @ head["dense.weight"].T + head["dense.bias"])
 logits = hidden @ head["out_proj.weight"].T + head["out_proj.bias"]
 print(logits.softmax(-1)[:, 1])  # the probability of "yes"
 """
+
+
+def source_of(*things: Callable[..., object]) -> str:
+    """Return the source of classes and functions without docstrings and comments, to stand in a snippet.
+
+    Args:
+        things: They use nothing of their modules but what the snippet imports.
+    """
+    parts = []
+    for thing in things:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        parts.append(ast.unparse(tree))
+    return "\n\n\n".join(parts)
