@@ -56,6 +56,27 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plbart_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sentencepiece model of PLBART's kind, 300 pieces."""
+    import sentencepiece
+
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    rows = [*function_rows(0, 40), *pair_rows(0, 20)]
+    texts = [text for row in rows for key, text in row.items() if key != "language"]
+    characters = " ".join(map(chr, range(33, 127)))
+    with (folder / "sentencepiece.bpe.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter([*texts, characters]),
+            model_writer=file,
+            model_type="bpe",
+            vocab_size=300,
+            character_coverage=1.0,
+            minloglevel=2,
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tiny_tokenizer: Path) -> list[str]:
     """Overrides for a T5 of 2 + 1 layers of width 32 with random weights, and tasks short enough for it."""
     sizes = [

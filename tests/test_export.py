@@ -34,7 +34,20 @@ UNIXCODER = [
     "model.architecture={vocab_size:404,hidden_size:32,num_hidden_layers:2,num_attention_heads:4,"
     "intermediate_size:64,max_position_embeddings:66,type_vocab_size:10,pad_token_id:0}",
 ]
-MODELS = {"t5": [], "roberta": ROBERTA, "causal": CAUSAL, "unixcoder": UNIXCODER}
+PLBART = [
+    "model=plbart_base",
+    "model.weights=random",
+    "model.architecture={vocab_size:305,d_model:32,encoder_layers:2,decoder_layers:1,"
+    "encoder_attention_heads:4,decoder_attention_heads:4,encoder_ffn_dim:64,decoder_ffn_dim:64,"
+    "max_position_embeddings:64}",
+]
+PROJECTED = [
+    "model=codet5p_110m_embedding",
+    "model.weights=random",
+    "model.architecture={vocab_size:400,d_model:32,embed_dim:8,d_kv:8,d_ff:64,num_heads:4,num_layers:2}",
+]
+MODELS = {"t5": [], "roberta": ROBERTA, "causal": CAUSAL, "unixcoder": UNIXCODER, "plbart": PLBART,
+          "projected": PROJECTED}  # fmt: skip
 CASES = {
     "t5 text": "summarization",
     "roberta text": "summarization",
@@ -46,6 +59,8 @@ CASES = {
     "causal text": "summarization",
     "unixcoder text": "summarization",
     "unixcoder pair": "clone_detection",
+    "plbart text": "summarization",
+    "projected retrieval": "clone_detection_poj104",
 }
 CLASSES = {
     "t5 text": "T5ForConditionalGeneration",
@@ -58,6 +73,8 @@ CLASSES = {
     "causal text": "Qwen2ForCausalLM",
     "unixcoder text": "PrefixLanguageModel",
     "unixcoder pair": "RobertaModel",
+    "plbart text": "PLBartForConditionalGeneration",
+    "projected retrieval": "T5EncoderModel",
 }
 
 
@@ -90,7 +107,7 @@ def roberta_tokenizer(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(finished_run, tiny_model, roberta_tokenizer, tmp_path_factory, _one_thread):
+def trained(finished_run, tiny_model, roberta_tokenizer, plbart_tokenizer, tmp_path_factory, _one_thread):
     """Return the folder of a case's run, trained once. T5's text model has an output layer of its own."""
     from codeft.cli import run_verb
     from codeft.train import train
@@ -108,8 +125,11 @@ def trained(finished_run, tiny_model, roberta_tokenizer, tmp_path_factory, _one_
             model = MODELS[case.split()[0]]
             if model:
                 words = [*model, *(word for word in words if not word.startswith("model.arch"))]
-            if model is ROBERTA:
-                words += [f"model.tokenizer={roberta_tokenizer}"]
+            tokenizers = {"roberta": roberta_tokenizer, "plbart": plbart_tokenizer}
+            if tokenizer := tokenizers.get(case.split()[0]):
+                words += [f"model.tokenizer={tokenizer}"]
+            if case == "plbart text":
+                words += ["lang=python"]  # so that it is told languages
             words += [f"task={task}", "data=local", f"data.dir={folder}/data", "data.batch_size=4"]
             words += [
                 "logger=none",
@@ -214,13 +234,18 @@ class Here:
             found[second] = [example.others[0].source for example in self.examples]
         return found
 
-    def batch(self) -> dict[str, torch.Tensor]:
+    def whole_batch(self) -> dict[str, torch.Tensor]:
         data = self.run.parts.data
         data.eval_batch_size = len(self.examples)
         [batch] = data.loader(data.encode(self.examples, name="input"), train=False)
+        return batch
+
+    def batch(self) -> dict[str, torch.Tensor]:
+        batch = self.whole_batch()
         order = batch["index"].argsort()
         order = torch.cat([order + i * len(order) for i in range(self.task.num_texts)])
-        return {name: batch[name][order] for name in ("input_ids", "attention_mask")}
+        names = ("input_ids", "attention_mask", *(["start_ids"] if "start_ids" in batch else []))
+        return {name: batch[name][order] for name in names}
 
     def labels(self) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1)
@@ -235,7 +260,7 @@ class Here:
         return self.model.tokenizer.bos_token_id is not None
 
     def decoder_ids(self) -> list[list[int]] | None:
-        if not self.model.decoder_blocks():
+        if not self.model.decoder_blocks() or "start_ids" in self.whole_batch():
             return None
         start_id = self.model.tokenizer.bos_token_id if self.begins_with_start else 0
         ids = shift_right(self.labels(), start_id=start_id, pad_id=0)
@@ -305,7 +330,9 @@ def test_it_holds_what_it_says(exported, trained, case):
     about = json.loads((folder / "codeft.json").read_text())
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == set(about["files"])
-    assert ("head.safetensors" in files) == (case in ("t5 label", "roberta pair", "unixcoder pair"))
+    assert ("head.safetensors" in files) == (
+        case in ("t5 label", "roberta pair", "unixcoder pair", "projected retrieval")
+    )
     assert ("modules.json" in files) == (case in ("roberta search", "t5 retrieval"))
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= files
     assert {path.stat().st_mode for path in folder.rglob("*") if path.is_file()} == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -24,6 +25,16 @@ FAMILIES = {
     "t5": [],
     "roberta": ["model=codebert", f"model.architecture={{vocab_size:400,{SIZES}}}"],
     "prefix": ["model=unixcoder", f"model.architecture={{vocab_size:404,{SIZES}}}"],
+    "bart": [
+        "model=plbart_base",
+        "model.architecture={vocab_size:400,d_model:32,encoder_layers:2,decoder_layers:1,"
+        "encoder_attention_heads:4,decoder_attention_heads:4,encoder_ffn_dim:64,decoder_ffn_dim:64,"
+        "max_position_embeddings:64}",
+    ],
+    "projected": [
+        "model=codet5p_110m_embedding",
+        "model.architecture={vocab_size:400,d_model:32,embed_dim:8,d_kv:8,num_heads:4,d_ff:64,num_layers:2}",
+    ],
 }
 
 
@@ -116,12 +127,13 @@ def test_the_compressed_clone_model_reproduces_its_scores(shared_data):
     from codeft.types import Encoding
 
     models = shared_data / "models"
-    model = EncoderModel(weights=str(models / "tiny_codebert_bcb_hf"), output="label", num_texts=2).eval()
-    path = models / "compressor_codebert_clone_3mb" / "model.bin"
-    published = torch.load(path, weights_only=True, map_location="cpu")
-    head = {name: p for name, p in published.items() if name.startswith("classifier.")}
+    model = EncoderModel(
+        weights=str(models / "tiny_codebert_bcb_hf"),
+        checkpoint=str(models / "compressor_codebert_clone_3mb"),
+        output="label",
+        num_texts=2,
+    ).eval()
     assert model.head is not None
-    model.head.load_state_dict({name.removeprefix("classifier."): p for name, p in head.items()})
     reader, task = CodeXGLUEReader(dir=shared_data / "clone" / "bigclonebench"), ClonePairsTask()
     pairs = [
         task.read(row.fields, where=row.where, input="code", labelled=True)
@@ -145,3 +157,72 @@ def test_the_compressed_clone_model_reproduces_its_scores(shared_data):
     predictions, references = [str(p) for p in probabilities.tolist()], [pair.target for pair in pairs]
     assert f"{accuracy(predictions, references):.1f}" == "95.4"
     assert f"{f1(predictions, references):.3f}" == "0.953"
+
+
+RESCORED = {"code_search": "code_search", "clone_detection_poj104": "clone_detection"}
+
+
+@pytest.mark.parametrize("task", RESCORED)
+def test_stored_rankings_score_as_the_run_did(arguments, command, tmp_path, task):
+    for seed in (1, 2):
+        command("train", *arguments(task, "t5", "full"), f"seed={seed}", f"hydra.run.dir={tmp_path}/{seed}")
+    first, second = (tmp_path / str(seed) / "predictions.jsonl" for seed in (1, 2))
+    for name in {task, RESCORED[task]}:
+        command("evaluate", f"predictions={first}", f"task={name}", f"hydra.run.dir={tmp_path}/again")
+        run, again = (
+            json.loads((tmp_path / folder / "metrics.json").read_text(encoding="utf-8"))
+            for folder in ("1", "again")
+        )
+        assert run["test"].items() <= {name: pytest.approx(v) for name, v in again["test"].items()}.items()
+        assert run["signatures"].items() <= again["signatures"].items()
+        assert again["rows"] == 7
+    both = f"predictions=[{first},{second}]"
+    command("evaluate", both, f"task={RESCORED[task]}", f"hydra.run.dir={tmp_path}/both")
+    compared = json.loads((tmp_path / "both" / "metrics.json").read_text(encoding="utf-8"))
+    assert compared["bootstrap"].keys() >= run["test"].keys() - {"ties"}
+
+
+@pytest.mark.parametrize("task", RESCORED)
+def test_only_the_test_asks_for_what_is_near(arguments, command, tmp_path, task, monkeypatch):
+    from codeft.metrics import MapAtR, SearchScores
+
+    asked = []
+    metric = {"code_search": SearchScores, "clone_detection_poj104": MapAtR}[task]
+    answers = metric.answers
+    monkeypatch.setattr(metric, "answers", lambda self, *, k: asked.append(k) or answers(self, k=k))
+    command("train", *arguments(task, "t5", "full"), f"hydra.run.dir={tmp_path}/run")
+    assert asked == [10]
+
+
+def test_what_can_t_be_scored_is_told_before_training(arguments, command, tmp_path):
+    words = arguments("code_search", "t5", "full")
+    with pytest.raises(SystemExit, match=r"the (valid|test) split has \d queries, .*task\.protocol=full"):
+        command("train", *words, "task.protocol=distractors999", f"hydra.run.dir={tmp_path}/run")
+    assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("method", ["full", "[sat,telly]"])
+def test_hard_negatives_are_learnt_from_in_training_alone(arguments, command, tmp_path, method):
+    """Each row's negative is its own function but for a number; validation and test rows bring none."""
+    words = arguments("code_search", "t5", method)
+    rows = [json.loads(line) for line in (tmp_path / "data" / "train.jsonl").read_text().splitlines()]
+    with_negatives = [row | {"negatives": [row["code"].replace("+ ", "- ")]} for row in rows]
+    write_jsonl(tmp_path / "data" / "train.jsonl", with_negatives)
+    losses, scores = [], []
+    for number in (0, 1):
+        folder = tmp_path / f"{number}"
+        settings = [f"task.hard_negatives={number}", "trainer.log_every_n_steps=1"]
+        logged = ["logger=csv" if word == "logger=none" else word for word in words]
+        command("train", *logged, *settings, f"hydra.run.dir={folder}")
+        [log] = folder.rglob("metrics*.csv")
+        lines = list(csv.DictReader(log.read_text().splitlines()))
+        losses.append(next(float(line["train/loss_step"]) for line in lines if line.get("train/loss_step")))
+        scores.append(json.loads((folder / "metrics.json").read_text())["test"])
+    assert losses[1] > losses[0], "there is one function more for each query to be told from"
+    assert scores[0].keys() == scores[1].keys()
+
+
+def test_training_rows_without_their_negatives_are_told(arguments, command, tmp_path):
+    words = arguments("code_search", "t5", "full")
+    with pytest.raises(SystemExit, match=r'f0: expected 1 "negatives" .*in each training row, got none'):
+        command("train", *words, "task.hard_negatives=1", f"hydra.run.dir={tmp_path}/run")

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
 
@@ -21,6 +22,7 @@ from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import AtomicCheckpointIO
 from codeft.config import instantiate, literal_config
 from codeft.data.datamodule import CodeDataModule
+from codeft.data.features import AbstractFeature
 from codeft.logs import quiet_libraries
 from codeft.models.base import AbstractCodeModel
 from codeft.models.loading import RANDOM
@@ -30,8 +32,11 @@ from codeft.signatures import check_value, check_values
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError
 
-READER_KEYS = ("reader", "features", "dir", "source", "train", "valid")
+READER_KEYS = ("reader", "features", "dir", "size", "source", "train", "valid")
 """Keys of `data` that aren't the data module's own: objects, and what the readers' configs refer to."""
+
+OF_WEIGHTS = ("checkpoint", "label_order")
+"""Keys of `model` that say how weights are loaded."""
 
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one."""
@@ -67,6 +72,7 @@ def build_parts(cfg: DictConfig) -> Parts:
     check_value("seed", cfg.seed, kind=int, low=0, high=LARGEST_SEED)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     task = instantiate(cfg.task)
+    check_features(cfg, task)
     model = instantiate(cfg.model, output=task.output, num_texts=task.num_texts)
     data = build_data(cfg, task=task, tokenizer=model.tokenizer)
     instantiate(cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])  # says now what it refuses
@@ -89,13 +95,14 @@ def without_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain["model"].update(weights=RANDOM, tokenizer=str(folder.tokenizer.absolute()))
+    plain["model"].update({key: None for key in OF_WEIGHTS if key in plain["model"]})
     return literal_config(plain)
 
 
 def build_data(cfg: DictConfig, *, task: AbstractTask, tokenizer: PreTrainedTokenizerBase) -> CodeDataModule:
     """Build the data module from its reader, the method's features and plain settings."""
     reader = instantiate(cfg.data.reader)
-    features = {name: instantiate(feature) for name, feature in cfg.data.features.items() if feature}
+    features = build_features(cfg)
     plain = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items() if key not in READER_KEYS}
@@ -104,6 +111,41 @@ def build_data(cfg: DictConfig, *, task: AbstractTask, tokenizer: PreTrainedToke
         return CodeDataModule(task=task, tokenizer=tokenizer, reader=reader, features=features, **settings)
     except TypeError as error:
         raise CodeftError(f"a key of data isn't known: {error}") from error
+
+
+def build_features(cfg: DictConfig) -> dict[str, AbstractFeature]:
+    """Build what is asked of an example, by name."""
+    return {str(name): instantiate(feature) for name, feature in cfg.data.features.items() if feature}
+
+
+def check_features(cfg: DictConfig, task: AbstractTask) -> None:
+    """Check, before the model is loaded, that it reads what its input shall have.
+
+    Raises:
+        CodeftError: It doesn't, or the task draws other sources than those that have the features.
+    """
+    asked = {name: feature for name, feature in build_features(cfg).items() if feature.model_input}
+    if not asked:
+        return
+    name, feature = next(iter(asked.items()))
+    if type(task).augment is not AbstractTask.augment:
+        raise CodeftError(
+            f"task={task.name} masks its sources anew each time, and data.features.{name} wouldn't fit: "
+            f"set data.features.{name}=null"
+        )
+    try:
+        model_class = get_object(cfg.model._target_)
+    except Exception:  # there is no such name, or Hydra won't run it: so much is said when it is built
+        return
+    is_known = isinstance(model_class, type) and issubclass(model_class, AbstractCodeModel)
+    known: frozenset[str] = model_class.further_inputs if is_known else frozenset()
+    for name, feature in asked.items():
+        if feature.model_input not in known:
+            raise CodeftError(
+                f"{model_class.__name__} reads no {feature.model_input.replace('_', ' ')}, which "
+                f"data.features.{name} would give it: choose an encoder of RoBERTa's family, such as "
+                f"model=graphcodebert, or set data.features.{name}=null"
+            )
 
 
 def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:

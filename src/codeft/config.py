@@ -57,13 +57,14 @@ def _make_paths_absolute(cfg: DictConfig) -> None:
     """Let stored paths of data and models lead there from any folder; a hub id stays as it is."""
     from hydra.utils import to_absolute_path
 
-    for section, keys in (("data", ("dir", "source", "train", "valid")), ("model", ("weights", "tokenizer"))):
+    paths = {"data": ("dir", "source", "train", "valid"), "model": ("weights", "checkpoint", "tokenizer")}
+    for section, keys in paths.items():
         for key in keys:
             path = OmegaConf.select(cfg, f"{section}.{key}", throw_on_missing=False)
             if not path or not isinstance(path, str):
                 continue
             absolute = to_absolute_path(path)
-            if section == "data" or Path(absolute).is_dir():
+            if section == "data" or Path(absolute).exists():
                 cfg[section][key] = _escape(absolute)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codeft.build import OF_WEIGHTS
 from codeft.config import check_sections, literal_config
 from codeft.run_folder import write_text
 from codeft.targets import check_targets
@@ -29,6 +30,9 @@ PATHS = ("dir", "source", "train", "valid")
 TOLD = ("task", "model", "data", "choices")
 VALUES = ("seed", "lang", "k", "alpha")
 """What of a run's config an exported folder tells: sections, and values at the top."""
+
+_OF_ITS_BEGINNING = ("weights", "tokenizer", "revision", *OF_WEIGHTS)
+"""Keys of a run's model that say where it began."""
 
 _REST: dict[str, Any] = {
     "callbacks": {},
@@ -53,7 +57,12 @@ _REST: dict[str, Any] = {
 
 
 def describe_export(
-    run: Mapping[str, Any], *, untied: bool, metrics: Mapping[str, Any], versions: Mapping[str, str]
+    run: Mapping[str, Any],
+    *,
+    untied: bool,
+    metrics: Mapping[str, Any],
+    versions: Mapping[str, str],
+    inputs: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return what `codeft.json` holds but its list of files; no path of the machine is in it.
 
@@ -62,15 +71,14 @@ def describe_export(
         untied: Whether the output layer has weights of its own.
         metrics: The run's `metrics.json`.
         versions: Of what wrote it.
+        inputs: Features of the data that the model itself reads, by name.
     """
     about: dict[str, Any] = {"format": FORMAT, "versions": dict(versions), "untied": untied}
     about |= {name: run[name] for name in TOLD} | {name: run.get(name) for name in VALUES}
-    about["model"] = {
-        name: value
-        for name, value in run["model"].items()
-        if name not in ("weights", "tokenizer", "revision")
-    }
+    about["model"] = {name: value for name, value in run["model"].items() if name not in _OF_ITS_BEGINNING}
+    features = run["data"]["features"]
     about["data"] = _without_paths(run["data"])
+    about["data"]["features"] = {name: features[name] for name in inputs}
     if "precision" in run["trainer"]:
         about["precision"] = run["trainer"]["precision"]
     about["metrics"] = {name: value for name, value in metrics.items() if name not in ("command", "commit")}
@@ -83,7 +91,7 @@ def _without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: ELSEWHERE if name in PATHS and value else value for name, value in data.items()}
     if isinstance(reader, dict):
         told["reader"] = {n: ELSEWHERE if n in PATHS and value else value for n, value in reader.items()}
-    return told | {"features": {}}
+    return told
 
 
 class ExportFolder:

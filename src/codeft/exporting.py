@@ -25,6 +25,7 @@ from codeft.run_folder import RunFolder, write_text
 from codeft.sentence_files import write_sentence_files
 from codeft.summary import print_outputs, versions
 from codeft.tasks.base import AbstractGenerationTask, AbstractTask
+from codeft.tasks.marks import language_marks, mark_pairs
 from codeft.types import CodeftError
 
 _ROOM = 1.2
@@ -132,11 +133,32 @@ def _write(
     if is_sentence_model:
         write_sentence_files(exported, folder, max_length=task.max_source_length)
     graphs = write_graphs(exported, plain_network, folder, num_texts=task.num_texts) if cfg.onnx else {}
+    inputs = [name for name, feature in run.parts.data.features.items() if feature.model_input]
     usage = usage_of(exported, num_texts=task.num_texts, has_queries=task.has_queries)
-    card = model_card(plain, metrics, usage=usage, graphs=graphs, is_sentence_model=is_sentence_model)
+    card = model_card(
+        plain,
+        metrics,
+        usage=usage,
+        graphs=graphs,
+        is_sentence_model=is_sentence_model,
+        marks=_marks(model, task),
+        inputs=inputs,
+    )
     write_text(folder / CARD, card)
-    about = describe_export(plain, untied=exported.untied, metrics=metrics, versions=versions())
+    about = describe_export(
+        plain, untied=exported.untied, metrics=metrics, versions=versions(), inputs=inputs
+    )
     write_about(folder, about)
+
+
+def _marks(model: AbstractCodeModel, task: AbstractTask) -> tuple[str | None, str | None]:
+    """Return the tokens of the languages that are read and written, where the task has one of each."""
+    if not isinstance(task, AbstractGenerationTask):
+        return None, None
+    known, words = language_marks(model.tokenizer), model.tokenizer
+    [pair] = mark_pairs([(task.lang or "?").partition("-")[0]], task.target_lang, known)
+    read, written = (None if mark is None else str(words.convert_ids_to_tokens(mark)) for mark in pair)
+    return read, written
 
 
 def _bring_settings(exported: ExportedModel, task: AbstractTask) -> None:

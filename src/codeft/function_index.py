@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from codeft.data.datamodule import EncodedDataset
+from codeft.data.datamodule import EncodedDataset, compute_features
 from codeft.data.jsonl import read_rows, write_rows
 from codeft.finished_run import FinishedRun
 from codeft.metrics.ranking import find_nearest
@@ -77,14 +77,25 @@ class FunctionIndex:
         return cls(vectors, functions, weights)
 
 
-def embed(run: FinishedRun, encodings: Sequence[Encoding], *, description: str) -> np.ndarray:
-    """Return the vectors of single texts by a finished run's model: float32 [N, D], of length 1 each."""
+def embed(
+    run: FinishedRun, examples: Sequence[Example], encodings: Sequence[Encoding], *, description: str
+) -> np.ndarray:
+    """Return the vectors of single texts by a finished run's model: float32 [N, D], of length 1 each.
+
+    Args:
+        run: Its model embeds.
+        examples: Whose sources are meant.
+        encodings: The examples'.
+        description: Of the progress bar.
+    """
     parts, trainer = run.parts, run.trainer
     run.use()
+    alone = [dataclasses.replace(encoding, others=()) for encoding in encodings]
+    wanted = parts.data.wanted_features(training=False)
     dataset = EncodedDataset(
-        [Example("", "")] * len(encodings),
-        encodings=[dataclasses.replace(encoding, others=()) for encoding in encodings],
-        features=[[{}]] * len(encodings),
+        examples,
+        encodings=alone,
+        features=[compute_features(wanted, *pair) for pair in zip(examples, alone, strict=True)],
         task=parts.task,
         seed=0,
         fresh=False,
@@ -110,7 +121,7 @@ def embed_query(run: FinishedRun, query: str) -> np.ndarray:
     task = run.parts.task
     example = Example("", "", others=(Example("", query),) * (task.num_texts - 1))
     [encoding] = task.encode([example], run.parts.model.tokenizer)
-    return embed(run, [encoding.others[0]], description="query")
+    return embed(run, [example.others[0]], [encoding.others[0]], description="query")
 
 
 def nearest_ids(run: FinishedRun, examples: Sequence[Example]) -> list[str]:
@@ -118,7 +129,7 @@ def nearest_ids(run: FinishedRun, examples: Sequence[Example]) -> list[str]:
     if len(examples) < 2:
         return [""] * len(examples)
     encodings = run.parts.task.encode(examples, run.parts.model.tokenizer)
-    vectors = torch.from_numpy(embed(run, encodings, description="predicting"))
+    vectors = torch.from_numpy(embed(run, examples, encodings, description="predicting"))
     rows, _ = find_nearest(vectors, vectors, own=torch.arange(len(vectors)))
     return [examples[row].id for row in rows[:, 0].tolist()]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from codeft.cli import conf_dir
-from codeft.data.sources import CodeSearchNetReader, CodeXGLUEReader
+from codeft.data.codexglue_hub import HUB
+from codeft.data.sources import CodeSearchNetReader
 from codeft.models.loading import ASSET, RANDOM
 from codeft.models.snippets import INPUTS
 from codeft.summary import shown_score, versions
@@ -50,6 +51,8 @@ def model_card(
     usage: str,
     graphs: Mapping[str, tuple[list[str], str]],
     is_sentence_model: bool,
+    marks: tuple[str | None, str | None] = (None, None),
+    inputs: Sequence[str] = (),
 ) -> str:
     """Return a card: the hub's front matter, and what people read.
 
@@ -59,7 +62,10 @@ def model_card(
         usage: The snippet (`codeft.models.snippets`).
         graphs: ONNX graphs, as `write_graphs` returns them.
         is_sentence_model: Whether sentence-transformers reads the folder.
+        marks: Tokens of the language that is read and of the one that is written, where the model has such.
+        inputs: What the model reads beside the text, in codeft alone.
     """
+    usage = usage.replace("MARKS", "({}, {})".format(*map(_literal, marks)))
     choices = run["choices"]
     task = str(choices.get("task") or "code")
     front = yaml.safe_dump(front_matter(run, is_sentence_model=is_sentence_model), sort_keys=False)
@@ -68,7 +74,7 @@ def model_card(
         f"# {choices.get('model') or 'A code model'}, fine-tuned for {task}\n",
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in _facts(run, metrics))]),
         f"\n## Scores\n\n{_scores(metrics)}",
-        f"\n## Use\n\n{_reads(run)}\n\n```python\n{_with_inputs(usage, run)}```",
+        f"\n## Use\n\n{_reads(run, inputs)}\n\n```python\n{_with_inputs(usage, run)}```",
         _SENTENCES.format(folder=FOLDER) if is_sentence_model else "",
         _onnx(graphs),
         f"\n## Use in codeft\n\n```bash\n{_command(task, has_queries=_has_queries(run))}\n```\n",
@@ -118,7 +124,7 @@ def _is_on_hub(weights: str) -> bool:
 def _datasets(run: Mapping[str, Any]) -> list[str]:
     data, task = run["choices"].get("data"), str(run["choices"].get("task"))
     if data == "codexglue":
-        return [CodeXGLUEReader.HUB[task]] if task in CodeXGLUEReader.HUB else []
+        return [HUB[task]] if task in HUB else []
     return [CodeSearchNetReader.HUB] if data == "codesearchnet" else []
 
 
@@ -168,7 +174,11 @@ def _escape_bars(row: str) -> str:
     return re.sub(r"`[^`]*`", lambda found: found[0].replace("|", r"\|"), row)
 
 
-def _reads(run: Mapping[str, Any]) -> str:
+def _literal(text: str | None) -> str:
+    return "None" if text is None else json.dumps(text)
+
+
+def _reads(run: Mapping[str, Any], inputs: Sequence[str]) -> str:
     task, data = run["task"], run["data"]
     told = [
         f"It reads at most {task.get('max_source_length')} sub-tokens; the tokenizer cuts what is longer."
@@ -183,6 +193,11 @@ def _reads(run: Mapping[str, Any]) -> str:
         told.append(f"Each text begins with `{task['prefix']}`.")
     if task.get("collapse_whitespace"):
         told.append("Code comes as one line.")
+    for name in inputs:
+        told.append(
+            f"It was trained with each text's {name.replace('_', ' ')} beside it, as codeft alone gives it "
+            "(below). The Python here reads the text alone, and answers otherwise."
+        )
     return " ".join(told)
 
 

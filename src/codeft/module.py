@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,10 +24,17 @@ from codeft.types import IGNORED_LABEL, Batch, CodeftError, Example
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model said of one example; `index` is its position in the split."""
+    """What the model said of one example.
+
+    Attributes:
+        index: The example's position in the split.
+        text: The prediction.
+        fields: What else its row of `predictions.jsonl` holds.
+    """
 
     index: int
     text: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 class NonFiniteLossError(CodeftError):
@@ -48,7 +55,8 @@ class FineTuneModule(pl.LightningModule):
         loss_terms: What methods add to the loss in training, by name.
         scores: The last validation's or test's, in full precision.
         signatures: Which variant each of them is; the loss has none.
-        predictions: All ranks' predictions of the last validation or test, ordered by index.
+        predictions: All ranks' predictions of the last validation or test, ordered by index; none of a
+            validation where they need the whole split.
     """
 
     def __init__(
@@ -151,11 +159,13 @@ class FineTuneModule(pl.LightningModule):
             self.signatures |= signatures_of(metric, names=scores)
         for name, value in self.scores.items():
             self.log(f"{split}/{name}", value, prog_bar=name == self.task.monitor)
-        of_split = self.task.predictions_of_split(metrics, examples)
+        of_split = self.task.predictions_of_split(metrics, examples) if split == "test" else None
         if of_split is None:
             self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
         else:
-            self.predictions = [Prediction(index, text) for index, text in sorted(of_split.items())]
+            self.predictions = [
+                Prediction(index, fields["prediction"], fields) for index, fields in sorted(of_split.items())
+            ]
         for metric in metrics.values():
             metric.reset()
 

@@ -137,6 +137,7 @@ def write_graphs(
         module: nn.Module = _Labels(network).eval()
         return _write(module, "model", SOURCE, "logits", [_sources(small), _sources(large)], folder)
     head = None if exported.head is None else exported.head.cpu()
+    assert head is None or isinstance(head, ClassificationHead)
     module = _Vectors(network, pooling=exported.pooling, head=head).eval()
     if head is not None and num_texts > 1:
         other_small, other_large = probe(network, length=5), probe(network, num_texts=3, length=13)

@@ -86,7 +86,7 @@ def _index(
 ) -> FunctionIndex:
     encodings = run.parts.task.encode(examples, run.parts.model.tokenizer)
     functions = [function_row(row, example) for row, example in zip(rows, examples, strict=True)]
-    return FunctionIndex(embed(run, encodings, description="indexing"), functions, weights)
+    return FunctionIndex(embed(run, examples, encodings, description="indexing"), functions, weights)
 
 
 def _print(

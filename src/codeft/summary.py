@@ -108,6 +108,7 @@ def prediction_rows(parts: Parts, *, split: str = "test") -> list[dict[str, Any]
             "source": examples[p.index].source,
             "reference": examples[p.index].target,
             "prediction": p.text,
+            **p.fields,
         }
         for p in parts.module.predictions
     ]

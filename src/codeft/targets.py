@@ -10,6 +10,7 @@ from codeft.types import CodeftError
 
 ALLOWED_TARGETS = frozenset(
     {
+        "codeft.data.data_flow_feature.DataFlowFeature",
         "codeft.data.sources.CodeSearchNetReader",
         "codeft.data.sources.CodeXGLUEReader",
         "codeft.data.sources.CorpusReader",
@@ -19,6 +20,7 @@ ALLOWED_TARGETS = frozenset(
         "codeft.loggers.wandb_logger",
         "codeft.methods.layer_freeze.LayerFreezeCallback",
         "codeft.methods.structure_loss.SATStructureLossCallback",
+        "codeft.models.bart.BartModel",
         "codeft.models.causal.CausalModel",
         "codeft.models.encoder.EncoderModel",
         "codeft.models.encoder_decoder.EncoderDecoderModel",

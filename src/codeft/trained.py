@@ -15,6 +15,7 @@ from codeft.types import CodeftError
 HUB_ID = r"[\w][\w.-]*/[\w][\w.-]*"
 
 _DATA = {
+    "features": {},
     "input": "code",
     "on_bad_row": "error",
     "batch_size": 32,

@@ -6,7 +6,7 @@ Nothing here imports torch at run time, so that the syntax floor and the command
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 IGNORED_LABEL = -100
 """The label of padding, for every model family; the loss skips it."""
 
+OWN_START = -1
+"""In `start_ids`: the decoder begins with the model's own start."""
+
 Batch: TypeAlias = "dict[str, Tensor]"
 """What `collate` makes and a model reads. Keys and shapes (B examples, S source, T target sub-tokens):
 
@@ -26,7 +29,11 @@ Batch: TypeAlias = "dict[str, Tensor]"
   is of n texts: first the first text of each example, then the second of each, and so on
 - `attention_mask` [N, S] int64, 1 for a sub-token and 0 for padding
 - `labels` [B, T] int64, padded with `IGNORED_LABEL`; absent where there is nothing to predict
+- `start_ids` [B] int64, what each example's decoder begins with, `OWN_START` for the model's own; absent
+  where no example says
 - `index` [B] int64, each example's position in its split
+- `flow_start`, `flow_end` [N, G] and `flow_target`, `flow_source` [N, E] int64, padded with -1, where the
+  model's input is to have the source's data flow: `codeft.data.data_flow_feature.DataFlowFeature`
 - and the keys of the features that the method asked for (`codeft.data.features`), [N, ...]
 """
 
@@ -76,6 +83,23 @@ class Example:
     meta: Mapping[str, str] = field(default_factory=dict)
     others: tuple[Example, ...] = ()
 
+    def named(self, name: str, *, instead_of: str) -> Example:
+        """Return the example under another name wherever it goes by the old one.
+
+        >>> Example("/data/f.jsonl:1", "x", others=(Example("/data/f.jsonl:1#2", "y"),)).named(
+        ...     "f.jsonl:1", instead_of="/data/f.jsonl:1"
+        ... ).others[0].id
+        'f.jsonl:1#2'
+        """
+        if self.id != instead_of and not self.id.startswith(f"{instead_of}#"):
+            return self
+        return replace(
+            self,
+            id=name + self.id.removeprefix(instead_of),
+            meta={key: name if value == instead_of else value for key, value in self.meta.items()},
+            others=tuple(other.named(name, instead_of=instead_of) for other in self.others),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -85,9 +109,10 @@ class Encoding:
         input_ids: int32 [S], special tokens included.
         offsets: int32 [S, 2], the half-open character span of each sub-token in `Example.source`;
             (-1, -1) for special tokens and a task prefix.
-        labels: int32 [T], special tokens included, or [1], the number of a label; None where the example has
-            no target.
+        labels: int32 [T], special tokens included, or int64 [1], the number of a label; None where the
+            example has no target.
         truncated: Whether source or target was cut to its maximum length.
+        start: What the decoder begins with; None for the model's own start.
         others: Those of `Example.others`; none has labels.
     """
 
@@ -95,6 +120,7 @@ class Encoding:
     offsets: np.ndarray
     labels: np.ndarray | None = None
     truncated: bool = False
+    start: int | None = None
     others: tuple[Encoding, ...] = ()
 
 
@@ -107,7 +133,8 @@ class ModelOutput:
             gives labels; None for an encoder alone.
         embedding: [N, D] a vector for each text, where the model gives those.
         attention: [N, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
-            1 over real sub-tokens unless recorded after dropout); None where none is recorded.
+            1 over real sub-tokens unless recorded after dropout, or shared with the data flow's variables,
+            which are cut off); None where none is recorded.
         attention_is_causal: Whether a sub-token of the source sees only those before it and itself.
     """
 

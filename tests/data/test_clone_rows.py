@@ -35,7 +35,15 @@ def test_the_published_sample_is_found(clones):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [("0 7 1", "names function 7, which isn't in data.jsonl"), ("0 1", "got 2 words")]
+    ("line", "said"),
+    [
+        ("0 7 1", "names function 7, which isn't in data.jsonl"),
+        ("0 1", "got 2 words"),
+        ("0\t1\t1\t1", "got 4 words"),
+        ("0 1 2", "expected a label out of 0, 1, got '2'"),
+        ("0 1 true", "expected a label out of 0, 1, got 'true'"),
+        ("0 \0 1", "names function \0, which"),
+    ],
 )
 def test_a_bad_pair_names_file_and_line(clones, line, said):
     (clones / "train.txt").write_text(f"0 1 1\n{line}\n", encoding="utf-8")
@@ -49,6 +57,29 @@ def test_a_bad_pair_names_file_and_line(clones, line, said):
 def test_a_split_that_is_not_there(clones):
     with pytest.raises(CodeftError, match=r"expected valid\.txt or valid_sampled\.txt"):
         rows(clones, "clone_detection", "valid")
+
+
+@pytest.mark.parametrize("line", ["2\t0\t1", "2 0 1", "  2  \t0 1\t", "2\t0\t1\r"])
+def test_tabs_blanks_and_line_ends_part_the_same(clones, line):
+    (clones / "train.txt").write_bytes(b"\xef\xbb\xbf0 1 0\r\n" + line.encode())
+    found, _ = rows(clones, "clone_detection")
+    assert [(row["id"], row["label"]) for row in found] == [("0 1", "0"), ("2 0", "1")]
+    assert (found[1]["code1"], found[1]["code2"]) == ("void f2() {}", "void f0() {}")
+
+
+def test_functions_that_are_two_or_none(clones):
+    with (clones / "data.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"idx": 1, "func": "void f1() {}"}\n')  # the same again
+    assert len(rows(clones, "clone_detection")[0]) == 2
+    with (clones / "data.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"idx": 1, "func": "int other;"}\n')
+    with pytest.raises(CodeftError, match=r"data\.jsonl:5: expected one function for idx 1"):
+        rows(clones, "clone_detection")
+    found, skipped = rows(clones, "clone_detection", on_bad_row="skip")
+    assert found[0]["code2"] == "void f1() {}" and "idx 1" in skipped[0].reason
+    (clones / "data.jsonl").write_text("")
+    with pytest.raises(CodeftError, match=r"expected functions in .*data\.jsonl', found none"):
+        rows(clones, "clone_detection")
 
 
 @pytest.fixture
@@ -78,7 +109,42 @@ def test_pairs_that_do_not_match_are_left_out(cosqa):
     assert len(rows(cosqa, "code_search", "valid")[0]) == 1
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", "{}"])
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"label": 2}, 'row 1: expected "label" to be 0 or 1, got 2'),
+        ({"retrieval_idx": None, "code": "def g(): pass"}, 'row 1: expected "retrieval_idx", or "code" as'),
+    ],
+)
+def test_a_query_that_answers_nothing(cosqa, fields, said):
+    path = cosqa / "cosqa-retrieval-dev-500.json"
+    [row] = json.loads(path.read_text(encoding="utf-8"))
+    bad = {key: value for key, value in (row | fields).items() if value is not None}
+    path.write_text(json.dumps([bad, row]), encoding="utf-8")
+    with pytest.raises(CodeftError) as caught:
+        rows(cosqa, "code_search", "valid")
+    assert said in str(caught.value)
+    found, skipped = rows(cosqa, "code_search", "valid", on_bad_row="skip")
+    assert len(found) == 1 and said.removeprefix("row 1: ") in skipped[0].reason
+
+
+def test_a_query_may_name_its_function_by_its_text(cosqa):
+    path = cosqa / "cosqa-retrieval-dev-500.json"
+    [row] = json.loads(path.read_text(encoding="utf-8"))
+    del row["retrieval_idx"]
+    path.write_text(json.dumps([row]), encoding="utf-8")
+    assert rows(cosqa, "code_search", "valid")[0][0]["retrieval_idx"] == 2
+
+
+def test_lone_surrogates_and_a_byte_order_mark(cosqa):
+    """JSON can spell half a character, which no tokenizer takes."""
+    path = cosqa / "cosqa-retrieval-dev-500.json"
+    text = path.read_text(encoding="utf-8").replace("call f2", "call \\ud800 f2")
+    path.write_text(text, encoding="utf-8-sig")
+    assert rows(cosqa, "code_search", "valid")[0][0]["doc"] == "call \ufffd f2"
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "{}", ""])
 def test_a_damaged_file_of_queries(cosqa, text):
     (cosqa / "cosqa-retrieval-dev-500.json").write_text(text, encoding="utf-8")
     with pytest.raises(CodeftError, match="cosqa-retrieval-dev"):

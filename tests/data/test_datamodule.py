@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from codeft.data.datamodule import CodeDataModule
-from codeft.data.sources import LocalReader
+from codeft.data.sources import CodeSearchNetReader, CodeXGLUEReader, LocalReader, SampleReader
 from codeft.models.loading import load_tokenizer
-from codeft.tasks.clone_detection import CloneRetrievalTask
+from codeft.tasks.clone_detection import ClonePairsTask, CloneRetrievalTask
 from codeft.tasks.code_search import CodeSearchTask
 from codeft.tasks.span_corruption import SpanCorruptionTask
 from codeft.tasks.summarization import SummarizationTask
@@ -209,3 +209,76 @@ def test_a_limit_of_clone_retrieval_takes_rows_from_everywhere(build, tmp_path):
     data = build(tmp_path, task=CloneRetrievalTask(), test_limit=8)
     data.setup("test")
     assert {example.target for example in data.datasets["test"].examples} == {"0", "1", "2", "3"}
+
+
+def test_a_program_shares_its_batch_with_another_of_its_problem(build, tmp_path):
+    rows = [{"code": f"int f{i}() {{}}", "label": f"p{i // 4}"} for i in range(40)]
+    for split in ("train", "valid"):
+        write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    data = build(tmp_path, task=CloneRetrievalTask(), batch_size=8)
+    data.setup("fit")
+    batches = [batch["labels"][:, 0].tolist() for batch in data.train_dataloader()]
+    assert [len(batch) for batch in batches] == [8] * 5
+    assert all(batch.count(label) >= 2 for batch in batches for label in batch)
+    assert sorted(indices(data.val_dataloader())) == list(range(40))
+    data.longest_first = True
+    assert len(data.train_dataloader()) == 5, "a dry run asks for the longest, whatever they are"
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_problems_with_one_program_each(build, tmp_path, split):
+    write_jsonl(tmp_path / f"{split}.jsonl", [{"code": "int f;", "label": i} for i in range(30)])
+    said = rf"in the {split} split, but its 30 rows are of 30 problems.* data\.[a-z]+_limit"
+    with pytest.raises(CodeftError, match=said):
+        build(tmp_path, task=CloneRetrievalTask()).read(split)
+
+
+def test_a_limit_that_leaves_one_program_a_problem(build, tmp_path):
+    write_jsonl(tmp_path / "valid.jsonl", [{"code": "int f;", "label": i // 10} for i in range(30)])
+    with pytest.raises(CodeftError, match=r"its 3 rows are of 3 problems.* data\.val_limit"):
+        build(tmp_path, task=CloneRetrievalTask(), val_limit=3).read("valid")
+
+
+def test_labels_that_a_copy_has_lost(build, tmp_path):
+    write_jsonl(tmp_path / "test.jsonl", [{"code": "int f;", "label": "home"} for _ in range(6)])
+    with pytest.raises(CodeftError, match="in the test split, but all 6 rows have the \"label\" 'home'"):
+        build(tmp_path, task=CloneRetrievalTask()).read("test")
+
+
+def test_fewer_queries_than_the_protocol_ranks_together(build, tmp_path):
+    for split in ("train", "valid", "test"):
+        write_jsonl(tmp_path / f"{split}.jsonl", function_rows(0, 8))
+    data = build(tmp_path, task=CodeSearchTask(protocol="distractors999"))
+    assert len(data.read("train")) == 8
+    for split in ("valid", "test"):
+        with pytest.raises(CodeftError, match=rf"the {split} split has 8 queries, .* task\.protocol=full"):
+            data.read(split)
+    full = build(tmp_path, task=CodeSearchTask())
+    assert len(full.read("valid")) == 8
+
+
+@pytest.mark.parametrize("task", [SummarizationTask, CodeSearchTask, ClonePairsTask])
+def test_rows_go_by_the_same_names_wherever_the_data_lies(build, tmp_path, task):
+    rows = [row | {"code1": "int f;", "code2": "int g;", "label": 1} for row in function_rows(0, 3)]
+    read = []
+    for folder in (tmp_path / "here", tmp_path / "there, a#b"):
+        write_jsonl(folder / "test.jsonl", [rows[0], rows[1], rows[2] | {"id": "own"}])
+        settings = {"max_target_length": 8, "num_beams": 1} if task is SummarizationTask else {}
+        read.append(build(folder, task=task(max_source_length=48, **settings)).read("test"))
+    assert read[0] == read[1]
+    assert [example.id for example in read[0]] == ["test.jsonl:1", "test.jsonl:2", "own"]
+    assert str(tmp_path) not in repr(read)
+    write_jsonl(tmp_path / "here" / "test.jsonl", [{"code": 1}])
+    with pytest.raises(CodeftError, match=f"^{tmp_path}/here/test.jsonl:1: "):
+        build(tmp_path / "here", task=task(max_source_length=48, **settings)).read("test")
+
+
+def test_rows_of_a_language_s_folder_and_of_the_sample_have_short_names(tmp_path):
+    write_jsonl(tmp_path / "java" / "test.jsonl", function_rows(0, 1))
+    for reader in (CodeXGLUEReader(dir=f"{tmp_path}/"), CodeSearchNetReader(dir=tmp_path / "java" / "..")):
+        folder = reader.dir
+        [row] = reader._read([folder / "java" / "test.jsonl"])
+        assert reader.name(row) == "java/test.jsonl:1"
+    sample = SampleReader()
+    row = next(sample.rows("test", task="summarization", lang=None))
+    assert sample.name(row) == "summarization/test.jsonl.gz:1"

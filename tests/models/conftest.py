@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
-from transformers import RobertaConfig, RobertaModel, RobertaTokenizer, T5Config, T5ForConditionalGeneration
+from ast_t5_reference import DIMENSIONS, make_weights
+from safetensors.torch import save_file
+from transformers import (
+    PLBartConfig,
+    PLBartForConditionalGeneration,
+    RobertaConfig,
+    RobertaModel,
+    RobertaTokenizer,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from codeft.data.collate import pad
+from codeft.models.bart import BartModel
 from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.models.prefix_lm import TOKENS, PrefixLMModel
@@ -18,7 +30,13 @@ from codeft.tasks.encoding import encode_targets
 
 SNIPPET = "def area(width, height):\n    if width:\n        return width * height\n    return None\n"
 TEXTS = [SNIPPET.replace("area", f"area_{i}") for i in range(50)]
-FAMILIES = {"t5": EncoderDecoderModel, "roberta": EncoderModel, "prefix": PrefixLMModel}
+FAMILIES = {
+    "t5": EncoderDecoderModel,
+    "roberta": EncoderModel,
+    "unixcoder": PrefixLMModel,
+    "plbart": BartModel,
+    "ast_t5": BartModel,
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -97,14 +115,47 @@ def save_roberta(folder, *, vocab_size, type_vocab_size=1):
     RobertaModel(config, add_pooling_layer=True).save_pretrained(folder)
 
 
+@pytest.fixture(scope="session")
+def plbart_folder(tmp_path_factory, plbart_tokenizer):
+    """A PLBART of 3 + 2 layers and 64 positions, with a sentencepiece model as it is published."""
+    folder = tmp_path_factory.mktemp("plbart")
+    shutil.copy(plbart_tokenizer / "sentencepiece.bpe.model", folder)
+    torch.manual_seed(0)
+    config = PLBartConfig(
+        vocab_size=305,
+        d_model=32,
+        encoder_layers=3,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=64,
+        init_std=0.3,
+    )
+    PLBartForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ast_t5_folder(tmp_path_factory, roberta_folder):
+    """An AST-T5 of 3 + 2 layers under the published names, in half precision; with a RoBERTa's tokenizer."""
+    folder = tmp_path_factory.mktemp("ast_t5")
+    shutil.copytree(roberta_folder, folder, dirs_exist_ok=True)
+    weights = {name: value.half() for name, value in make_weights(seed=0).items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(DIMENSIONS))
+    return folder
+
+
 @pytest.fixture(scope="session", params=FAMILIES)
 def family(request):
     return request.param
 
 
 @pytest.fixture(scope="session")
-def folder(family, t5_folder, roberta_folder, unixcoder_folder):
-    return {"t5": t5_folder, "roberta": roberta_folder, "prefix": unixcoder_folder}[family]
+def folder(family, request):
+    return request.getfixturevalue(f"{family}_folder")
 
 
 @pytest.fixture(scope="session")

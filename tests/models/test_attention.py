@@ -9,11 +9,14 @@ from torch import nn
 
 from codeft.models import attention
 from codeft.models.attention import AttentionRecorder, explicit_attention
+from codeft.models.relative_bart import RelativeBart
 from codeft.types import CodeftError
 
 
 def eager_reference(model, batch):
     """Logits and every encoder layer's weights of the same network with eager attention everywhere."""
+    if isinstance(model.network, RelativeBart):
+        pytest.skip("transformers' eager attention of this family has no bias; see test_ast_t5.py")
     twin = copy.deepcopy(model)
     for module in twin.network.modules():  # the RoBERTa pair's modules don't share one config
         if hasattr(module, "config"):

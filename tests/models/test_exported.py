@@ -10,6 +10,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from codeft.models.bart import BartModel
 from codeft.models.causal import CausalModel
 from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
@@ -29,10 +30,11 @@ CLASSES = {
     ("roberta", "embedding", 1): "RobertaModel",
     ("roberta", "label", 1): "RobertaForSequenceClassification",
     ("roberta", "label", 2): "RobertaModel",
-    ("prefix", "text", 1): "PrefixLanguageModel",
-    ("prefix", "embedding", 1): "RobertaModel",
-    ("prefix", "label", 1): "RobertaModel",
-    ("prefix", "label", 2): "RobertaModel",
+    ("plbart", "text", 1): "PLBartForConditionalGeneration",
+    ("unixcoder", "text", 1): "PrefixLanguageModel",
+    ("unixcoder", "embedding", 1): "RobertaModel",
+    ("unixcoder", "label", 1): "RobertaModel",
+    ("unixcoder", "label", 2): "RobertaModel",
 }
 KINDS = [("text", 1), ("embedding", 1), ("label", 1), ("label", 2)]
 
@@ -47,7 +49,10 @@ def build(family, folder, kind):
     """Return a model of the kind whose weights, biases too, are away from their beginnings."""
 
     def of(seed: int, *, untied: bool = False):
-        classes = {"t5": EncoderDecoderModel, "roberta": EncoderModel, "prefix": PrefixLMModel}
+        classes = {"t5": EncoderDecoderModel, "roberta": EncoderModel, "unixcoder": PrefixLMModel,
+                   "plbart": BartModel}  # fmt: skip
+        if (family, *kind) not in CLASSES:
+            pytest.skip("transformers has no class for it")
         torch.manual_seed(seed)
         model = classes[family](weights=str(folder), output=kind[0], num_texts=kind[1]).eval()
         if untied:
@@ -79,7 +84,7 @@ def plain_class(exported):
 def plain_outputs(network, head, family, kind, inputs, start_id):
     """What plain transformers and torch compute, told from the architecture's definition."""
     plain = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-    if (family, kind[0]) == ("prefix", "text"):
+    if (family, kind[0]) == ("unixcoder", "text"):
         length = plain["input_ids"].shape[1]
         written = shift_right(inputs["labels"], start_id=start_id, pad_id=network.config.pad_token_id)
         real = functional.pad((inputs["labels"][:, :-1] >= 0).long(), (1, 0), value=1)
@@ -88,7 +93,7 @@ def plain_outputs(network, head, family, kind, inputs, start_id):
         return network(ids, mask, prefix_length=length).logits[:, length:]
     if kind[0] == "text":
         decoder_ids = shift_right(inputs["labels"], start_id=start_id, pad_id=network.config.pad_token_id)
-        decoder_ids = decoder_ids if family == "t5" else decoder_ids[:, 1:]
+        decoder_ids = decoder_ids[:, 1:] if family == "roberta" else decoder_ids
         return network(**plain, decoder_input_ids=decoder_ids).logits
     if head is None and kind[0] == "label":
         return network(**plain).logits
@@ -114,7 +119,7 @@ def test_transformers_computes_the_same(build, family, kind, untied, batch, tmp_
     network = plain_class(exported).from_pretrained(tmp_path).eval()
     head = load_file(tmp_path / "head.safetensors") if exported.head is not None else None
     start_id = network.generation_config.decoder_start_token_id if kind[0] == "text" else None
-    if family == "prefix":
+    if family == "unixcoder":
         start_id = model.tokenizer.convert_tokens_to_ids(BLANK)
     found = plain_outputs(network, head, family, kind, inputs, start_id)
     output = model(inputs)
@@ -154,7 +159,7 @@ def test_another_model_takes_what_was_written(build, kind, untied, batch, tmp_pa
 
 
 def test_generation_brings_its_settings(build, family, kind, batch, tmp_path):
-    if kind[0] != "text" or family == "prefix":
+    if kind[0] != "text" or family == "unixcoder":
         pytest.skip("there is no decoder of its own")
     model = build(3)
     exported = model.exported()
@@ -209,7 +214,8 @@ def test_a_classifier_has_no_parameters_of_its_own(build, family, kind):
 def test_a_snippet_is_python(build, kind):
     for queries in (False, True):
         usage = usage_of(build(3).exported(), num_texts=kind[1], has_queries=queries)
-        compile(usage.replace("INPUTS\n", "folder, texts = '', ['']\n"), "usage", "exec")
+        usage = usage.replace("INPUTS\n", "folder, texts = '', ['']\n").replace("MARKS", "(None, None)")
+        compile(usage, "usage", "exec")
         assert json.dumps(usage)
 
 
@@ -248,3 +254,37 @@ def test_a_decoder_only_model_computes_the_same(model_type, untied, t5_folder, t
     torch.testing.assert_close(found, model(batch).logits, atol=1e-5, rtol=1e-5)
     load_exported(other.exported(), tmp_path)
     torch.testing.assert_close(other(batch).logits, model(batch).logits, atol=0, rtol=0)
+
+
+def test_what_transformers_has_no_class_for_is_refused(plbart_folder, ast_t5_folder):
+    for folder, output, told in (
+        (plbart_folder, "label", "PLBART's labels"),
+        (ast_t5_folder, "text", "AST-T5"),
+    ):
+        with pytest.raises(CodeftError, match=f"no class for {told}"):
+            BartModel(weights=str(folder), output=output).exported()
+
+
+@pytest.mark.parametrize("output", ["embedding", "label"])
+@torch.no_grad()
+def test_a_projection_stands_beside_the_encoder(output, t5_folder, tmp_path):
+    def build(seed: int) -> EncoderDecoderModel:
+        torch.manual_seed(seed)
+        sizes = {"vocab_size": 420, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_heads": 4, "num_layers": 2}
+        settings = {"architecture": {**sizes, "embed_dim": 8}, "tokenizer": str(t5_folder), "output": output}
+        return EncoderDecoderModel(weights="random", **settings).eval()
+
+    model, other = build(0), build(1)
+    write_exported(model.exported(), tmp_path)
+    read_again(model.exported(), tmp_path)
+    load_exported(other.exported(), tmp_path)
+    ids = torch.randint(3, 300, (2, 9))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    expected, found = model(batch), other(batch)
+    value = expected.logits if output == "label" else expected.embedding
+    torch.testing.assert_close(found.logits if output == "label" else found.embedding, value, atol=0, rtol=0)
+    if output == "embedding":
+        hidden = transformers.T5EncoderModel.from_pretrained(tmp_path).eval()(**batch).last_hidden_state
+        head = load_file(tmp_path / "head.safetensors")
+        vectors = functional.normalize(hidden[:, 0] @ head["weight"].T + head["bias"], dim=-1)
+        torch.testing.assert_close(vectors, value, atol=1e-5, rtol=1e-5)

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import httpx
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from codeft.models import hub
 from codeft.types import CodeftError
@@ -37,6 +43,8 @@ def network(monkeypatch, tmp_path):
         def list_repo_files(self, name, *, revision):
             if files is None:
                 raise FileNotFoundError("404")
+            if isinstance(files, Exception):
+                raise files
             return list(files)
 
         monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: session)
@@ -104,4 +112,27 @@ def test_takes_safetensors_where_there_are_any(network, files, taken, left):
 def test_unknown_model_is_an_error(network):
     network(files=None)
     with pytest.raises(CodeftError, match=r"the hub didn't give 'owner/model' \(revision v9\)"):
+        hub.download(NAME, revision="v9")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (
+            RepositoryNotFoundError,
+            401,
+            "shows no model 'owner/model': check the spelling.*private.*hf auth login",
+        ),
+        (
+            GatedRepoError,
+            403,
+            "'owner/model' gives it to who asks: ask at .*/owner/model and .*hf auth login",
+        ),
+        (RevisionNotFoundError, 404, "'owner/model' has no revision 'v9': give .*model.revision=null"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_with_what_to_do(network, error, status, message):
+    response = httpx.Response(status, request=httpx.Request("GET", "https://huggingface.co/api"))
+    network(files=error("no", response=response))
+    with pytest.raises(CodeftError, match=message):
         hub.download(NAME, revision="v9")

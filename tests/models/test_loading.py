@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
+import transformers
 
-from codeft.models import loading
+from codeft.models import loading, networks
+from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.types import CodeftError
 
 CODE = 'def f(x):\n    return "</s>"  # naïve 日本\n'
@@ -44,6 +47,27 @@ def test_bare_vocabularies_of_published_models(shared_data, name, size, frame):
     assert "".join(CODE[a:b] for a, b in encoded["offset_mapping"]).count("日本") >= 1
 
 
+def test_codeberts_readme(shared_data):
+    """The ids that the README of microsoft/CodeBERT prints for a sentence and a function."""
+    tokenizer = loading.load_tokenizer(shared_data / "tokenizers" / "roberta_codebert")
+    sentence = tokenizer("return maximum value")["input_ids"]
+    code = tokenizer("def max(a,b): if a>b: return a else return b")["input_ids"]
+    assert [*sentence, *code[1:]] == [
+        0, 30921, 4532, 923, 2, 9232, 19220, 1640, 102, 6, 428, 3256, 114, 10, 15698, 428, 35, 671, 10, 1493,
+        671, 741, 2,
+    ]  # fmt: skip
+
+
+def test_codet5s_ids_are_its_vocabularys(shared_data):
+    folder = shared_data / "tokenizers" / "codet5"
+    vocabulary = json.loads((folder / "codet5-vocab.json").read_text(encoding="utf-8"))
+    pieces = ["<s>", "def", "Ġmax", "(", "a", ",", "b", "):", "Ġreturn", "Ġa", "</s>"]
+    tokenizer = loading.load_tokenizer(folder)
+    assert tokenizer("def max(a,b): return a")["input_ids"] == [vocabulary[piece] for piece in pieces]
+    special = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}
+    assert {token: tokenizer.convert_tokens_to_ids(token) for token in special} == special
+
+
 @pytest.mark.parametrize("files", [{"tokenizer_config.json": '{"tokenizer_class": "RobertaTokenizer"}'}, {}])
 def test_vocabulary_in_a_model_folder(shared_data, t5_folder, tmp_path, files):
     """As the hub keeps CodeT5: a T5's config beside RoBERTa's kind of vocabulary."""
@@ -81,7 +105,7 @@ def test_no_tokenizer_is_an_error(tmp_path):
 
 def test_a_config_without_vocabulary_is_an_error(tmp_path, folder):
     shutil.copy(folder / "config.json", tmp_path)
-    with pytest.raises(CodeftError, match="no vocabulary"):
+    with pytest.raises(CodeftError, match=r"has no vocabulary|can't read a tokenizer"):
         loading.load_tokenizer(tmp_path)
 
 
@@ -99,8 +123,6 @@ def test_tokenizer_larger_than_the_embeddings_is_an_error(t5_folder):
 
 
 def test_remote_code_is_refused_without_asking(t5_folder, tmp_path, monkeypatch):
-    import json
-
     folder = tmp_path / "model"
     shutil.copytree(t5_folder, folder)
     (folder / "config.json").write_text('{"model_type": "own"}')  # else the family's own class is taken
@@ -114,3 +136,22 @@ def test_remote_code_is_refused_without_asking(t5_folder, tmp_path, monkeypatch)
     monkeypatch.setattr("builtins.input", lambda _: pytest.fail("the user was asked"))
     with pytest.raises(CodeftError, match="can't read a tokenizer"):
         loading.load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("network", ["RobertaModel", "T5ForConditionalGeneration"])
+def test_a_network_of_its_own_code_is_refused(t5_folder, tmp_path, network):
+    folder = shutil.copytree(t5_folder, tmp_path / "model")
+    config = {"model_type": "own", "auto_map": {"AutoModel": "own.OwnModel", "AutoConfig": "own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text("raise SystemExit('run')")
+    with pytest.raises(CodeftError, match=r"code of its own to run .*codeft never runs such code"):
+        networks.load_network(getattr(transformers, network), folder, overrides={}, essential="x")
+
+
+def test_a_network_that_transformers_has_itself_needs_no_code(t5_folder, tmp_path):
+    folder = shutil.copytree(t5_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text("raise SystemExit('run')")
+    assert EncoderDecoderModel(weights=str(folder)).vocab_size == 420

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
-from transformers import RobertaModel, T5ForConditionalGeneration
+from transformers import PLBartForConditionalGeneration, RobertaModel, T5ForConditionalGeneration
 
 from codeft.models.causal_families import FAMILIES
 from codeft.models.networks import build_network
+from codeft.models.projected_t5 import ProjectedT5
+from codeft.models.relative_bart import RelativeBart
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 ENCODERS = {"codebert", "graphcodebert"}
 PREFIX_LMS = {"unixcoder", "unixcoder_nine"}
-ROBERTAS = ENCODERS | PREFIX_LMS
+NETWORKS = {
+    **dict.fromkeys(ENCODERS | PREFIX_LMS, RobertaModel),
+    **dict.fromkeys(("plbart_base", "plbart_large"), PLBartForConditionalGeneration),
+    "ast_t5_base": RelativeBart,
+    "codet5p_110m_embedding": ProjectedT5,
+}
+VECTORS_ONLY = {"codet5p_110m_embedding"}
 SIZES = {
     "codet5_small": 60_492_288,
     "codet5_base": 222_882_048,
@@ -29,6 +38,10 @@ SIZES = {
     "graphcodebert": 124_645_632,
     "unixcoder": 125_929_728,
     "unixcoder_nine": 125_929_728,
+    "codet5p_110m_embedding": 109_806_208,
+    "ast_t5_base": 277_844_736,
+    "plbart_base": 139_220_736,
+    "plbart_large": 406_025_216,
     "mini": 3_936_512,
     "qwen2_5_coder_0_5b": 494_032_768,
     "qwen2_5_coder_1_5b": 1_543_714_304,
@@ -45,6 +58,15 @@ SMALL_CAUSAL = {
     "llama": {**SMALL_STACK, "num_key_value_heads": 4},
 }
 SMALL_T5 = {"d_model": 16, "d_kv": 4, "num_heads": 4, "d_ff": 16, "num_layers": 2, "num_decoder_layers": 1}
+SMALL_BART = {
+    "d_model": 16,
+    "encoder_layers": 2,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16,
+}
 SMALL_ROBERTA = {"hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 16, "num_hidden_layers": 2}
 
 
@@ -61,7 +83,7 @@ def test_every_config_has_a_known_size():
 def test_architecture_has_the_published_number_of_parameters(name):
     architecture = OmegaConf.to_container(load(name).architecture)
     assert architecture.pop("pooler", True)
-    network_class = RobertaModel if name in ROBERTAS else T5ForConditionalGeneration
+    network_class = NETWORKS.get(name, T5ForConditionalGeneration)
     if "model_type" in architecture:
         network_class = FAMILIES[architecture.pop("model_type")].network
     with torch.device("meta"):
@@ -73,22 +95,31 @@ def test_architecture_has_the_published_number_of_parameters(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_instantiates_with_random_weights(name, t5_folder):
     config = load(name)
-    small = SMALL_ROBERTA if name in ROBERTAS else SMALL_T5
+    family = config["_target_"].rpartition(".")[2]
+    small = {"EncoderModel": SMALL_ROBERTA, "PrefixLMModel": SMALL_ROBERTA, "BartModel": SMALL_BART}.get(
+        family, SMALL_T5
+    )
     if "model_type" in config.architecture:
         small = SMALL_CAUSAL[config.architecture.model_type]
+    small = {key: value for key, value in small.items() if key in config.architecture}
     config = OmegaConf.merge(
         config,
         {"weights": "random", "tokenizer": str(t5_folder), "architecture": {**small, "vocab_size": 424}},
     )
-    model = instantiate(config, _convert_="all").eval()
+    gives_text = name not in VECTORS_ONLY
+    model = instantiate(config, output="text" if gives_text else "embedding", _convert_="all").eval()
     batch = dict(model.tokenizer(["x = 1", "y"], padding=True, return_tensors="pt"))
     output = model(batch | {"labels": batch["input_ids"]})
-    assert output.logits.shape == (*batch["input_ids"].shape, 424)
+    if gives_text:
+        assert output.logits.shape == (*batch["input_ids"].shape, 424)
+    else:
+        assert output.embedding.shape == (2, config.architecture.embed_dim)
     assert len(model.blocks()) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_are_the_constructors(name):
-    expected = {"_target_", "weights", "tokenizer", "dropout", "revision", "architecture"}
-    own = {"num_decoder_layers"} if name in ENCODERS else {"mode", "mask_at"} if name in PREFIX_LMS else set()
-    assert set(load(name)) == expected | own
+    config = load(name)
+    keys = inspect.signature(get_class(config._target_).__init__).parameters.keys()
+    assert {"_target_", "weights", "tokenizer", "dropout", "revision", "architecture"} <= set(config)
+    assert set(config) - {"_target_"} <= keys - {"self", "output", "num_texts"}

@@ -118,12 +118,12 @@ def test_shapes_that_contradict_the_config_are_an_error(copied):
 
 
 def test_without_the_encoder_is_an_error_that_lists_groups(copied):
-    rewrite(copied, lambda state: {f"wrapped.{key}": value for key, value in state.items()})
+    rewrite(copied, lambda state: {key.replace("encoder.b", "encoder.c"): p for key, p in state.items()})
     with pytest.raises(CodeftError, match="none of the encoder's weights") as caught:
         load_t5(copied)
     message = str(caught.value)
     assert "encoder.block.{0,1,2}.layer.1.layer_norm.weight" in message
-    assert "it has wrapped.decoder.block.{0,1}.layer.0.SelfAttention.k.weight" in message
+    assert "it has encoder.clock.{0,1,2}.layer.0.SelfAttention.k.weight" in message
 
 
 def test_missing_parameters_are_named_in_the_log(copied, caplog):

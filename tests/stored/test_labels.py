@@ -95,3 +95,31 @@ def test_json_rows_that_do_not_fit(tmp_path, row, expected):
 def test_line_files_need_references(tmp_path):
     with pytest.raises(CodeftError, match="expected a file of references"):
         score(write(tmp_path / "p.txt", "1 1"), None)
+
+
+def test_cosqa_s_list_of_questions_is_the_reference(shared_data, tmp_path):
+    """604 questions, each with a function that answers it or doesn't; one JSON list, not lines."""
+    path = shared_data / "search" / "cosqa" / "cosqa-dev.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    said = tmp_path / "p.txt"
+    said.write_text("".join(f"{row['idx']}\t1\n" for row in rows))
+    scored = StoredLabels().score(Files(said, path))
+    share = sum(row["label"] for row in rows) / len(rows)
+    assert scored.scores["accuracy"].value == pytest.approx(100 * share)
+    assert len(scored.references) == 604
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[", "expected one JSON object a line, or one list"),
+        ('[\n{"idx": "a", "label": 1},\n5\n]', "row 2: expected one JSON object"),
+        ('[{"idx": "a", "label": 1}]\n{}', "or one list"),
+        ('\n[{"idx": "a", "label": 2}]', "row 1: expected a label out of 0, 1, got '2'"),
+    ],
+)
+def test_a_damaged_list(tmp_path, text, said):
+    (tmp_path / "r.json").write_text(text)
+    (tmp_path / "p.txt").write_text("a 1\n")
+    with pytest.raises(CodeftError, match=said):
+        StoredLabels().score(Files(tmp_path / "p.txt", tmp_path / "r.json"))

@@ -106,6 +106,7 @@ class Counting:
 
     def __init__(self, tokenizer):
         self.tokenizer, self.characters, self.eos_token_id = tokenizer, 0, tokenizer.eos_token_id
+        self.all_special_tokens = tokenizer.all_special_tokens
 
     def __call__(self, texts, **settings):
         self.characters += sum(map(len, texts))

@@ -47,7 +47,11 @@ def test_a_defect_row(names, target, tokenizer):
             {"code": "f", "query": "q", "negatives": "g", "language": "c"},
             '"negatives" to be a list',
         ),
-        (CodeSearchTask(hard_negatives=1), {"code": "f", "query": "q", "language": "c"}, '1 "negatives"'),
+        (
+            CodeSearchTask(hard_negatives=2),
+            {"code": "f", "query": "q", "negatives": ["g"], "language": "c"},
+            'expected 2 "negatives" (task.hard_negatives), got 1',
+        ),
     ],
 )
 def test_a_row_that_lacks_something(task, fields, said):
@@ -123,6 +127,15 @@ def test_hard_negatives_are_further_texts(tokenizer):
     ]
     [encoding] = task.encode([example], tokenizer)
     assert len(encoding.others) == 3 and len(encoding.others[0].input_ids) <= 3
+
+
+def test_only_training_rows_need_their_negatives():
+    task = CodeSearchTask(hard_negatives=2)
+    example = read(task, SEARCH_ROW)
+    assert [other.source for other in example.others] == ["Add one .", "", ""]
+    task.check([example], split="valid")
+    with pytest.raises(CodeftError, match=r'f: expected 2 "negatives" .* in each training row, got none'):
+        task.check([read(task, {**SEARCH_ROW, "negatives": ["def g(): pass"] * 2}), example], split="train")
 
 
 def test_hard_negatives_raise_the_loss():

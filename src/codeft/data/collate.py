@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codeft.data.features import AbstractFeature
-from codeft.types import IGNORED_LABEL, Batch, Encoding
+from codeft.types import IGNORED_LABEL, OWN_START, Batch, Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,9 @@ class Collator:
         labels = [item.encoding.labels for item in items if item.encoding.labels is not None]
         if len(labels) == len(items):
             batch["labels"] = pad(labels, value=IGNORED_LABEL, length=target_length)
+        starts = [item.encoding.start for item in items]
+        if any(start is not None for start in starts):
+            batch["start_ids"] = torch.tensor([OWN_START if start is None else start for start in starts])
         for name, feature in self.features.items():
             arrays = [item.features[text][name] for text in range(num_texts) for item in items]
             batch.update(feature.collate(arrays, length=input_ids.shape[1]))

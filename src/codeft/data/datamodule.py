@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from codeft.data.collate import Collator, Item
 from codeft.data.features import AbstractFeature
+from codeft.data.group_sampling import GroupSampler
 from codeft.data.jsonl import Row, SkippedRow, SkippedRows
-from codeft.data.sampling import Key, LengthBucketSampler, ResumableDataLoader
+from codeft.data.sampling import AbstractBatchSampler, Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
 from codeft.progress import track
@@ -175,7 +176,8 @@ class CodeDataModule(pl.LightningDataModule):
         """Read a split's examples.
 
         Raises:
-            CodeftError: A row is malformed and `on_bad_row` is "error", or no row is left.
+            CodeftError: A row is malformed and `on_bad_row` is "error", no row is left, or the task can do
+                nothing with those that are.
         """
         part, task, lang = self.splits[split], self.task.name, self.task.lang
         skipped_before = len(self.skipped)
@@ -188,6 +190,7 @@ class CodeDataModule(pl.LightningDataModule):
             kept += self._examples(further, labelled=False, split=split, needed=False)
         for skipped in self.skipped[skipped_before:]:
             log.warning("skipped row %s: %s", skipped.where, skipped.reason)
+        self.task.check(kept, split=split)
         return kept
 
     def _examples(
@@ -208,7 +211,7 @@ class CodeDataModule(pl.LightningDataModule):
             if example is None:
                 others.add(str(row.fields.get("language")))
             else:
-                examples.append(example)
+                examples.append(example.named(self.reader.name(row), instead_of=row.where))
         self.skipped += self.reader.skipped
         self.reader.skipped.clear()
         if not examples and needed:
@@ -235,8 +238,8 @@ class CodeDataModule(pl.LightningDataModule):
     def encode(
         self, examples: Sequence[Example], *, training: bool = False, name: str = ""
     ) -> EncodedDataset:
-        """Encode examples; compute the method's features for training, for nothing else reads them."""
-        wanted = self.features if training else {}
+        """Encode examples and compute their features."""
+        wanted = self.wanted_features(training=training)
         encodings: list[Encoding] = []
         features: list[Features] = []
         starts = range(0, len(examples), _ENCODE_CHUNK)
@@ -245,8 +248,7 @@ class CodeDataModule(pl.LightningDataModule):
             encoded = self.task.encode(chunk, self.tokenizer)
             encodings += encoded
             for example, encoding in zip(chunk, encoded, strict=True):
-                texts = zip((example, *example.others), (encoding, *encoding.others), strict=True)
-                features.append([{key: f.compute(*text) for key, f in wanted.items()} for text in texts])
+                features.append(compute_features(wanted, example, encoding))
         truncated = sum(encoding.truncated for encoding in encodings)
         langs = Counter(example.lang or "text" for example in examples)
         log.info(
@@ -262,29 +264,44 @@ class CodeDataModule(pl.LightningDataModule):
             examples, encodings=encodings, features=features, task=self.task, seed=self.seed, fresh=training
         )
 
+    def wanted_features(self, *, training: bool) -> dict[str, AbstractFeature]:
+        """Return the features by name: all for training; elsewhere what the model's input needs."""
+        return {name: feature for name, feature in self.features.items() if training or feature.model_input}
+
     def loader(self, dataset: EncodedDataset, *, train: bool) -> ResumableDataLoader:
         """Return the batches of a data set, this rank's share of them."""
-        trainer = self.trainer
-        sampler = LengthBucketSampler(
-            dataset.lengths(),
-            batch_size=self.batch_size if train else self.eval_batch_size,
-            batch_tokens=self.batch_tokens if train else None,
-            shuffle=train and not self.longest_first,
-            by_length=self.task.batches_by_length,
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
         return ResumableDataLoader(
             dataset,
-            batch_sampler=sampler,
-            collate_fn=Collator(self.tokenizer.pad_token_id, self.features if train else {}, self._pad_to()),
+            batch_sampler=self._sampler(dataset, train=train),
+            collate_fn=Collator(
+                self.tokenizer.pad_token_id, self.wanted_features(training=train), self._pad_to()
+            ),
             num_workers=self.num_workers,
             worker_init_fn=_leave_signals_to_the_main_process,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
             # Of its own, or every epoch would draw from the global state.
             generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _sampler(self, dataset: EncodedDataset, *, train: bool) -> AbstractBatchSampler:
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        shuffle = train and not self.longest_first
+        groups = [self.task.group(example) for example in dataset.examples] if shuffle else []
+        if self.batch_size is not None and any(group is not None for group in groups):
+            return GroupSampler(
+                groups, batch_size=self.batch_size, seed=self.seed, rank=rank, world_size=world_size
+            )
+        return LengthBucketSampler(
+            dataset.lengths(),
+            batch_size=self.batch_size if train else self.eval_batch_size,
+            batch_tokens=self.batch_tokens if train else None,
+            shuffle=shuffle,
+            by_length=self.task.batches_by_length,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
         )
 
     def _pad_to(self) -> tuple[int, int] | None:
@@ -307,6 +324,20 @@ class CodeDataModule(pl.LightningDataModule):
     def num_rows(self) -> dict[str, int]:
         """Return the rows of each split read so far, and the rows left out."""
         return {name: len(data) for name, data in self.datasets.items()} | {"skipped": len(self.skipped)}
+
+
+def compute_features(
+    wanted: Mapping[str, AbstractFeature], example: Example, encoding: Encoding
+) -> list[dict[str, dict[str, np.ndarray]]]:
+    """Return an example's features: for each of its texts that is encoded, each feature's arrays.
+
+    Args:
+        wanted: The features by name.
+        example: The example.
+        encoding: Its encoding; one without its other texts is of the source alone.
+    """
+    texts = zip((example, *example.others), (encoding, *encoding.others), strict=False)
+    return [{name: feature.compute(*text) for name, feature in wanted.items()} for text in texts]
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

@@ -1,4 +1,4 @@
-"""What a method may ask of an example: its tree, later its data flow.
+"""What a method may ask of an example: its tree, its data flow.
 
 A method's YAML lists features under `data.features`; the datamodule computes each once an example and
 `collate` pads them. A feature holds O(n) numbers an example, never a matrix.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 
 class AbstractFeature(ABC):
-    """Arrays that an example carries into its batch."""
+    """Arrays that an example carries into its batch.
+
+    Attributes:
+        model_input: The further input of the model that this is, one of `AbstractCodeModel.further_inputs`;
+            such a feature is computed for validation, test and prediction, too. "" where only a method reads
+            it, in training.
+    """
+
+    model_input: ClassVar[str] = ""
 
     @abstractmethod
     def compute(self, example: Example, encoding: Encoding) -> dict[str, np.ndarray]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from codeft.data.jsonl import Row
 from codeft.hub import ask_hub
+from codeft.syntax import canonical_language
 from codeft.types import CodeftError
+
+CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
 
 
 def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
@@ -32,6 +35,23 @@ def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
         raise CodeftError(f"the hub's data set {name} can't be had ({reason[0]}); {advice}") from error
     for i, fields in enumerate(rows):
         yield Row(f"{name}/{config or ''}/{split}:{i + 1}", dict(fields))
+
+
+def chosen_languages(lang: str | None, known: Sequence[str]) -> list[str]:
+    """Return the canonical names of the languages asked for.
+
+    Args:
+        lang: One of them; None for all.
+        known: What the data set has.
+
+    Raises:
+        CodeftError: It doesn't have the language.
+    """
+    if lang is None:
+        return list(known)
+    if canonical_language(lang) not in known:
+        raise CodeftError(f"this data set has {', '.join(known)}, not lang={canonical_language(lang)}")
+    return [canonical_language(lang)]
 
 
 def plain_names(fields: dict[str, Any]) -> dict[str, Any]:

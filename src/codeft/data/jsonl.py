@@ -164,7 +164,7 @@ def _parse(line: bytes | None) -> dict[str, Any]:
         fields = json.loads(text, parse_constant=_refuse_constant)
         # Only an escape can bring a surrogate into decoded text, and few rows have one.
         if "\\ud" in text or "\\uD" in text:
-            fields = _replace_surrogates(fields)
+            fields = replace_surrogates(fields)
     except UnicodeDecodeError as error:
         raise CodeftError(f"expected UTF-8, got {error}") from error
     except RecursionError as error:
@@ -190,13 +190,14 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
 
 
-def _replace_surrogates(value: Any) -> Any:
+def replace_surrogates(value: Any) -> Any:
+    """Return parsed JSON with U+FFFD for each lone surrogate."""
     if isinstance(value, str):
         return _SURROGATE.sub(_REPLACEMENT, value)
     if isinstance(value, list):
-        return [_replace_surrogates(item) for item in value]
+        return [replace_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_replace_surrogates(key): _replace_surrogates(item) for key, item in value.items()}
+        return {replace_surrogates(key): replace_surrogates(item) for key, item in value.items()}
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,43 @@ POOL_BATCHES = 50
 """Batches' worth of examples that are sorted by length together."""
 
 
-class LengthBucketSampler(Sampler[list[Key]]):
+class AbstractBatchSampler(Sampler[list[Key]]):
+    """Batches in an order that is a pure function of the epoch, from any of them on.
+
+    Args:
+        rank: This process's number.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, *, rank: int, world_size: int) -> None:
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.skip = 0
+        self.sampler = self  # Lightning calls set_epoch on a batch sampler's `sampler` only
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration yields."""
+        self.epoch = epoch
+
+    @abstractmethod
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Return all ranks' batches of an epoch, each an array of indices."""
+
+    def rank_batches(self, epoch: int) -> list[np.ndarray]:
+        """Return this rank's batches of an epoch; their number is the same in every epoch."""
+        return self.batches(epoch)[self.rank :: self.world_size]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        skip, self.skip = self.skip, 0
+        for batch in self.rank_batches(self.epoch)[skip:]:
+            yield [(self.epoch, int(index)) for index in batch]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
+class LengthBucketSampler(AbstractBatchSampler):
     """Yields batches of examples of similar length, so that little is spent on padding.
 
     With `batch_size`, an epoch's random order is cut into pools of `POOL_BATCHES` batches, each pool is
@@ -88,16 +125,8 @@ class LengthBucketSampler(Sampler[list[Key]]):
         self.shuffle = shuffle
         self.by_length = by_length
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-        self.skip = 0
-        self.sampler = self  # Lightning calls set_epoch on a batch sampler's `sampler` only
-        self._num_batches = len(self._rank_batches(0))
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration yields."""
-        self.epoch = epoch
+        super().__init__(rank=rank, world_size=world_size)
+        self._num_batches = len(self.rank_batches(0))
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return all ranks' batches of an epoch, each an array of indices."""
@@ -139,17 +168,13 @@ class LengthBucketSampler(Sampler[list[Key]]):
             longest = wider
         return [*batches, order[start:]] if start < len(order) else batches
 
-    def _rank_batches(self, epoch: int) -> list[np.ndarray]:
+    def rank_batches(self, epoch: int) -> list[np.ndarray]:
+        """Return this rank's batches of an epoch."""
         batches = self.batches(epoch)
         if self.shuffle and batches:  # training steps wait for one another, so each rank needs as many
             missing = -len(batches) % self.world_size
             batches = batches + [batches[i % len(batches)] for i in range(missing)]
         return batches[self.rank :: self.world_size]
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        skip, self.skip = self.skip, 0
-        for batch in self._rank_batches(self.epoch)[skip:]:
-            yield [(self.epoch, int(index)) for index in batch]
 
     def __len__(self) -> int:
         return self._num_batches
@@ -160,13 +185,13 @@ def _chunks(array: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 class ResumableDataLoader(DataLoader[Any]):
-    """A loader over a `LengthBucketSampler` that goes on in mid-epoch.
+    """A loader over an `AbstractBatchSampler` that goes on in mid-epoch.
 
     Lightning saves and restores its state by itself. Counted are the batches handed out, not those that
     workers prefetched. The state of a finished epoch means the beginning of the next one.
     """
 
-    batch_sampler: LengthBucketSampler
+    batch_sampler: AbstractBatchSampler
     _consumed = 0
     _restored = False
 

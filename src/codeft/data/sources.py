@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from codeft.data.clone_rows import FUNCTIONS, clone_pairs
+from codeft.data.codexglue_hub import HUB, SIZES, codexglue_hub_rows
 from codeft.data.cosqa_rows import COSQA_CODES, cosqa_functions, cosqa_queries
-from codeft.data.hub_rows import hub_rows, plain_names
+from codeft.data.hub_rows import CODESEARCHNET_LANGUAGES, chosen_languages, hub_rows, plain_names
 from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, read_rows
 from codeft.data.splitting import mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
@@ -22,7 +23,6 @@ from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
 CODEBASE = "codebase.jsonl"
-CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
 
 
 class AbstractReader(ABC):
@@ -32,8 +32,11 @@ class AbstractReader(ABC):
         on_bad_row: "error" stops at the first malformed row, "skip" leaves it out.
 
     Attributes:
+        folder: What the rows' files lie in; None where they have none in common.
         skipped: The rows left out so far, each with its place and the reason.
     """
+
+    folder: Path | None = None
 
     def __init__(self, *, on_bad_row: str = "error") -> None:
         if on_bad_row not in ("error", "skip"):
@@ -64,6 +67,10 @@ class AbstractReader(ABC):
         """
         return iter(())
 
+    def name(self, row: Row) -> str:
+        """Return what names a row that has no id: its file and line, the same wherever the data lies."""
+        return row.where if self.folder is None else row.where.removeprefix(f"{self.folder}{os.sep}")
+
     def _read(self, paths: Sequence[Path]) -> Iterator[Row]:
         for path in paths:
             yield from read_rows(path, on_bad_row=self.on_bad_row, skipped=self.skipped)
@@ -72,9 +79,11 @@ class AbstractReader(ABC):
 class SampleReader(AbstractReader):
     """The small real data set that comes with codeft; see its THIRD_PARTY.md for origins and licences."""
 
+    folder = Path(str(resources.files("codeft") / "assets" / "sample"))
+
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the embedded rows of a task's split."""
-        folder = Path(str(resources.files("codeft") / "assets" / "sample"))
+        folder = self.folder
         path = folder / task / f"{split}.jsonl.gz"
         if not path.is_file():
             there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
@@ -126,7 +135,7 @@ class LocalReader(AbstractReader):
                 "data=local needs one of data.dir=<folder with train.jsonl, valid.jsonl, test.jsonl> "
                 "and data.source=<source tree to mine>"
             )
-        self.dir = None if dir is None else Path(dir)
+        self.dir = self.folder = None if dir is None else Path(dir)
         self.source = None if source is None else Path(source)
         self._mined: dict[str | None, dict[str, list[dict[str, Any]]]] = {}
 
@@ -150,38 +159,48 @@ class CodeXGLUEReader(AbstractReader):
             summarization, or the language's folder itself; `train.java-cs.txt.java` and `.cs` for
             translation; `train.buggy-fixed.buggy` and `.fixed` for refinement; `train.json` for generation
             and completion. None asks the hub.
+        size: Which set of refinement, "small" or "medium"; of a folder that has both, the one of that name.
         on_bad_row: See `AbstractReader`.
+
+    Raises:
+        CodeftError: `size` or `on_bad_row` is neither.
     """
 
-    HUB: ClassVar[dict[str, str]] = {
-        "summarization": "google/code_x_glue_ct_code_to_text",
-        "translation": "google/code_x_glue_cc_code_to_code_trans",
-        "refinement": "google/code_x_glue_cc_code_refinement",
-        "generation": "google/code_x_glue_tc_text_to_code",
-    }
     PARALLEL: ClassVar[dict[str, tuple[str, str]]] = {
         "translation": ("{split}.java-cs.txt.java", "{split}.java-cs.txt.cs"),
         "refinement": ("{split}.buggy-fixed.buggy", "{split}.buggy-fixed.fixed"),
     }
     """Tasks whose splits are two files of lines."""
-    FOLDERS: ClassVar[tuple[str, ...]] = ("generation", "completion", "defect_detection")
+    FOLDERS: ClassVar[tuple[str, ...]] = (
+        "generation",
+        "completion",
+        "clone_detection_poj104",
+        "defect_detection",
+    )
     """Tasks whose folder holds one file a split."""
 
-    def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
+    def __init__(
+        self, *, dir: str | os.PathLike[str] | None = None, size: str = "small", on_bad_row: str = "error"
+    ) -> None:
         super().__init__(on_bad_row=on_bad_row)
-        self.dir = None if dir is None else Path(dir)
+        if size not in SIZES:
+            raise CodeftError(f"data.size must be one of {', '.join(SIZES)}, not {size!r}")
+        self.size = size
+        self.dir = self.folder = None if dir is None else Path(dir)
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a task's split."""
-        known = dict.fromkeys([*self.HUB, *self.PARALLEL, *self.FOLDERS, "clone_detection", "code_search"])
+        known = dict.fromkeys([*HUB, *self.PARALLEL, *self.FOLDERS])
         if task not in known:
             raise CodeftError(f"data=codexglue has {', '.join(known)}, not task={task}")
         if task == "translation":
             _check_pair(lang)
         if self.dir is None:
-            yield from self._hub_rows(split, task=task, lang=lang)
+            yield from codexglue_hub_rows(split, task=task, lang=lang, size=self.size)
             return
         folder = existing_folder(self.dir)
+        if task == "refinement" and (folder / self.size).is_dir():
+            folder /= self.size
         if task in self.PARALLEL:
             source, target = (folder / name.format(split=split) for name in self.PARALLEL[task])
             if not source.exists() and not target.exists():
@@ -192,7 +211,7 @@ class CodeXGLUEReader(AbstractReader):
         elif task == "clone_detection" and (folder / FUNCTIONS).is_file():
             yield from clone_pairs(folder, split, on_bad_row=self.on_bad_row, skipped=self.skipped)
         elif task == "code_search" and (folder / COSQA_CODES).is_file():
-            yield from cosqa_queries(folder, split)
+            yield from cosqa_queries(folder, split, on_bad_row=self.on_bad_row, skipped=self.skipped)
         elif task in (*self.FOLDERS, "clone_detection"):
             yield from self._read([split_file(folder, split)])
         else:
@@ -210,19 +229,6 @@ class CodeXGLUEReader(AbstractReader):
         paths = [folder / CODEBASE, *(folder / name / CODEBASE for name in names)]
         yield from self._read([path for path in paths if path.is_file()])
 
-    def _hub_rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
-        if task not in self.HUB:
-            raise CodeftError(
-                f"the hub has no splits for task={task}; give the folder of its published files: data.dir="
-            )
-        configs: list[str | None] = [None]
-        if task == "summarization":
-            configs = [*_languages(lang, CODESEARCHNET_LANGUAGES)]
-        elif task == "refinement":
-            configs = ["small"]
-        for config in configs:
-            yield from hub_rows(self.HUB[task], config, split)
-
 
 class CodeSearchNetReader(AbstractReader):
     """CodeSearchNet in its published file layout, or from the hub.
@@ -236,7 +242,7 @@ class CodeSearchNetReader(AbstractReader):
 
     def __init__(self, *, dir: str | os.PathLike[str] | None = None, on_bad_row: str = "error") -> None:
         super().__init__(on_bad_row=on_bad_row)
-        self.dir = None if dir is None else Path(dir)
+        self.dir = self.folder = None if dir is None else Path(dir)
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the rows of a split."""
@@ -245,7 +251,7 @@ class CodeSearchNetReader(AbstractReader):
                 f"data=codesearchnet has functions and their docstrings; take data=codexglue for task={task}"
             )
         if self.dir is None:
-            for name in _languages(lang, CODESEARCHNET_LANGUAGES):
+            for name in chosen_languages(lang, CODESEARCHNET_LANGUAGES):
                 for row in hub_rows(self.HUB, name, split):
                     yield Row(row.where, plain_names(row.fields))
         else:
@@ -328,14 +334,6 @@ def _lines(path: Path) -> list[bytes]:
     except OSError as error:
         raise CodeftError(f"expected a text file {str(path)!r}: {error.strerror}") from None
     return text.removesuffix(b"\n").split(b"\n") if text else []
-
-
-def _languages(lang: str | None, known: Sequence[str]) -> list[str]:
-    if lang is None:
-        return list(known)
-    if canonical_language(lang) not in known:
-        raise CodeftError(f"this data set has {', '.join(known)}, not lang={canonical_language(lang)}")
-    return [canonical_language(lang)]
 
 
 def _check_pair(lang: str | None) -> None:

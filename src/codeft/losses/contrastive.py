@@ -59,18 +59,23 @@ def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, *, temperatu
 def gather_targets(targets: Tensor) -> Tensor:
     """Return the targets of all processes, this one's first; they are negatives of one another.
 
+    Gradients flow back to the process that a target is of. So the mean over processes of `contrastive_loss`'
+    gradients, which is what distributed training steps by, is the gradient of one process that has all their
+    rows: were the others' targets constants, a target would never learn to keep away from their queries.
+
     Args:
         targets: [B, D], as many in each process.
 
     Returns:
-        [world size * B, D]; only this process's rows carry a gradient.
+        [world size * B, D].
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return targets
-    parts = [torch.empty_like(targets) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(parts, targets.detach().contiguous())
+    from torch.distributed.nn.functional import all_gather  # not there where torch was built without
+
+    parts = all_gather(targets)
     rank = torch.distributed.get_rank()
-    return torch.cat([targets, *(part for i, part in enumerate(parts) if i != rank)])
+    return torch.cat([parts[rank], *(part for i, part in enumerate(parts) if i != rank)])
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,15 +23,20 @@ class Ranks:
 
     Attributes:
         ranks: int64 [Q], from 1; the worst of its places for a target that ties with others.
-        num_ties: Queries whose target ties with at least one other candidate.
+        tied: bool [Q], whether the target ties with at least one other candidate.
         num_candidates: Candidates that each query had.
         num_left_out: Queries left out, because the last batch of `distractors999` wasn't full.
     """
 
     ranks: Tensor
-    num_ties: int
+    tied: Tensor
     num_candidates: int
     num_left_out: int = 0
+
+    @property
+    def num_ties(self) -> int:
+        """Queries whose target ties."""
+        return int(self.tied.sum())
 
 
 def rank_targets(
@@ -62,14 +67,14 @@ def rank_targets(
     tensor([2, 1])
     """
     _check(queries, candidates, targets)
-    ranks, num_ties = [], 0
+    ranks, ties = [], []
     for start in range(0, len(queries), query_block):
         block = _widen(queries[start : start + query_block])  # [B, D]
         block_targets = targets[start : start + query_block].to(block.device)
         better, tied = _count_rivals(block, candidates, block_targets, candidate_block)
         ranks.append(1 + better + tied)
-        num_ties += int((tied > 0).sum())
-    return Ranks(torch.cat(ranks).cpu(), num_ties, num_candidates=len(candidates))
+        ties.append(tied > 0)
+    return Ranks(torch.cat(ranks).cpu(), torch.cat(ties).cpu(), num_candidates=len(candidates))
 
 
 def rank_in_batches(queries: Tensor, *, candidates: Tensor, targets: Tensor) -> Ranks:
@@ -89,24 +94,44 @@ def rank_in_batches(queries: Tensor, *, candidates: Tensor, targets: Tensor) -> 
         CodeftError: As `rank_targets`, or there are fewer than 1,000 queries.
     """
     _check(queries, candidates, targets)
-    num_batches = len(queries) // BATCH_CANDIDATES
-    if num_batches == 0:
+    if len(queries) < BATCH_CANDIDATES:
         raise CodeftError(
             f"expected at least {BATCH_CANDIDATES:,} queries for the protocol distractors999, got "
             f"{len(queries):,}: choose the protocol full"
         )
-    parts = []
-    for start in range(0, num_batches * BATCH_CANDIDATES, BATCH_CANDIDATES):
-        rows = slice(start, start + BATCH_CANDIDATES)
-        kept, places = targets[rows].unique(return_inverse=True)  # two queries may have one target
-        batch = candidates[kept.to(candidates.device)]
-        parts.append(rank_targets(queries[rows], candidates=batch, targets=places))
+    parts = [
+        rank_targets(queries[rows], candidates=candidates[kept.to(candidates.device)], targets=places)
+        for rows, kept, places in _full_batches(targets)
+    ]
     return Ranks(
         torch.cat([part.ranks for part in parts]),
-        sum(part.num_ties for part in parts),
+        torch.cat([part.tied for part in parts]),
         num_candidates=BATCH_CANDIDATES,
         num_left_out=len(queries) % BATCH_CANDIDATES,
     )
+
+
+def find_nearest_in_batches(
+    queries: Tensor, candidates: Tensor, *, targets: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Find what `find_nearest` does, each query among the candidates that `rank_in_batches` gives it.
+
+    Returns:
+        int64 [Q', k] rows in `candidates`, and their scores, both on the CPU; Q' without the last batch
+        unless it is full.
+    """
+    parts = []
+    for rows, kept, _ in _full_batches(targets):
+        found, scores = find_nearest(queries[rows], candidates[kept.to(candidates.device)], k=k)
+        parts.append((kept.cpu()[found], scores))
+    return torch.cat([found for found, _ in parts]), torch.cat([scores for _, scores in parts])
+
+
+def _full_batches(targets: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield each full batch's queries, its candidates, and the targets' places among these."""
+    for start in range(0, len(targets) - BATCH_CANDIDATES + 1, BATCH_CANDIDATES):
+        rows = slice(start, start + BATCH_CANDIDATES)
+        yield rows, *targets[rows].unique(return_inverse=True)  # two queries may have one target
 
 
 def find_nearest(

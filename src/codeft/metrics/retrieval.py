@@ -13,6 +13,7 @@ PROTOCOLS = ("full", "cut1000", "distractors999")
 CUT = 1000
 """The last rank that counts under the protocol `cut1000`."""
 RECALL_AT = (1, 5, 10)
+TIES_SIGNATURE = "ties|queries whose target ties|v:1"
 
 
 def mrr(ranks: Tensor | Sequence[int], *, protocol: str = "full") -> float:
@@ -77,57 +78,6 @@ def map_at_r(rankings: Sequence[Sequence[Hashable]], relevant: Sequence[Sequence
     """
     values = average_precisions(rankings, relevant)
     return sum(values) / len(values)
-
-
-def map_at_r_of_labels(embeddings: Tensor, *, labels: Tensor, query_block: int = 256) -> float:
-    """MAP@R where each row is a query and all rows of its label are relevant (POJ-104).
-
-    A query's own row is no candidate. Ties are pessimistic: other labels stand before its own.
-
-    Args:
-        embeddings: [N, D]; normalised ones give cosine similarity.
-        labels: int64 [N].
-        query_block: Queries at a time; memory is this times N.
-
-    Returns:
-        0 to 1. Rows that are the only one of their label have nothing to find and are left out.
-
-    Raises:
-        CodeftError: Shapes differ, or no label has two rows.
-    """
-    if labels.shape != embeddings.shape[:1]:
-        raise CodeftError(f"expected one label a row, got {len(labels)} for {len(embeddings)} rows")
-    labels = labels.to(embeddings.device)
-    total, num_queries = 0.0, 0
-    for start in range(0, len(embeddings), query_block):
-        rows = torch.arange(start, min(start + query_block, len(embeddings)), device=embeddings.device)
-        values = _average_precisions_of(embeddings, labels, rows)
-        total += float(values.sum())
-        num_queries += len(values)
-    if num_queries == 0:
-        raise CodeftError("expected at least two rows of one label, got none: nothing to find")
-    return total / num_queries
-
-
-def _average_precisions_of(embeddings: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
-    """Return the average precision at R of those rows that have something to find."""
-    scores = embeddings[rows].float() @ embeddings.float().T  # [B, N]
-    relevant = labels[rows, None] == labels  # [B, N]
-    scores[torch.arange(len(rows)), rows] = -torch.inf
-    relevant[torch.arange(len(rows)), rows] = False
-    num_relevant = relevant.sum(1)
-    longest = int(num_relevant.max())
-    if longest == 0:
-        return scores.new_zeros(0, dtype=torch.float64)
-    # Sorted by relevance first and then, stably, by score: among ties the relevant ones come last.
-    by_relevance = relevant.int().argsort(dim=1, stable=True)
-    by_score = scores.gather(1, by_relevance).argsort(dim=1, descending=True, stable=True)[:, :longest]
-    hits = relevant.gather(1, by_relevance.gather(1, by_score)).double()  # [B, R]
-    places = torch.arange(1, longest + 1, device=hits.device)
-    counted = places <= num_relevant[:, None]
-    precisions = (hits * counted * hits.cumsum(1) / places).sum(1)
-    has = num_relevant > 0
-    return precisions[has] / num_relevant[has]
 
 
 def reciprocal_ranks(ranks: Tensor, *, protocol: str = "full") -> Tensor:
@@ -200,6 +150,15 @@ def map_at_r_signature(*, ties: str) -> str:
     'map_at_r|R:relevant|ties:as-ranked|range:0-1|v:1'
     """
     return f"map_at_r|R:relevant|ties:{ties}|range:0-1|v:1"
+
+
+def r_precision_signature() -> str:
+    """Return the signature of R-precision.
+
+    >>> r_precision_signature()
+    'r_precision|order:ignored|R:relevant|range:0-1|v:1'
+    """
+    return "r_precision|order:ignored|R:relevant|range:0-1|v:1"
 
 
 def _checked(ranks: Tensor | Sequence[int]) -> Tensor:

@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from codeft.metrics.ranking import Ranks, find_nearest, rank_in_batches, rank_targets
+from codeft.metrics.gathered_rows import first_of_each, joined
+from codeft.metrics.ranking import (
+    Ranks,
+    find_nearest,
+    find_nearest_in_batches,
+    rank_in_batches,
+    rank_targets,
+)
 from codeft.metrics.retrieval import (
     RECALL_AT,
+    TIES_SIGNATURE,
     check_protocol,
-    map_at_r_of_labels,
-    map_at_r_signature,
     mrr,
     protocol_name,
     r_at_k,
     search_signature,
 )
 from codeft.types import CodeftError
+
+_IN_BATCHES = "distractors999"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """What one query found.
+
+    Attributes:
+        target: The id of the candidate that answers it.
+        rank: The target's rank, from 1; the worst of its places where it ties.
+        tied: Whether it ties.
+        num_candidates: Candidates that the query had.
+        nearest: Ids of the first candidates, best first, the target at its rank.
+    """
+
+    target: int
+    rank: int
+    tied: bool
+    num_candidates: int
+    nearest: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """What `compute` has put together: ids are sorted, `targets` are rows of `candidates`."""
+
+    query_ids: Tensor
+    queries: Tensor
+    targets: Tensor
+    ids: Tensor
+    candidates: Tensor
+    ranks: Ranks
 
 
 class SearchScores(Metric):
@@ -31,9 +70,6 @@ class SearchScores(Metric):
     Args:
         protocol: One of `PROTOCOLS`.
         deduplicated: Whether the caller gives equal candidates one id; stands in the signatures.
-
-    Attributes:
-        nearest: Once computed, the best candidate's id by the query's.
 
     Raises:
         CodeftError: The protocol is unknown.
@@ -59,8 +95,8 @@ class SearchScores(Metric):
                 name, protocol=protocol, deduplicated=deduplicated
             )
             for name in names
-        } | {"ties": "ties|queries whose target ties|v:1"}
-        self.nearest: dict[int, int] = {}
+        } | {"ties": TIES_SIGNATURE}
+        self._ranked: _Ranked | None = None
         for state in ("queries", "query_ids", "target_ids", "candidates", "candidate_ids"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
@@ -93,7 +129,8 @@ class SearchScores(Metric):
         Raises:
             CodeftError: There are no queries, or a query's target isn't among the candidates.
         """
-        ranks = self.rank()
+        self._ranked = self._rank()
+        ranks = self._ranked.ranks
         scores = {"mrr": mrr(ranks.ranks, protocol=self.protocol)}
         scores |= {f"r_at_{k}": r_at_k(ranks.ranks, k=k) for k in RECALL_AT}
         named = {protocol_name(name, protocol=self.protocol): value for name, value in scores.items()}
@@ -101,12 +138,9 @@ class SearchScores(Metric):
             "ties": torch.tensor(ranks.num_ties, dtype=torch.float64)
         }
 
-    def rank(self) -> Ranks:
-        """Return where the targets stand, in the order of the queries' ids; note the nearest ones."""
-        query_ids, queries, target_ids = _first_of_each(
-            _joined(self.query_ids), self.queries, self.target_ids
-        )
-        ids, candidates = _first_of_each(_joined(self.candidate_ids), self.candidates)
+    def _rank(self) -> _Ranked:
+        query_ids, queries, target_ids = first_of_each(joined(self.query_ids), self.queries, self.target_ids)
+        ids, candidates = first_of_each(joined(self.candidate_ids), self.candidates)
         targets = torch.searchsorted(ids, target_ids)
         missing = (targets == len(ids)) | (ids[targets.clamp(max=len(ids) - 1)] != target_ids)
         if bool(missing.any()):
@@ -114,75 +148,50 @@ class SearchScores(Metric):
                 f"expected every query's target among the candidates, got {int(missing.sum())} that aren't, "
                 f"candidate {int(target_ids[missing][0])} the first"
             )
-        best, _ = find_nearest(queries, candidates)
-        self.nearest = dict(zip(query_ids.tolist(), ids[best[:, 0].to(ids.device)].tolist(), strict=True))
-        rank = rank_in_batches if self.protocol == "distractors999" else rank_targets
-        return rank(queries, candidates=candidates, targets=targets)
+        rank = rank_in_batches if self.protocol == _IN_BATCHES else rank_targets
+        ranks = rank(queries, candidates=candidates, targets=targets)
+        return _Ranked(query_ids, queries, targets, ids, candidates, ranks)
 
+    def answers(self, *, k: int) -> dict[int, SearchAnswer]:
+        """Return what each query found, by the query's id; once computed, and before `reset`.
 
-class MapAtR(Metric):
-    """`map_at_r_of_labels` over batches and processes.
-
-    Embeddings are kept until `compute`; a row that a distributed sampler hands out twice counts once, by
-    its id.
-
-    Attributes:
-        nearest: Once computed, the id of the row nearest to each row, by its id.
-    """
-
-    name: ClassVar[str] = "map_at_r"
-    signature: ClassVar[str] = map_at_r_signature(ties="pessimistic")
-    higher_is_better = True
-    is_differentiable = False
-    full_state_update = False
-
-    embeddings: list[Tensor]
-    labels: list[Tensor]
-    ids: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nearest: dict[int, int] = {}
-        for state in ("embeddings", "labels", "ids"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
-
-    def update(self, embeddings: Tensor, labels: Tensor, ids: Tensor) -> None:
-        """Add a batch.
+        It takes several times as long as the scores, so it is asked for where it is written.
 
         Args:
-            embeddings: [B, D].
-            labels: int64 [B], the problem that each row solves.
-            ids: int64 [B], each row's own number.
+            k: How many of the first candidates to name.
+
+        Returns:
+            Without the queries that the protocol leaves out.
         """
-        self.embeddings.append(embeddings.detach())
-        self.labels.append(labels)
-        self.ids.append(ids)
+        found = self._ranked
+        assert found is not None, "answers are of computed scores"
+        if self.protocol == _IN_BATCHES:
+            rows, _ = find_nearest_in_batches(found.queries, found.candidates, targets=found.targets, k=k + 1)
+        else:
+            rows, _ = find_nearest(found.queries, found.candidates, k=k + 1)
+        ids = found.ids.cpu()
+        table = zip(
+            found.query_ids.tolist(), ids[found.targets.cpu()].tolist(), found.ranks.ranks.tolist(),
+            found.ranks.tied.tolist(), ids[rows].tolist(), strict=False,
+        )  # fmt: skip
+        return {
+            query: SearchAnswer(
+                target, rank, tied, found.ranks.num_candidates, _placed(nearest, target, rank=rank)[:k]
+            )
+            for query, target, rank, tied, nearest in table
+        }
 
-    def compute(self) -> Tensor:
-        """Return MAP@R, a float64 scalar.
-
-        Raises:
-            CodeftError: No label has two rows.
-        """
-        ids, embeddings, labels = _first_of_each(_joined(self.ids), self.embeddings, self.labels)
-        if len(ids) > 1:
-            best, _ = find_nearest(embeddings, embeddings, own=torch.arange(len(ids), device=ids.device))
-            self.nearest = dict(zip(ids.tolist(), ids[best[:, 0].to(ids.device)].tolist(), strict=True))
-        return torch.tensor(map_at_r_of_labels(embeddings, labels=labels), dtype=torch.float64)
+    def reset(self) -> None:
+        """Forget all rows."""
+        super().reset()
+        self._ranked = None
 
 
-def _joined(parts: list[Tensor] | Tensor) -> Tensor:
-    # Processes that have met hold one tensor, a single one its list of batches.
-    joined = parts if isinstance(parts, Tensor) else torch.cat(parts) if parts else torch.zeros(0)
-    if len(joined) == 0:
-        raise CodeftError("expected rows before search is scored, got none: nothing to rank")
-    return joined
+def _placed(nearest: list[int], target: int, *, rank: int) -> list[int]:
+    """Put the target where its rank says, behind what it ties with.
 
-
-def _first_of_each(ids: Tensor, *values: list[Tensor] | Tensor) -> tuple[Tensor, ...]:
-    """Return the distinct ids in order and what each came with first."""
-    order = ids.argsort(stable=True)
-    ordered = ids[order]
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return ordered[first], *(_joined(value)[order[first]] for value in values)
+    >>> _placed([7, 8, 9], 7, rank=2)
+    [8, 7, 9]
+    """
+    others = [candidate for candidate in nearest if candidate != target]
+    return [*others[: rank - 1], target, *others[rank - 1 :]] if rank <= len(nearest) else others

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ class AbstractCodeModel(nn.Module, ABC):
         vocab_size: Rows of the embedding table.
         output: What `forward` gives.
         head: Gives the labels where they are asked for.
+        further_inputs: What `forward` reads beside the source's sub-tokens, where a batch has it.
     """
 
     network: PreTrainedModel
@@ -44,6 +45,7 @@ class AbstractCodeModel(nn.Module, ABC):
     max_source_length: int | None
     shares_positions: bool = False
     vocab_size: int
+    further_inputs: ClassVar[frozenset[str]] = frozenset()
 
     @property
     @abstractmethod

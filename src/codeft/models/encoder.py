@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers
@@ -15,12 +16,20 @@ from transformers import RobertaForCausalLM, RobertaForSequenceClassification, R
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, prepend_certain, search_beams, shift_right
-from codeft.models.heads import ClassificationHead, pool
-from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
+from codeft.models.heads import ClassificationHead, fit_labels, pool
+from codeft.models.networks import build_network, describe_architecture, load_network
+from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
+
+ESSENTIAL = "encoder.layer."
+"""What begins the names of the encoder's own weights."""
+
+HEADS = ("classifier", "head")
+"""How published scripts call the head, and how codeft does."""
 
 POOLER = "pooler"
 """Key of `architecture` beside `RobertaConfig`'s: whether the encoder has its pre-trained pooler."""
@@ -47,6 +56,7 @@ class EncoderModel(AbstractCodeModel):
 
     network: Any
     max_source_length: int
+    further_inputs: ClassVar[frozenset[str]] = frozenset({DATA_FLOW})
 
     def __init__(
         self,
@@ -57,19 +67,24 @@ class EncoderModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        checkpoint: str | None = None,
+        label_order: Sequence[int] | None = None,
         output: Output = "text",
         num_texts: int = 1,
     ) -> None:
         """Load or initialise the encoder, and initialise decoder or head; the model begins in training mode.
 
         Args:
-            weights: Hub id, local folder, or `random` for a new encoder.
+            weights: Hub id, local folder, weights alone (see `loading.find_origin`), or `random` for a new
+                encoder.
             architecture: Dimensions (`RobertaConfig`'s names, and `pooler`, whether there is one; none by
                 default) of random weights; a checkpoint brings its own.
             num_decoder_layers: Layers of the new decoder, at least 1.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            checkpoint: Weights to lay over those, as training scripts save them: a file or a folder.
+            label_order: Which label each column of the loaded head means; None for 0, 1.
             output: What the task asks for; only text needs the decoder.
             num_texts: Texts that a label is about.
 
@@ -80,6 +95,10 @@ class EncoderModel(AbstractCodeModel):
         self.output, self.head = output, None
         if num_decoder_layers < 1:
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
+        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
+        origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
+        weights, tokenizer = origin.weights, origin.tokenizer
+        order = _check_label_order(label_order, output=output)
         overrides: dict[str, Dimension] = {}
         if dropout is not None:
             overrides = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
@@ -90,10 +109,11 @@ class EncoderModel(AbstractCodeModel):
             has_pooler = dimensions.pop(POOLER, False)
             encoder = build_network(RobertaModel, dimensions)
             _settle_pooler(encoder, keep=bool(has_pooler))
+            known: set[int] = set()
         else:
             folder = loading.find_folder(weights, revision=revision)
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
-            encoder = _load_encoder(folder, source=weights, overrides=overrides)
+            encoder, known = _load_encoder(folder, overrides=overrides)
         config = encoder.config
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
@@ -113,6 +133,17 @@ class EncoderModel(AbstractCodeModel):
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
             )
         self.network = encoder if output != "text" else _add_decoder(encoder, num_layers=num_decoder_layers)
+        # transformers' own classifiers have a head beside the encoder, in a folder like any other.
+        known |= self._load_head(None if weights == loading.RANDOM else folder, order=order)
+        if origin.checkpoint is not None:
+            known |= self._load_over(origin.checkpoint, order=order)
+        if label_order is not None and (self.head is None or id(self.head.out_proj.weight) not in known):
+            raise CodeftError(
+                "model.label_order says what the columns of a loaded head mean, but none was loaded from "
+                f"{given}: leave it away, or give weights with a head for this task"
+            )
+        if known:
+            tell_random(self, known, source=given, new=("head.", "network.decoder."))
         self.network.set_attn_implementation(ATTENTION)
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._encoder.encoder.layer])
@@ -130,16 +161,17 @@ class EncoderModel(AbstractCodeModel):
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run the model; for text without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
-        mask = batch["attention_mask"]
-        self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
-        encoded = self._encoder(input_ids=batch["input_ids"], attention_mask=mask)
+        hidden, seen = self._encode(batch)
+        mask, length = batch["attention_mask"], batch["input_ids"].shape[1]
         attention = self._recorder.take()
+        if attention is not None:
+            attention = attention[..., :length, :length]  # the source's, without the variables behind it
         if self.output == "label":
             assert self.head is not None
-            vectors = pool(encoded.last_hidden_state, mask, pooling="first")
+            vectors = pool(hidden[:, :length], mask, pooling="first")
             return ModelOutput(logits=self.head(vectors), attention=attention)
         if self.output == "embedding":
-            vectors = pool(encoded.last_hidden_state, mask, pooling="mean")
+            vectors = pool(hidden[:, :length], mask, pooling="mean")
             return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
@@ -150,8 +182,8 @@ class EncoderModel(AbstractCodeModel):
             decoder_ids = decoder_ids[:, 1:]  # the labels' own <s> is the start
         logits = self.network.decoder(
             input_ids=decoder_ids,
-            encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=mask,
+            encoder_hidden_states=hidden,
+            encoder_attention_mask=seen,
             use_cache=False,
         ).logits
         if self._labels_hold_start:
@@ -160,18 +192,38 @@ class EncoderModel(AbstractCodeModel):
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""
-        self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
         self._check_length(max_length, what="target", key="task.max_target_length")
-        with self._recorder.paused():
+        with torch.no_grad(), self._recorder.paused():
+            hidden, seen = self._encode(batch)
             return search_beams(
                 self.network,
-                batch,
+                {**batch, "attention_mask": seen},
+                encoded=hidden,
                 max_length=max_length,
                 num_beams=num_beams,
                 start_id=self._start_id,
                 eos_id=self._eos_id,
                 pad_id=self._pad_id,
             )
+
+    def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the hidden states, [N, L, D], and which are real, [N, L]; without data flow, L is S."""
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        self._check_length(ids.shape[1], what="source", key="task.max_source_length")
+        if "flow_start" not in batch:
+            return self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+        flow = append_variables(
+            self._encoder.embeddings.word_embeddings(ids),
+            batch,
+            special=(ids == self._start_id) | (ids == self._eos_id),
+            pad_id=self._pad_id,
+        )
+        encoded = self._encoder(
+            inputs_embeds=flow.embeddings,
+            attention_mask=flow.attention_mask,
+            position_ids=flow.position_ids,
+        )
+        return encoded.last_hidden_state, flow.real
 
     def embeddings(self) -> Sequence[nn.Module]:
         """Return the embeddings (tokens, positions, norm), and the pooler where the checkpoint has one."""
@@ -221,6 +273,26 @@ class EncoderModel(AbstractCodeModel):
         )
         return ExportedModel(network, untied=untied)
 
+    def _load_head(self, folder: Path | None, *, order: Sequence[int]) -> set[int]:
+        """Load the head that lies in a model's folder, if there is one; return the `id`s of what was set."""
+        if self.head is None or folder is None:
+            return set()
+        state = {name: p for name, p in read_state_dict(folder).items() if HEADS[0] in name.split(".")}
+        return lay_over([self._head_part(order)], state, source=str(folder))
+
+    def _load_over(self, checkpoint: Path, *, order: Sequence[int]) -> set[int]:
+        """Lay a checkpoint over all parts; return the `id`s of what was set."""
+        parts = [Part(self._encoder, essential=ESSENTIAL)]
+        if self.output == "text":
+            parts.append(Part(self.network.decoder, behind=("decoder",)))
+        if self.head is not None:
+            parts.append(self._head_part(order))
+        return lay_over(parts, read_state_dict(checkpoint), source=str(checkpoint))
+
+    def _head_part(self, order: Sequence[int]) -> Part:
+        assert self.head is not None
+        return Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order))
+
     def _check_length(self, length: int, *, what: str, key: str) -> None:
         if length > self.max_source_length:
             raise CodeftError(
@@ -229,11 +301,21 @@ class EncoderModel(AbstractCodeModel):
             )
 
 
-def _load_encoder(folder: Path, *, source: str, overrides: Mapping[str, Dimension]) -> RobertaModel:
-    encoder, missing = load_network(RobertaModel, folder, overrides=overrides, essential="encoder.layer.")
-    warn_of_random((name for name in missing if not name.startswith("pooler.")), source=source)
+def _check_label_order(order: Sequence[int] | None, *, output: Output) -> Sequence[int]:
+    if order is None:
+        return (0, 1)
+    if sorted(order) != [0, 1]:
+        raise CodeftError(f"model.label_order must be [0, 1] or [1, 0], not {list(order)}")
+    if output != "label":
+        raise CodeftError(f"model.label_order is for tasks with labels, and this one asks for {output}")
+    return order
+
+
+def _load_encoder(folder: Path, *, overrides: Mapping[str, Dimension]) -> tuple[RobertaModel, set[int]]:
+    """Return the encoder and the `id` of each parameter that the checkpoint has."""
+    encoder, missing = load_network(RobertaModel, folder, overrides=overrides, essential=ESSENTIAL)
     _settle_pooler(encoder, keep=not any(name.startswith("pooler.") for name in missing))
-    return encoder
+    return encoder, {id(parameter) for name, parameter in encoder.named_parameters() if name not in missing}
 
 
 def _settle_pooler(encoder: RobertaModel, *, keep: bool) -> None:

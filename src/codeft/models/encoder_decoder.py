@@ -1,12 +1,13 @@
-"""The T5 family: the mini model, CodeT5, CodeT5+ (220M, 770M)."""
+"""The T5 family: the mini model, CodeT5, CodeT5+ (220M, 770M, and the encoder for embeddings)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from transformers import T5EncoderModel, T5ForConditionalGeneration
+from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
@@ -15,8 +16,17 @@ from codeft.models.dropout import use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, search_beams, shift_right
 from codeft.models.heads import ClassificationHead, pool
-from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
-from codeft.types import Batch, ModelOutput, Output
+from codeft.models.networks import build_network, describe_architecture, load_network, read_config
+from codeft.models.projected_t5 import ProjectedT5
+from codeft.models.snippets import projected_usage
+from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
+from codeft.types import Batch, CodeftError, ModelOutput, Output
+
+EMBED_DIM = "embed_dim"
+"""Key of `architecture` that tells CodeT5+'s embedding model from the others."""
+
+ESSENTIAL = "encoder.block."
+"""What begins the names of the encoder's own weights."""
 
 
 class EncoderDecoderModel(AbstractCodeModel):
@@ -24,7 +34,8 @@ class EncoderDecoderModel(AbstractCodeModel):
 
     Source: CodeT5 (arXiv 2109.00859), CodeT5+ (arXiv 2305.07922), on T5 (arXiv 1910.10683). One table of
     embeddings serves encoder, decoder and output layer until `untie_output`. For labels and embeddings the
-    encoder is taken alone, and a vector is the mean of its hidden states (Sentence-T5, arXiv 2108.08877).
+    encoder is taken alone, and a vector is the mean of its hidden states (Sentence-T5, arXiv 2108.08877);
+    CodeT5+'s embedding model projects its first one instead, as it was trained to, and has no decoder.
 
     Attributes:
         network: transformers' model; for labels and embeddings the encoder alone.
@@ -41,17 +52,20 @@ class EncoderDecoderModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        checkpoint: str | None = None,
         output: Output = "text",
         num_texts: int = 1,
     ) -> None:
         """Load or initialise the model; it begins in training mode, as any new module.
 
         Args:
-            weights: Hub id, local folder, `asset:mini`, or `random` for new weights.
+            weights: Hub id, local folder, `asset:mini`, weights alone (see `loading.find_origin`), or
+                `random` for new ones.
             architecture: Dimensions (`T5Config`'s names) of random weights; a checkpoint brings its own.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            checkpoint: Weights to lay over those, as training scripts save them: a file or a folder.
             output: What the task asks for; only text needs the decoder.
             num_texts: Texts that a label is about.
 
@@ -60,18 +74,31 @@ class EncoderDecoderModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
-        network_class: Any = T5ForConditionalGeneration if output == "text" else T5EncoderModel
+        has_projection = EMBED_DIM in (architecture or {})
+        if has_projection and output == "text":
+            raise CodeftError(_no_text(weights))
+        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
+        origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
+        weights, tokenizer = origin.weights, origin.tokenizer
+        known: set[int] = set()
         overrides = {} if dropout is None else {"dropout_rate": dropout}
         if weights == loading.RANDOM:
             folder = loading.find_folder(tokenizer or loading.MINI)
+            network_class = _network_class(output, has_projection=has_projection)
             self.network = build_network(network_class, {**(architecture or {}), **overrides})
         else:
             folder = loading.find_folder(weights, revision=revision)
+            has_projection = read_config(folder).get("model_type") == ProjectedT5.config_class.model_type
+            if has_projection and output == "text":
+                raise CodeftError(_no_text(weights))
+            network_class = _network_class(output, has_projection=has_projection)
             self.network, missing = load_network(
-                network_class, folder, overrides=overrides, essential="encoder.block."
+                network_class, folder, overrides=overrides, essential=ESSENTIAL
             )
-            warn_of_random(missing, source=weights)
+            known = {id(p) for name, p in self.network.named_parameters() if name not in missing}
             folder = loading.find_folder(tokenizer) if tokenizer else folder
+        if has_projection and output != "embedding":
+            self.network.proj = None  # nothing reads it, and DDP wants gradients for all there is
         self.tokenizer = loading.load_tokenizer(folder)
         self.vocab_size = self.network.config.vocab_size
         self.max_source_length = None
@@ -84,6 +111,16 @@ class EncoderDecoderModel(AbstractCodeModel):
         elif output == "label":
             config = self.network.config
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout_rate)
+        if origin.checkpoint is not None:
+            # Not CodeT5's `classifier`: it reads the decoder's last state, and this head the encoder's mean.
+            head = [Part(self.head, behind=("head",))] if self.head is not None else []
+            known |= lay_over(
+                [Part(self.network, essential=ESSENTIAL), *head],
+                read_state_dict(origin.checkpoint),
+                source=str(origin.checkpoint),
+            )
+        if known:
+            tell_random(self, known, source=given, new=("head.",))
         # T5 has one dropout for both ends of its encoder; apart, the first can be frozen with the embeddings.
         self._embedding_dropout = nn.Dropout(self.network.config.dropout_rate)
         self._output_dropout = nn.Dropout(self.network.config.dropout_rate)
@@ -108,9 +145,11 @@ class EncoderDecoderModel(AbstractCodeModel):
         hidden = self._output_dropout(hidden)
         attention = self._recorder.take()
         if self.output != "text":
-            vectors = pool(hidden, mask, pooling="mean")
             if self.head is not None:
+                vectors = pool(hidden, mask, pooling="mean")
                 return ModelOutput(logits=self.head(vectors), attention=attention)
+            projected = isinstance(self.network, ProjectedT5)
+            vectors = self.network.embed(hidden) if projected else pool(hidden, mask, pooling="mean")
             return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
@@ -158,11 +197,39 @@ class EncoderDecoderModel(AbstractCodeModel):
 
     def exported(self) -> ExportedModel:
         """Return transformers' T5, or its encoder. See `AbstractCodeModel.exported`."""
-        if self.output != "text":
-            return ExportedModel(self.network, head=self.head, pooling="mean")
         network = self.network
+        if isinstance(network, ProjectedT5):
+            encoder = _as_encoder(network)
+            if self.head is None:
+                return ExportedModel(encoder, head=network.proj, pooling="first", usage=projected_usage())
+            return ExportedModel(encoder, head=self.head, pooling="mean")
+        if self.output != "text":
+            return ExportedModel(network, head=self.head, pooling="mean")
         network.config.decoder_start_token_id = self._start_id
         network.generation_config = decoding(
             start_id=self._start_id, eos_id=self._eos_id, pad_id=self._pad_id
         )
         return ExportedModel(network, untied=network.lm_head.weight is not network.shared.weight)
+
+
+def _as_encoder(network: ProjectedT5) -> T5EncoderModel:
+    """Return the encoder of a network that has a projection, in transformers' class."""
+    dimensions = describe_architecture(network.config)
+    config: Any = T5Config.from_dict({name: dimensions[name] for name in dimensions if name != EMBED_DIM})
+    with torch.device("meta"):
+        encoder = T5EncoderModel(config)
+    encoder.shared, encoder.encoder = network.shared, network.encoder
+    return encoder.train(network.training)
+
+
+def _network_class(output: Output, *, has_projection: bool) -> Any:
+    if has_projection:
+        return ProjectedT5
+    return T5ForConditionalGeneration if output == "text" else T5EncoderModel
+
+
+def _no_text(weights: str) -> str:
+    return (
+        f"{weights} gives vectors and has no decoder, but the task asks for text: choose another model=, "
+        "such as codet5p_220m"
+    )

@@ -10,10 +10,9 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from codeft.models.heads import ClassificationHead
 from codeft.models.networks import group_names, load_network, quiet_transformers
 from codeft.types import CodeftError
 
@@ -41,7 +40,7 @@ class ExportedModel:
     """
 
     network: PreTrainedModel
-    head: ClassificationHead | None = None
+    head: nn.Module | None = None
     pooling: Literal["first", "mean"] | None = None
     untied: bool = False
     usage: str | None = None

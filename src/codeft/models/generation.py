@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import Cache, GenerationConfig
+from transformers.modeling_outputs import BaseModelOutput
 
-from codeft.types import Batch
+from codeft.types import OWN_START, Batch
 
 IMPOSSIBLE = -1e4
 """A logit that leaves no probability, and is finite in half precision too."""
@@ -21,29 +22,31 @@ def search_beams(
     *,
     max_length: int,
     num_beams: int,
-    start_id: int,
+    start_id: int | Tensor,
     eos_id: int,
     pad_id: int,
+    encoded: Tensor | None = None,
 ) -> Tensor:
     """Decode a batch with a key-value cache; the encoder runs once, not once a beam.
 
     Args:
         network: One of transformers' encoder-decoders.
         batch: Needs `input_ids` and `attention_mask`, [B, S].
+        encoded: [B, L, D], what the encoder made of the batch; `attention_mask` is then [B, L]. None runs it.
         max_length: New sub-tokens at most.
         num_beams: Beams an example; 1 is greedy.
-        start_id: What the decoder begins with.
+        start_id: What the decoder begins with; [B] where examples differ.
         eos_id: What ends a hypothesis.
         pad_id: What fills a row after its end.
 
     Returns:
         int64 [B, at most max_length], the start token removed.
     """
-    config = decoding(
-        max_length=max_length, num_beams=num_beams, start_id=start_id, eos_id=eos_id, pad_id=pad_id
-    )
+    config = decoding(max_length=max_length, num_beams=num_beams, eos_id=eos_id, pad_id=pad_id)
+    config.decoder_start_token_id = start_id.tolist() if isinstance(start_id, Tensor) else start_id
+    hidden = {} if encoded is None else {"encoder_outputs": BaseModelOutput(last_hidden_state=encoded)}
     sequences = network.generate(
-        batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config
+        batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config, **hidden
     )
     return sequences[:, 1:]
 
@@ -149,12 +152,12 @@ def prepend_certain(logits: Tensor, *, token_id: int) -> Tensor:
     return torch.cat([certain, logits], dim=1)
 
 
-def shift_right(labels: Tensor, *, start_id: int, pad_id: int) -> Tensor:
+def shift_right(labels: Tensor, *, start_id: int | Tensor, pad_id: int) -> Tensor:
     """Return what the decoder reads while it predicts the labels: each one's predecessor.
 
     Args:
         labels: int64 [B, T]; negative where there is nothing to predict.
-        start_id: Stands before the first label.
+        start_id: Stands before the first label; [B] where examples differ.
         pad_id: Stands where the label is negative.
 
     Returns:
@@ -163,6 +166,26 @@ def shift_right(labels: Tensor, *, start_id: int, pad_id: int) -> Tensor:
     >>> shift_right(torch.tensor([[7, 8, 1], [9, 1, -100]]), start_id=0, pad_id=0).tolist()
     [[0, 7, 8], [0, 9, 1]]
     """
-    shifted = labels.new_full(labels.shape, start_id)
+    shifted = torch.empty_like(labels)
+    shifted[:, 0] = start_id
     shifted[:, 1:] = labels[:, :-1].clamp_min(-1)
     return shifted.masked_fill_(shifted < 0, pad_id)
+
+
+def start_ids(batch: Batch, *, own: int) -> int | Tensor:
+    """Return what the decoder begins with.
+
+    Args:
+        batch: Has `start_ids` where its examples say.
+        own: The model's own start.
+
+    Returns:
+        One id for all, or int64 [B].
+
+    >>> start_ids({"start_ids": torch.tensor([7, -1])}, own=2)
+    tensor([7, 2])
+    """
+    if "start_ids" not in batch:
+        return own
+    starts = batch["start_ids"]
+    return starts.masked_fill(starts == OWN_START, own)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from codeft.models.dropout import FastDropout
@@ -56,3 +59,28 @@ class ClassificationHead(nn.Module):
         side_by_side = vectors.unflatten(0, (self.num_texts, -1)).transpose(0, 1).flatten(1)  # [B, n * D]
         hidden = self.dense(self.dropout(side_by_side)).tanh()
         return self.out_proj(self.dropout(hidden))
+
+
+def fit_labels(name: str, tensor: Tensor, *, order: Sequence[int]) -> Tensor:
+    """Return a parameter of a loaded head as `ClassificationHead` has it.
+
+    A head with one output, which CodeXGLUE's defect detection puts through a sigmoid, becomes one of two with
+    the same probabilities: softmax(0, z) is sigmoid(z).
+
+    Args:
+        name: The parameter's, in the head.
+        tensor: The parameter.
+        order: Which label each output of the loaded head means.
+
+    >>> fit_labels("out_proj.bias", torch.tensor([0.5]), order=(0, 1))
+    tensor([0.0000, 0.5000])
+    >>> fit_labels("out_proj.bias", torch.tensor([0.1, 0.2]), order=(1, 0))
+    tensor([0.2000, 0.1000])
+    """
+    if not name.startswith("out_proj."):
+        return tensor
+    if len(tensor) == 1:
+        tensor = torch.cat([torch.zeros_like(tensor), tensor])
+    if len(tensor) != len(order):
+        return tensor
+    return tensor[torch.tensor(order).argsort()]

@@ -5,17 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from codeft.hub import ask_hub
+from codeft.models.state_dict import PICKLED, SAFE
 from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
-SAFE, PICKLED = "model*.safetensors", "pytorch_model*.bin"
 HEADS = "head.safetensors"
 """What `codeft.export` writes beside the weights where there is no class of transformers."""
 
 ADVICE = "download it elsewhere and give its folder: model.weights=/path/to/folder"
+LOGIN = "log in (hf auth login, or the variable HF_TOKEN)"
 
 
 def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
@@ -46,6 +52,21 @@ def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
         return Path(
             snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights, HEADS])
         )
+    except GatedRepoError as error:  # a kind of RepositoryNotFoundError
+        raise CodeftError(
+            f"the owner of '{name}' gives it to who asks: ask at {constants.ENDPOINT}/{name} and {LOGIN}; "
+            f"or {advice}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CodeftError(
+            f"the hub shows no model '{name}': check the spelling (owner/model); if it is private, {LOGIN}; "
+            f"or {advice}"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CodeftError(
+            f"the hub's '{name}' has no revision '{revision}': give a branch, tag or commit that it has, or "
+            "model.revision=null for its main branch"
+        ) from error
     except Exception as error:
         raise CodeftError(
             f"the hub didn't give '{name}' (revision {revision or 'main'}): {error}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -12,18 +13,85 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
+from codeft.models.sentencepiece_tokenizer import FILE as SENTENCEPIECE
+from codeft.models.sentencepiece_tokenizer import load_sentencepiece
+from codeft.models.state_dict import NAMES, find_weights
+from codeft.models.tiktoken_tokenizer import FILE as TIKTOKEN
+from codeft.models.tiktoken_tokenizer import load_tiktoken
 from codeft.types import CodeftError
 
 RANDOM = "random"
 ASSET = "asset:"
 MINI = ASSET + "mini"
-EXPECTED = "tokenizer.json, or one *vocab.json and one *merges.txt"
+EXPECTED = f"tokenizer.json, {SENTENCEPIECE}, {TIKTOKEN}, or one *vocab.json and one *merges.txt"
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json")
 AS_WRITTEN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes of a tokenizer that is what its `tokenizer.json` says: transformers' older name, and its newer."""
 
 PROBE = "x"
 """Any tokenizer spells this; one that transformers made up around a missing file doesn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model's parts come from.
+
+    Attributes:
+        weights: What its network is built from: a folder, a hub id, an asset or `random`.
+        checkpoint: Weights laid over it; None for none.
+        tokenizer: Where the tokenizer is; None for beside the weights, the mini's for random ones.
+    """
+
+    weights: str
+    checkpoint: Path | None
+    tokenizer: str | None
+
+
+def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) -> Origin:
+    """Sort out what the user named; nothing is loaded yet.
+
+    Weights without a `config.json` (a file, or a folder with one of `state_dict.NAMES`) are laid over a
+    network that is built from the YAML's architecture.
+
+    Args:
+        weights: Hub id, folder, asset, `random`, or weights alone.
+        checkpoint: Weights to lay over those: a file or a folder.
+        tokenizer: Where the tokenizer is, if not beside the weights.
+
+    Raises:
+        CodeftError: The checkpoint isn't there, there are two, or one has no tokenizer beside it.
+    """
+    over = None if checkpoint is None else Path(checkpoint).expanduser()
+    if over is not None:
+        find_weights(over)
+    given = Path(weights).expanduser()
+    beside_config = given.is_file() and (given.parent / "config.json").is_file()
+    if beside_config and find_weights(given) == find_weights(given.parent):
+        given = given.parent
+        weights = str(given)
+    is_model = (given / "config.json").is_file()
+    if given.is_file() or (not is_model and any(any(given.glob(name)) for name in NAMES)):
+        find_weights(given)
+        if over is not None:
+            raise CodeftError(
+                f"two checkpoints, {weights} and {checkpoint}, and no model to lay them over: give "
+                "model.weights=<folder or hub id of the model>, or model.checkpoint=null"
+            )
+        over, weights = given, RANDOM
+    if over is not None and weights == RANDOM and tokenizer is None:
+        folder = over if over.is_dir() else over.parent
+        if not _has_tokenizer(folder):
+            raise CodeftError(
+                f"the weights in {over} come without their tokenizer: give it by model.tokenizer=<folder or "
+                "hub id>, or name the model that they were trained from, model.weights=<folder or hub id> "
+                f"model.checkpoint={over}"
+            )
+        tokenizer = str(folder)
+    return Origin(weights, over, tokenizer)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return (folder / DESCRIPTIONS[0]).is_file() or len(list(folder.glob("*vocab.json"))) == 1
 
 
 def find_folder(name: str, *, revision: str | None = None) -> Path:
@@ -62,8 +130,8 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
     text by itself is made to end each with its end token, and to begin it with `<s>` if it has one.
 
     Args:
-        folder: What `save_pretrained` wrote, or a bare byte-level vocabulary: one `*vocab.json` and one
-            `*merges.txt`.
+        folder: What `save_pretrained` wrote, PLBART's sentencepiece model, GPT-4's vocabulary (AST-T5 reads
+            with it), or a bare byte-level vocabulary: one `*vocab.json` and one `*merges.txt`.
         pad_with_end: Let a tokenizer without a padding token pad with its end token.
 
     Raises:
@@ -79,10 +147,16 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
                 tokenizer = RobertaTokenizer(vocab=str(vocabs[0]), merges=str(merges[0]))
             elif _is_as_written(folder):
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+            elif (folder / SENTENCEPIECE).is_file() and not (folder / "tokenizer.json").is_file():
+                tokenizer = load_sentencepiece(folder)
+            elif (folder / TIKTOKEN).is_file() and not (folder / "tokenizer.json").is_file():
+                tokenizer = load_tiktoken(folder)
             else:
                 tokenizer = AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
                 )  # None would ask the user
+    except CodeftError:
+        raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise CodeftError(f"can't read a tokenizer in {folder}, expected {EXPECTED}: {error}") from error
     if PROBE not in tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any, TypeVar
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codeft.models.base import Dimension
+from codeft.models.placement import group_names
+from codeft.models.state_dict import PICKLED, SAFE, Part, StateDict, lay_over, read_state_dict
 from codeft.types import CodeftError
 
 Network = TypeVar("Network", bound=PreTrainedModel)
@@ -86,7 +85,8 @@ def load_network(
 
     Args:
         network_class: transformers' class.
-        folder: Holds `config.json` and `*.safetensors`, or a torch file, of which only tensors are read.
+        folder: Holds `config.json` and `*.safetensors`, or a torch file, of which only tensors are read. The
+            network may lie in modules of a script's own.
         overrides: What replaces the checkpoint's own config.
         essential: Prefix of the parameters without which the checkpoint is of another architecture.
         config: What `read_config` would give, where it has to be put into the class's words first.
@@ -101,6 +101,26 @@ def load_network(
     """
     raw = read_config(folder) if config is None else config
     settings = _make_config(network_class.config_class, raw, folder=folder, overrides=overrides)
+    network: Any
+    if not any(folder.glob(SAFE)) and not any(folder.glob(PICKLED)) and any(folder.glob("model.bin")):
+        network, missing = network_class(settings), None
+    else:
+        network, missing = _from_pretrained(network_class, folder, settings, rename=rename)
+    wanted = {name for name, _ in network.named_parameters() if name.startswith(essential)}
+    if missing is None or wanted <= missing:  # in a script's own modules, or under its own file name
+        part, source = Part(network, essential=essential), f"the checkpoint in {folder}"
+        known = lay_over([part], _read_weights(folder, rename=rename), source=source, tell=False)
+        missing = {name for name, parameter in network.named_parameters() if id(parameter) not in known}
+    return network, missing
+
+
+def _from_pretrained(
+    network_class: type[Network],
+    folder: Path,
+    settings: PretrainedConfig,
+    *,
+    rename: Callable[[str], str] | None,
+) -> tuple[Network, set[str]]:
     try:
         with quiet_transformers():
             loaded: Any = network_class.from_pretrained(
@@ -115,15 +135,7 @@ def load_network(
     except UNREADABLE as error:
         raise CodeftError(f"can't load the weights in {folder}: {error}") from error
     network, info = loaded
-    missing = set(info["missing_keys"])
-    wanted = {name for name, _ in network.named_parameters() if name.startswith(essential)}
-    if wanted <= missing:
-        found = "; ".join(group_names(info["unexpected_keys"])) or "no other weights"
-        raise CodeftError(
-            f"the checkpoint in {folder} has none of the encoder's weights: expected "
-            f"{'; '.join(group_names(wanted))}; it has {found}"
-        )
-    return network, missing
+    return network, set(info["missing_keys"])
 
 
 def warn_of_random(names: Iterable[str], *, source: str) -> None:
@@ -131,23 +143,6 @@ def warn_of_random(names: Iterable[str], *, source: str) -> None:
     groups = group_names(names)
     if groups:
         log.warning("not in the checkpoint of %s, so random: %s", source, "; ".join(groups))
-
-
-def group_names(names: Iterable[str]) -> list[str]:
-    """Shorten a list of parameter names: those that differ in their first number only share an entry.
-
-    >>> group_names(["block.0.q.weight", "block.1.q.weight", "norm.bias"])
-    ['block.{0,1}.q.weight', 'norm.bias']
-    """
-    groups: dict[str, list[int]] = {}
-    for name in names:
-        number = re.search(r"(?<=\.)\d+(?=\.)", name)
-        pattern = name if number is None else f"{name[: number.start()]}*{name[number.end() :]}"
-        groups.setdefault(pattern, []).extend([] if number is None else [int(number[0])])
-    return sorted(
-        pattern.replace("*", f"{{{','.join(map(str, sorted(numbers)))}}}")
-        for pattern, numbers in groups.items()
-    )
 
 
 @contextmanager
@@ -185,26 +180,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     return raw
 
 
-def _read_weights(folder: Path, *, rename: Callable[[str], str]) -> dict[str, Tensor]:
-    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    if not files:
-        raise OSError("expected model.safetensors or pytorch_model.bin")
-    weights: dict[str, Tensor] = {}
-    for file in files:
-        if file.suffix == ".safetensors":
-            weights |= load_file(file)
-        else:
-            weights |= torch.load(file, map_location="cpu", weights_only=True)
-    return {rename(name): value for name, value in weights.items()}
+def _read_weights(folder: Path, *, rename: Callable[[str], str] | None) -> StateDict:
+    weights = read_state_dict(folder)
+    return weights if rename is None else {rename(name): value for name, value in weights.items()}
 
 
 def _make_config(
     config_class: Any, raw: Mapping[str, Any], *, folder: Path, overrides: Mapping[str, Dimension]
 ) -> PretrainedConfig:
-    if raw.get("model_type") != config_class.model_type:
+    kind = raw.get("model_type")
+    if kind != config_class.model_type and raw.get("auto_map"):
         raise CodeftError(
-            f"{folder} holds a model of type '{raw.get('model_type')}', expected "
-            f"'{config_class.model_type}': choose the model= whose family it is"
+            f"the model in {folder} comes with code of its own to run (trust_remote_code, for its type "
+            f"'{kind}'), which could do anything on this machine: codeft never runs such code; choose a "
+            f"model of a family that codeft has, here '{config_class.model_type}'"
+        )
+    if kind != config_class.model_type:
+        raise CodeftError(
+            f"{folder} holds a model of type '{kind}', expected '{config_class.model_type}': "
+            "choose the model= whose family it is"
         )
     try:
         return config_class.from_dict({**raw, **overrides})

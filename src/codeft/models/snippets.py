@@ -7,6 +7,8 @@ import inspect
 import textwrap
 from collections.abc import Callable, Sequence
 
+from transformers import T5EncoderModel
+
 from codeft.models.exported import HEAD, ExportedModel
 
 INPUTS = "INPUTS"
@@ -91,6 +93,56 @@ vectors = torch.nn.functional.normalize(embed(texts), dim=-1)
 asked = torch.nn.functional.normalize(embed(queries, query_length), dim=-1)
 print(asked @ vectors.T)  # cosine similarities: a row for each query
 """
+
+
+def marked_usage(network: str) -> str:
+    """Return the snippet for text by a model that is told languages: behind the source, and to begin with.
+
+    Args:
+        network: transformers' class.
+    """
+    return f"""\
+import torch
+from transformers import PreTrainedTokenizerFast, {network}
+
+{INPUTS}
+
+tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+model = {network}.from_pretrained(folder).eval()
+
+# Tokens of the language that is read and of the one that is written; (None, None) where it knows none of one.
+read, written = MARKS
+room = tokenizer.model_max_length - (read is not None)
+rows = tokenizer(texts, truncation=True, max_length=room)["input_ids"]
+if read is not None:
+    rows = [row + [tokenizer.convert_tokens_to_ids(read)] for row in rows]
+inputs = tokenizer.pad({{"input_ids": rows}}, return_tensors="pt")
+start = model.config.decoder_start_token_id if written is None else tokenizer.convert_tokens_to_ids(written)
+ids = model.generate(**inputs, decoder_start_token_id=start)
+predictions = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+print(predictions)
+"""
+
+
+def projected_usage() -> str:
+    """Return the snippet for vectors that are a projection of the first hidden state, of length 1 each."""
+    name = T5EncoderModel.__name__
+    return (
+        f"""\
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast, {name}
+from transformers.utils import cached_file
+
+{INPUTS}
+
+tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+model = {name}.from_pretrained(folder).eval()
+projection = load_file(cached_file(folder, "{HEAD}"))
+"""
+        + _EMBED.replace("POOLED", 'hidden[:, 0] @ projection["weight"].T + projection["bias"]')
+        + _COMPARE
+    )
 
 
 def _head(columns: Sequence[str]) -> str:

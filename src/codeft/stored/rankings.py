@@ -18,14 +18,13 @@ from codeft.metrics.retrieval import (
     average_precisions,
     found_within,
     map_at_r_signature,
+    r_precision_signature,
     reciprocal_ranks,
     search_signature,
 )
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
-from codeft.stored.reading import StoredRow, iterate_json_rows, name_of, read_json_rows
+from codeft.stored.reading import StoredRow, iterate_json_rows, name_of, names_in, read_json_rows
 from codeft.types import CodeftError
-
-_R_PRECISION_SIGNATURE = "r_precision|order:ignored|R:relevant|range:0-1|v:1"
 
 
 class _Ranking(NamedTuple):
@@ -119,7 +118,7 @@ class StoredRetrieval(AbstractStoredPredictions):
         precisions = mean_of_rows(np.asarray(average_precisions(found, wanted)))
         scores = {
             "map_at_r": _score(precisions, map_at_r_signature(ties="as-ranked")),
-            "r_precision": _score(mean_of_rows(np.asarray(shares)), _R_PRECISION_SIGNATURE),
+            "r_precision": _score(mean_of_rows(np.asarray(shares)), r_precision_signature()),
         }
         return Scored(scores, [(key, sorted(items)) for key, items in relevant.items()])
 
@@ -178,23 +177,16 @@ def _rows_by_key(path: Path, keys: Sequence[str]) -> dict[str, StoredRow]:
 def _read_rankings(path: Path, keys: Sequence[str]) -> dict[str, _Ranking]:
     rankings = {}
     for key, row in _rows_by_key(path, keys).items():
-        answers = _names_in(row)
+        answers = names_in(row)
         if len(set(answers)) < len(answers):
             raise CodeftError(f"{row.where}: expected each answer once, got one again")
         rankings[key] = _Ranking(row.where, answers)
     return rankings
 
 
-def _names_in(row: StoredRow) -> list[str]:
-    answers = row.fields.get("answers")
-    if not isinstance(answers, list):
-        raise CodeftError(f"{row.where}: expected a list of ids in 'answers', got {answers!r}")
-    return [name_of(answer, where=row.where) for answer in answers]
-
-
 def _relevant_items(rows: Mapping[str, StoredRow]) -> dict[str, list[str]]:
     if all("answers" in row.fields for row in rows.values()):
-        relevant = {key: _names_in(row) for key, row in rows.items()}
+        relevant = {key: names_in(row) for key, row in rows.items()}
     else:
         of_label: dict[str, list[str]] = {}
         for key, row in rows.items():

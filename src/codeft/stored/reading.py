@@ -47,7 +47,7 @@ def _texts(path: Path) -> Iterator[str]:
 
 
 def read_json_rows(path: Path) -> list[StoredRow]:
-    """Read a JSON Lines file.
+    """Read a JSON Lines file, or one JSON list of rows (as CoSQA's are).
 
     Args:
         path: A UTF-8 file; blank lines are skipped.
@@ -60,9 +60,25 @@ def read_json_rows(path: Path) -> list[StoredRow]:
 
 def iterate_json_rows(path: Path) -> Iterator[StoredRow]:
     """Yield what `read_json_rows` returns, row by row."""
-    for number, line in enumerate(_texts(path), start=1):
-        if line.strip():
+    lines = _texts(path)
+    is_first = True
+    for number, line in enumerate(lines, start=1):
+        if is_first and line.lstrip().startswith("["):
+            yield from _listed_rows("\n".join([line, *lines]), path=path)
+        elif line.strip():
             yield StoredRow(f"{path}:{number}", _parse(line, where=f"{path}:{number}"))
+        is_first = is_first and not line.strip()
+
+
+def _listed_rows(text: str, *, path: Path) -> Iterator[StoredRow]:
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CodeftError(f"{path}: expected one JSON object a line, or one list, got {error}") from None
+    for number, fields in enumerate(rows, start=1):
+        if not isinstance(fields, dict):
+            raise CodeftError(f"{path}, row {number}: expected one JSON object, got no object")
+        yield StoredRow(f"{path}, row {number}", fields)
 
 
 def _parse(line: str, *, where: str) -> dict[str, Any]:
@@ -103,3 +119,15 @@ def name_of(value: object, *, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise CodeftError(f"{where}: expected a text or a number, got {value!r}")
     return str(value).strip()
+
+
+def names_in(row: StoredRow) -> list[str]:
+    """Return the ids of a row's `answers`.
+
+    Raises:
+        CodeftError: They are no list of ids.
+    """
+    answers = row.fields.get("answers")
+    if not isinstance(answers, list):
+        raise CodeftError(f"{row.where}: expected a list of ids in 'answers', got {answers!r}")
+    return [name_of(answer, where=row.where) for answer in answers]

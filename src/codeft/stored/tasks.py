@@ -9,6 +9,7 @@ from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS
 from codeft.stored.base import AbstractStoredPredictions, Score
 from codeft.stored.labels import StoredLabels
 from codeft.stored.rankings import StoredRetrieval, StoredSearch
+from codeft.stored.ranks import StoredHits, StoredRanks
 from codeft.stored.texts import StoredTexts
 
 
@@ -34,6 +35,12 @@ def code_scores(predictions: Sequence[str], references: Sequence[str], *, lang: 
     return scores
 
 
+_CLONES = [
+    StoredHits(),
+    StoredRetrieval(),
+    StoredLabels(names=("f1", "precision", "recall", "accuracy")),
+]
+
 STORED_TASKS: Mapping[str, Sequence[AbstractStoredPredictions]] = {
     "summarization": [StoredTexts(TEXT_SCORERS, numbered=True)],
     "translation": [StoredTexts(TEXT_SCORERS, copies=True, language_scores=code_scores)],
@@ -42,8 +49,9 @@ STORED_TASKS: Mapping[str, Sequence[AbstractStoredPredictions]] = {
         StoredTexts(TEXT_SCORERS, reference_fields=("reference", "code"), language_scores=code_scores)
     ],
     "completion": [StoredTexts(COMPLETION_SCORERS, reference_fields=("reference", "gt"))],
-    "code_search": [StoredSearch(), StoredLabels()],
-    "clone_detection": [StoredRetrieval(), StoredLabels(names=("f1", "precision", "recall", "accuracy"))],
+    "code_search": [StoredRanks(), StoredSearch(), StoredLabels()],
+    "clone_detection": _CLONES,
+    "clone_detection_poj104": _CLONES,
     "defect_detection": [StoredLabels()],
 }
 """The layouts that a task's predictions may have, by the task's name; the first that fits is taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from codeft.metrics import named_scores
-from codeft.tasks.encoding import EncodedText, encode_targets, encode_texts
+from codeft.tasks.encoding import EncodedText, encode_marked, encode_targets
+from codeft.tasks.marks import language_marks, mark_pairs
 from codeft.types import (
     IGNORED_LABEL,
     Batch,
@@ -86,6 +87,22 @@ class AbstractTask(ABC):
         """Return an example of a task with queries as one that is only searched; others stay as they are."""
         return example
 
+    def check(self, examples: Sequence[Example], *, split: str) -> None:
+        """Refuse, before anything is trained, a split that nothing can be learnt from or scored on.
+
+        Args:
+            examples: All of the split's, after any limit.
+            split: "train", "valid" or "test".
+
+        Raises:
+            CodeftError: What it lacks, and what to do.
+        """
+        return
+
+    def group(self, example: Example) -> Hashable | None:
+        """Return what a training row belongs to, where it learns from others of the same; None elsewhere."""
+        return None
+
     def augment(self, encoding: Encoding, rng: np.random.Generator) -> Encoding:
         """Return what training sees of an example this time; by default the encoding itself.
 
@@ -148,12 +165,16 @@ class AbstractTask(ABC):
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]
-    ) -> dict[int, str] | None:
+    ) -> dict[int, dict[str, Any]] | None:
         """Return predictions that need the whole split, by index; None where `predict` made them.
 
         Args:
             metrics: Computed.
             examples: The split's.
+
+        Returns:
+            What the example's row of `predictions.jsonl` holds beside the example: its `prediction`, and what
+            scores it again.
         """
         return None
 
@@ -170,7 +191,12 @@ class AbstractGenerationTask(AbstractTask):
         max_target_length: Sub-tokens of the target at most, special tokens included.
         num_beams: Beams in validation, test and prediction; 1 is greedy.
         prefix: Text set before each source ("Summarize Python: "); no offset points into it.
+
+    Attributes:
+        target_lang: Canonical name of the answers' language; "" is prose.
     """
+
+    target_lang: str = ""
 
     def __init__(
         self, *, max_source_length: int, max_target_length: int, num_beams: int, prefix: str = ""
@@ -190,23 +216,38 @@ class AbstractGenerationTask(AbstractTask):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
         texts = [self.prefix + example.source for example in examples]
-        sources = encode_texts(texts, tokenizer, max_length=self.max_source_length, side=self.truncation_side)
-        targets = self._encode_targets(examples, tokenizer)
+        langs = [example.lang for example in examples]
+        pairs = mark_pairs(langs, self.target_lang, language_marks(tokenizer))
+        sources = encode_marked(
+            texts,
+            tokenizer,
+            marks=[mark for mark, _ in pairs],
+            max_length=self.max_source_length,
+            side=self.truncation_side,
+        )
+        starts = [mark for _, mark in pairs]
+        targets = self._encode_targets(examples, tokenizer, marks=starts)
         encodings = []
-        for source, target in zip(sources, targets, strict=True):
+        for source, target, start in zip(sources, targets, starts, strict=True):
             offsets = np.maximum(source.offsets - len(self.prefix), 0)
             offsets[(source.offsets[:, 1] < 0) | (offsets[:, 1] <= 0)] = -1
             labels = None if target is None else target.ids
             truncated = source.truncated or (target is not None and target.truncated)
-            encodings.append(Encoding(source.ids, offsets, labels, truncated=truncated))
+            encodings.append(Encoding(source.ids, offsets, labels, truncated=truncated, start=start))
         return encodings
 
     def _encode_targets(
-        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+        self,
+        examples: Sequence[Example],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        marks: Sequence[int | None] = (),
     ) -> Sequence[EncodedText | None]:
         texts = [example.target for example in examples if example.target is not None]
         if len(texts) < len(examples):
             return [None] * len(examples)
+        if any(mark is not None for mark in marks):
+            return encode_marked(texts, tokenizer, marks=marks, max_length=self.max_target_length)
         return encode_targets(texts, tokenizer, max_length=self.max_target_length)
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from torch import Tensor
@@ -13,9 +13,11 @@ from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall
 from codeft.syntax import canonical_language
 from codeft.tasks.base import text_field
 from codeft.tasks.understanding import (
+    STORED_ANSWERS,
     AbstractClassificationTask,
     AbstractEmbeddingTask,
     label_field,
+    number_of_name,
     one_line,
     vectors_of,
 )
@@ -24,7 +26,7 @@ from codeft.types import Batch, CodeftError, Example, ModelOutput
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-NAME = "clone_detection"
+_LIMITS = {"train": "train_limit", "valid": "val_limit", "test": "test_limit"}
 
 
 @final
@@ -42,7 +44,7 @@ class ClonePairsTask(AbstractClassificationTask):
         CodeftError: `lang` isn't a known language.
     """
 
-    name: ClassVar[str] = NAME
+    name: ClassVar[str] = "clone_detection"
     monitor = "f1"
     num_texts = 2
 
@@ -85,7 +87,7 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
         CodeftError: `lang` isn't a known language, or the temperature isn't above 0.
     """
 
-    name: ClassVar[str] = NAME
+    name: ClassVar[str] = "clone_detection_poj104"
     monitor = "map_at_r"
 
     def __init__(
@@ -114,7 +116,27 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
 
     def label(self, example: Example) -> int | None:
         """Return a number that is the same for the same problem."""
-        return None if example.target is None else zlib.crc32(example.target.encode()) & 0x7FFFFFFF
+        return None if example.target is None else number_of_name(example.target)
+
+    def check(self, examples: Sequence[Example], *, split: str) -> None:
+        """Refuse a split in which no problem has two programs, or in which all are of one."""
+        problems = Counter(example.target for example in examples)
+        if len(problems) == 1 and len(examples) > 1:
+            raise CodeftError(
+                f"expected programs of at least two problems in the {split} split, but all {len(examples):,} "
+                f"""rows have the "label" {examples[0].target!r}: nothing to tell apart; some copies of """
+                "the data have lost their labels, so give another's folder: data.dir="
+            )
+        if max(problems.values(), default=0) < 2:
+            raise CodeftError(
+                f"expected a problem with at least two programs in the {split} split, but its "
+                f"{len(examples):,} rows are of {len(problems):,} problems: there is nothing to find; check "
+                f"""the rows' "label", or take more of them: data.{_LIMITS[split]}"""
+            )
+
+    def group(self, example: Example) -> Hashable | None:
+        """Return the problem: a program learns from another that solves it."""
+        return example.target
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the supervised contrastive loss of the batch."""
@@ -133,8 +155,17 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]
-    ) -> dict[int, str] | None:
-        """Return the id of the nearest program to each."""
+    ) -> dict[int, dict[str, Any]] | None:
+        """Return the nearest programs to each, and where those of its problem stand."""
         metric = metrics["map_at_r"]
         assert isinstance(metric, MapAtR)
-        return {index: examples[nearest].id for index, nearest in metric.nearest.items()}
+        rows = {}
+        for index, answer in metric.answers(k=STORED_ANSWERS).items():
+            names = [examples[row].id for row in answer.nearest]
+            rows[index] = {
+                "prediction": names[0],
+                "answers": names,
+                "relevant": answer.num_relevant,
+                "hits": answer.hits,
+            }
+        return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -12,11 +11,18 @@ from torch import Tensor
 
 from codeft.losses.contrastive import contrastive_loss, gather_targets
 from codeft.metrics import SearchScores
+from codeft.metrics.ranking import BATCH_CANDIDATES
 from codeft.metrics.retrieval import check_protocol, protocol_name
 from codeft.syntax import canonical_language, remove_docstring
 from codeft.tasks.base import text_field
 from codeft.tasks.functions import function_language, function_source, function_summary
-from codeft.tasks.understanding import AbstractEmbeddingTask, check_length, vectors_of
+from codeft.tasks.understanding import (
+    STORED_ANSWERS,
+    AbstractEmbeddingTask,
+    check_length,
+    number_of_name,
+    vectors_of,
+)
 from codeft.types import Batch, CodeftError, Example, ModelOutput
 
 if TYPE_CHECKING:
@@ -112,9 +118,9 @@ class CodeSearchTask(AbstractEmbeddingTask):
     def _negatives(
         self, fields: Mapping[str, Any], where: str, *, id_: str, lang: str, needed: bool
     ) -> list[Example]:
-        if not needed:
+        if not needed or "negatives" not in fields:  # only training rows need theirs, see `check`
             return [Example(f"{id_}#{i}", "") for i in range(1, self.hard_negatives + 1)]
-        found = fields.get("negatives", [])
+        found = fields["negatives"]
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
             raise CodeftError(f'{where}: expected "negatives" to be a list of texts')
         if len(found) < self.hard_negatives:
@@ -123,6 +129,22 @@ class CodeSearchTask(AbstractEmbeddingTask):
             )
         texts = [remove_docstring(text, lang) if lang else text for text in found[: self.hard_negatives]]
         return [Example(f"{id_}#{i}", text, None, lang) for i, text in enumerate(texts, start=1)]
+
+    def check(self, examples: Sequence[Example], *, split: str) -> None:
+        """Refuse training rows without their negatives, and a split too small for the protocol to rank."""
+        if split == "train" and self.hard_negatives:
+            bare = next((e.id for e in examples if not any(other.source for other in e.others[1:])), None)
+            if bare is not None:
+                raise CodeftError(
+                    f'{bare}: expected {self.hard_negatives} "negatives" (task.hard_negatives) in each '
+                    "training row, got none"
+                )
+        num_queries = sum(_NO_QUERY not in example.meta for example in examples)
+        if split != "train" and self.protocol == "distractors999" and num_queries < BATCH_CANDIDATES:
+            raise CodeftError(
+                f"the {split} split has {num_queries:,} queries, and task.protocol=distractors999 ranks each "
+                f"among {BATCH_CANDIDATES:,}: take more rows, or task.protocol=full"
+            )
 
     def label(self, example: Example) -> int | None:
         """Return 1 where a query asks for the function, else 0."""
@@ -147,28 +169,37 @@ class CodeSearchTask(AbstractEmbeddingTask):
     ) -> tuple[Tensor, ...]:
         """Return `SearchScores`': the queries that ask for something, and all functions."""
         codes, queries, *_ = vectors.chunk(self.num_texts)
-        ids = torch.tensor([_number(example.meta[_CODE_ID]) for example in examples], device=codes.device)
+        ids = torch.tensor(
+            [number_of_name(example.meta[_CODE_ID]) for example in examples], device=codes.device
+        )
         asked = batch["labels"][:, 0] == 1
         return queries[asked], batch["index"][asked], ids[asked], codes, ids
 
     def predictions_of_split(
         self, metrics: Mapping[str, Metric], examples: Sequence[Example]
-    ) -> dict[int, str] | None:
-        """Return the id of the function nearest to each query."""
+    ) -> dict[int, dict[str, Any]] | None:
+        """Return the functions nearest to each query, and the rank of its own."""
         metric = metrics["search"]
         assert isinstance(metric, SearchScores)
         names: dict[int, str] = {}
         for example in examples:
-            names.setdefault(_number(example.meta[_CODE_ID]), example.id)
-        return {index: names[nearest] for index, nearest in metric.nearest.items()}
+            names.setdefault(number_of_name(example.meta[_CODE_ID]), example.id)
+        rows = {}
+        for index, answer in metric.answers(k=STORED_ANSWERS).items():
+            answers = [names[number] for number in answer.nearest]
+            rows[index] = {
+                "prediction": answers[0],
+                "answers": answers,
+                "idx": names[answer.target],
+                "rank": answer.rank,
+                "tied": answer.tied,
+                "candidates": answer.num_candidates,
+                "protocol": self.protocol,
+                "deduplicated": self.deduplicate,
+            }
+        return rows
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> str:
     """Return the first of a row's fields that says something, as text; "" where none does."""
     return next((str(fields[name]) for name in names if fields.get(name) not in (None, "")), "")
-
-
-def _number(name: str) -> int:
-    """Return a number of 63 bits that stands for a name; two names get the same one practically never."""
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1

@@ -50,6 +50,7 @@ class CompletionTask(AbstractGenerationTask):
             max_source_length=max_source_length, max_target_length=max_target_length, num_beams=num_beams
         )
         self.lang = None if lang is None else canonical_language(lang)
+        self.target_lang = self.lang or ""
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""

@@ -109,6 +109,42 @@ def encode_targets(
     ]
 
 
+def encode_marked(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    marks: Sequence[int | None],
+    max_length: int,
+    side: Literal["left", "right"] = "right",
+) -> list[EncodedText]:
+    """Encode texts as `encode_texts` does, and put each one's mark behind it, at the cost of a sub-token.
+
+    Args:
+        texts: Any number.
+        tokenizer: The model's, a fast one.
+        marks: One a text, None where it has none; or nothing at all.
+        max_length: Sub-tokens at most, special tokens and mark included; 1 leaves no room for a mark.
+        side: See `encode_texts`.
+    """
+    marked = {i: mark for i, mark in enumerate(marks) if mark is not None and max_length > 1}
+    if not marked:
+        return encode_texts(texts, tokenizer, max_length=max_length, side=side)
+    plain = [i for i in range(len(texts)) if i not in marked]
+    found = dict(
+        zip(
+            (*marked, *plain),
+            encode_texts([texts[i] for i in marked], tokenizer, max_length=max_length - 1, side=side)
+            + encode_texts([texts[i] for i in plain], tokenizer, max_length=max_length, side=side),
+            strict=True,
+        )
+    )
+    for i, mark in marked.items():
+        ids = np.append(found[i].ids, np.int32(mark))
+        offsets = np.concatenate([found[i].offsets, np.full((1, 2), -1, dtype=np.int32)])
+        found[i] = EncodedText(ids, offsets, found[i].truncated)
+    return [found[i] for i in range(len(texts))]
+
+
 def _encoded(encoding: Encoding, start: int) -> EncodedText:
     offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2) + start
     offsets[np.asarray(encoding.special_tokens_mask, dtype=bool)] = -1

@@ -51,6 +51,7 @@ class GenerationTask(AbstractGenerationTask):
             prefix=prefix,
         )
         self.lang: str = canonical_language(lang or "java")
+        self.target_lang = self.lang
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""

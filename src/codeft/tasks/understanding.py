@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,12 +13,17 @@ from torch.nn import functional
 
 from codeft.metrics.classification import LABELS, majority_accuracy
 from codeft.tasks.base import AbstractTask
-from codeft.tasks.encoding import EncodedText, encode_texts
+from codeft.tasks.encoding import EncodedText, encode_marked
+from codeft.tasks.marks import language_marks
 from codeft.types import Batch, CodeftError, Encoding, Example, ModelOutput, Output, PredictingModel
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
     from transformers import PreTrainedTokenizerBase
+
+
+STORED_ANSWERS = 10
+"""Of a ranking, the first places that `predictions.jsonl` names; the scores need no more of the ids."""
 
 
 class AbstractUnderstandingTask(AbstractTask):
@@ -44,9 +50,17 @@ class AbstractUnderstandingTask(AbstractTask):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn each text of each example into sub-tokens, cut to the task's maximum lengths."""
         columns = []
+        marks = language_marks(tokenizer)
         for text in range(self.num_texts):
-            sources = [(example, *example.others)[text].source for example in examples]
-            columns.append(encode_texts(sources, tokenizer, max_length=self.max_length(text)))
+            sources = [(example, *example.others)[text] for example in examples]
+            columns.append(
+                encode_marked(
+                    [source.source for source in sources],
+                    tokenizer,
+                    marks=[marks.get(source.lang) for source in sources],
+                    max_length=self.max_length(text),
+                )
+            )
         return [
             _encoding(texts, self.label(example)) for example, *texts in zip(examples, *columns, strict=True)
         ]
@@ -57,7 +71,7 @@ def _encoding(texts: Sequence[EncodedText], label: int | None) -> Encoding:
     return Encoding(
         first.ids,
         first.offsets,
-        None if label is None else np.array([label], dtype=np.int32),
+        None if label is None else np.array([label], dtype=np.int64),
         truncated=any(text.truncated for text in texts),
         others=tuple(Encoding(text.ids, text.offsets, truncated=text.truncated) for text in others),
     )
@@ -145,6 +159,16 @@ def vectors_of(output: ModelOutput) -> Tensor:
     """Return a model's vectors, [N, D]."""
     assert output.embedding is not None, "this task needs a model that gives vectors"
     return output.embedding
+
+
+def number_of_name(name: str) -> int:
+    """Return a number of 63 bits that stands for a name; two names get the same one practically never.
+
+    >>> number_of_name("1") == number_of_name("1") != number_of_name("2")
+    True
+    """
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def one_line(text: str) -> str:

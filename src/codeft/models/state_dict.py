@@ -1,0 +1,213 @@
+"""Weights without a config: what training scripts save, laid over a network."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from codeft.models.placement import Placement, group_modules, group_names, place_keys
+from codeft.types import CodeftError
+
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+SAFE, PICKLED = "model*.safetensors", "pytorch_model*.bin"
+NAMES = (SAFE, "model.bin", PICKLED)
+"""What a folder calls its weights; several files where they are shards."""
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+"""Keys under which a training checkpoint holds the weights."""
+_CONSTANTS = ("position_ids", "token_type_ids", "attn.bias", "masked_bias")
+"""Last words of buffers that were saved and say nothing."""
+
+log = logging.getLogger(__name__)
+
+StateDict = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module that a checkpoint may hold the weights of.
+
+    Attributes:
+        module: It gets them.
+        behind: See `place_keys`.
+        essential: Prefix of the parameters without which the checkpoint is of something else; a part without
+            one may lack, and is left out where anything in it has another shape.
+        adapt: Changes a tensor before it is laid into the place of this name.
+    """
+
+    module: nn.Module
+    behind: Sequence[str] = ()
+    essential: str | None = None
+    adapt: Callable[[str, Tensor], Tensor] | None = None
+
+
+def find_weights(path: Path) -> list[Path]:
+    """Return the file or files of a checkpoint.
+
+    Args:
+        path: A file, or a folder with weights under one of the usual names.
+
+    Raises:
+        CodeftError: There is nothing like it, or more than one.
+    """
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise CodeftError(f"expected weights ({', '.join(SUFFIXES)}), got the file {path}")
+        return [path]
+    if not path.is_dir():
+        raise CodeftError(f"there are no weights at {path}: expected a file or a folder")
+    kinds = [files for name in NAMES if (files := sorted(path.glob(name)))]
+    if not kinds:
+        raise CodeftError(f"no weights in {path}, expected one of {', '.join(NAMES)}")
+    if (
+        len(kinds) > 1 and kinds[0][0].suffix not in SUFFIXES[:1]
+    ):  # transformers, too, takes the safe ones first
+        names = ", ".join(files[0].name for files in kinds)
+        raise CodeftError(f"{path} holds several weights ({names}): give the file that is meant")
+    return kinds[0]
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """Read a checkpoint's tensors; of torch's files nothing else is ever loaded.
+
+    Args:
+        path: See `find_weights`. A file holds a state dict, or a training checkpoint with one inside.
+
+    Raises:
+        CodeftError: It can't be read, or holds no tensors by name.
+    """
+    state: dict[str, Tensor] = {}
+    for file in find_weights(path):
+        try:
+            if file.suffix == ".safetensors":
+                content: Any = load_file(file)
+            else:
+                content = torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise CodeftError(
+                f"{file} holds more than tensors, and codeft loads nothing else: save the state dict alone "
+                f"where it was made, torch.save(model.state_dict(), ...); {_first_line(error)}"
+            ) from error
+        except (SafetensorError, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
+            raise CodeftError(f"can't read the weights in {file}: {_first_line(error)}") from error
+        tensors = _unwrap(content)
+        if not tensors:
+            raise CodeftError(
+                f"{file} holds no state dict: expected tensors by name, got {_describe(content)}"
+            )
+        state |= tensors
+    return state
+
+
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    for key in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        return {}
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return f"a mapping with {', '.join(map(str, list(content)[:5])) or 'nothing in it'}"
+    return f"an object of type {type(content).__name__}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+@torch.no_grad()
+def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool = True) -> set[int]:
+    """Copy a checkpoint's tensors into the modules that they belong to; the log names what has no place.
+
+    Args:
+        parts: The modules, those first whose shared parameters count.
+        state: The checkpoint's tensors.
+        source: Names the checkpoint in messages.
+        tell: Whether what has no place is named.
+
+    Returns:
+        The `id` of each parameter that was set.
+
+    Raises:
+        CodeftError: An essential part isn't in it, or its shapes are others.
+    """
+    left = {name for name in state if not name.endswith(_CONSTANTS)}
+    done: dict[int, Tensor] = {}
+    for part in parts:
+        places = part.module.state_dict(keep_vars=True)
+        placement = place_keys(left, places, behind=part.behind)
+        tensors = {own: state[name] for own, name in placement.mapping.items()}
+        if part.adapt is not None:
+            tensors = {own: part.adapt(own, tensor) for own, tensor in tensors.items()}
+        wrong = {own for own, tensor in tensors.items() if tensor.shape != places[own].shape}
+        _check(part, placement, wrong=wrong, places=places, tensors=tensors, source=source)
+        for own, tensor in tensors.items() if not wrong else ():
+            place = places[own]
+            if id(place) in done and not torch.equal(done[id(place)], tensor):
+                continue  # a tied parameter has one value only
+            place.copy_(tensor)
+            done[id(place)] = tensor
+            left.discard(placement.mapping[own])
+    if left and tell:
+        told = group_modules(left, others=state.keys() - left)
+        log.warning("in %s and not used: %s", source, "; ".join(told))
+    return set(done)
+
+
+def _check(
+    part: Part,
+    placement: Placement,
+    *,
+    wrong: Collection[str],
+    places: StateDict,
+    tensors: StateDict,
+    source: str,
+) -> None:
+    if part.essential is None:
+        return
+    needed = [name for name in places if name.startswith(part.essential)]
+    if not any(name in placement.mapping for name in needed):
+        raise CodeftError(
+            f"{source} has none of the encoder's weights: expected {'; '.join(group_names(needed))}; "
+            f"it has {'; '.join(group_names(placement.leftover)) or 'no other weights'}"
+        )
+    if wrong:
+        shapes = {name: (tuple(tensors[name].shape), tuple(places[name].shape)) for name in wrong}
+        told = "; ".join(f"{name} is {shapes[name][0]}, not {shapes[name][1]}" for name in sorted(wrong)[:5])
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CodeftError(
+            f"the weights in {source} are of another size than the network: {told}{more}; give the "
+            "model.architecture that they were trained with, or a base model of their size in model.weights"
+        )
+
+
+def tell_random(model: nn.Module, known: Collection[int], *, source: str, new: Collection[str] = ()) -> None:
+    """Name in the log every parameter that came from no checkpoint.
+
+    Args:
+        model: With all its parts.
+        known: The `id` of each parameter that came from one.
+        source: Names the checkpoint.
+        new: Prefixes of what no checkpoint was expected to have: told, but no warning.
+    """
+    names = {name: id(parameter) in known for name, parameter in model.named_parameters()}
+    expected = {name for name, is_known in names.items() if not is_known and name.startswith(tuple(new))}
+    missing = {name for name, is_known in names.items() if not is_known} - expected
+    if missing:
+        told = group_modules(missing, others=names.keys() - missing)
+        log.warning("not in the checkpoint of %s, so random: %s", source, "; ".join(told))
+    if expected:
+        told = group_modules(expected, others=names.keys() - expected)
+        log.info("new, so random: %s", "; ".join(told))
