@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from codeft import trained
 from codeft.types import CodeftError
@@ -127,3 +129,53 @@ def test_a_path_that_leads_nowhere_is_not_asked_for_at_the_hub(command, asked, m
         assert "expected a run's folder" in fails(command, "predict", f"run={path}", *asked)
     said = fails(command, "predict", "run=owner/model", *asked)
     assert "no folder 'owner/model'" in said and "can't reach the hub" in said
+
+
+def test_what_the_model_reads_beside_the_text_goes_along(command, tiny_tokenizer, tmp_path):
+    """GraphCodeBERT's data flow: codeft gives it again, and the card says that its own Python doesn't."""
+    for split, start in (("train", 0), ("valid", 20), ("test", 30)):
+        rows = function_rows(start, 6)
+        write_jsonl(tmp_path / f"{split}.jsonl", [{**row, "target": i % 2} for i, row in enumerate(rows)])
+    sizes = "vocab_size:400,hidden_size:32,num_hidden_layers:1,num_attention_heads:4,intermediate_size:64"
+    words = [
+        "task=defect_detection", "model=graphcodebert", "model.weights=random", "lang=python",
+        f"model.architecture={{{sizes},max_position_embeddings:66}}", f"model.tokenizer={tiny_tokenizer}",
+        "method=data_flow", "task.max_source_length=48", "data=local", f"data.dir={tmp_path}", "trainer=cpu",
+        "trainer.max_epochs=2", "optimizer.lr=1e-2", "logger=none", f"hydra.run.dir={tmp_path}/run",
+    ]  # fmt: skip
+    command("train", *words)
+    command("export", f"run={tmp_path}/run", f"to={tmp_path}/model", f"hydra.run.dir={tmp_path}/log")
+    about = json.loads((tmp_path / "model" / "codeft.json").read_text())
+    assert set(about["data"]["features"]) == {"data_flow"}
+    assert "trained with each text's data flow" in (tmp_path / "model" / "README.md").read_text()
+    answers = []
+    for folder in ("run", "model"):
+        asked = [
+            f"input={tmp_path}/test.jsonl",
+            f"output={tmp_path}/out.jsonl",
+            f"hydra.run.dir={tmp_path}/log",
+        ]
+        command("predict", f"run={tmp_path}/{folder}", *asked)
+        answers.append(predictions(tmp_path))
+    assert answers[0] == answers[1]
+
+
+def test_other_weights_than_the_best_have_no_scores(command, finished_run, tmp_path):
+    words = [f"run={finished_run}", f"to={tmp_path}/model", f"hydra.run.dir={tmp_path}/log"]
+    command("export", *words, "checkpoint=last")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "There are none of these weights" in card and "smoothed_bleu" not in card
+    assert json.loads((tmp_path / "model" / "codeft.json").read_text())["metrics"] == {}
+
+
+def test_a_method_merges_what_it_added(command, finished_run, monkeypatch, tmp_path):
+    from codeft.methods.layer_freeze import LayerFreezeCallback
+
+    def merge(self, model):
+        with torch.no_grad():
+            model.network.shared.weight.zero_()
+
+    monkeypatch.setattr(LayerFreezeCallback, "merge", merge, raising=False)
+    words = [f"run={finished_run}", f"to={tmp_path}/model", f"hydra.run.dir={tmp_path}/log"]
+    command("export", *words)
+    assert load_file(tmp_path / "model" / "model.safetensors")["shared.weight"].eq(0).all()

@@ -20,8 +20,14 @@ from codeft.trained import HUB_ID
 
 FOLDER = "path/to/this/folder"
 
-_LICENCES = ("MIT", "Apache-2.0", "BSD-3-Clause")
-"""Those that the comments of `conf/model/*.yaml` name; the hub writes them in small letters."""
+_LICENCES = {
+    "MIT": "mit",
+    "Apache-2.0": "apache-2.0",
+    "BSD-3-Clause": "bsd-3-clause",
+    "BigCode OpenRAIL-M v1": "bigcode-openrail-m",
+    "DeepSeek's own model licence": "other",
+}
+"""How the comments of `conf/model/*.yaml` name a licence, in a sentence or brackets of its own; and the hub."""
 
 _EXAMPLES = {
     "translation": "public int area(int r) { return 3 * r * r; }",
@@ -94,7 +100,7 @@ def front_matter(run: Mapping[str, Any], *, is_sentence_model: bool) -> dict[str
     if is_sentence_model:
         found |= {"library_name": "sentence-transformers", "pipeline_tag": "sentence-similarity"}
     if licence := licence_of(weights):
-        found["license"] = licence.lower()
+        found["license"] = _LICENCES[licence]
     if _is_on_hub(weights):
         found["base_model"] = weights
     found["tags"] = ["codeft", "code", *([] if task == "None" else [task])]
@@ -112,8 +118,9 @@ def licence_of(weights: str) -> str | None:
     for path in sorted((conf_dir() / "model").glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         if re.search(rf"^  weights: {re.escape(weights)}\s", text, re.MULTILINE):
-            comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
-            return next((licence for licence in _LICENCES if licence in comments), None)
+            comments = " ".join(line[2:] for line in text.splitlines() if line.startswith("#"))
+            found = (name for name in _LICENCES if re.search(rf"(\. |\(){re.escape(name)}[.,)]", comments))
+            return next(found, None)
     return None
 
 
