@@ -170,7 +170,9 @@ def rescore(tmp_path, *, task, **files):
     }
     out = tmp_path / "scored"
     out.mkdir(exist_ok=True)
-    score_files(OmegaConf.create({"choices": {"task": task}, **given}), out)
+    score_files(
+        OmegaConf.create({"choices": {"task": task}, "extra_metrics": [], "threshold": None, **given}), out
+    )
     return read_metrics(out)
 
 
@@ -356,3 +358,24 @@ def test_a_mistyped_run_is_answered_with_those_there_are(command, tmp_path, monk
     day = fails(command, f"run={tmp_path}/outputs/2026-01-02")
     assert f"did you mean '{tmp_path}/outputs/2026-01-02/1" in day
     assert "outputs/first" not in day
+
+
+def test_extra_metrics_are_named(command, tmp_path):
+    for name in ("p.txt", "r.txt"):
+        (tmp_path / name).write_text("0 1\n1 0\n", encoding="utf-8")
+    files = [f"predictions={tmp_path}/p.txt", f"references={tmp_path}/r.txt", f"hydra.run.dir={tmp_path}/out"]
+    for task, name, there in (
+        ("summarization", "metoer", "rouge_l, cider, meteor"),
+        ("defect_detection", "meteor", "there are none"),
+    ):
+        said = fails(command, *files, f"task={task}", f"extra_metrics=[{name}]")
+        assert f"task={task} has no extra metric '{name}'" in said
+        assert there in said
+
+
+def test_a_threshold_goes_with_labels(command, tmp_path):
+    for name in ("p.txt", "r.txt"):
+        (tmp_path / name).write_text("0 1\n1 0\n", encoding="utf-8")
+    files = [f"predictions={tmp_path}/p.txt", f"references={tmp_path}/r.txt", f"hydra.run.dir={tmp_path}/out"]
+    assert "goes with labels" in fails(command, *files, "task=summarization", "threshold=0.4")
+    assert "a number from 0 to 1" in fails(command, *files, "task=clone_detection", "threshold=40")

@@ -213,6 +213,20 @@ BAD_ROWS = {
 }
 
 
+def test_adapters_are_merged_into_the_weights(command, small, tiny_tokenizer, tmp_path):
+    words = [*small, f"model.tokenizer={tiny_tokenizer}", f"hydra.run.dir={tmp_path}/run"]
+    with pytest.raises(SystemExit, match="pre-training saves weights"):
+        command("pretrain", *words, "method=prefix")
+    command("pretrain", *words, "method=lora")
+    best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    name = "encoder.block.0.layer.0.SelfAttention.q"
+    down, up = (best[f"model.network.{name}.lora_{part}.default.weight"] for part in "AB")
+    whole = best[f"model.network.{name}.base_layer.weight"] + 16 / 8 * up @ down
+    saved = safetensors.torch.load_file(tmp_path / "run/model/model.safetensors")
+    torch.testing.assert_close(saved[f"{name}.weight"].float(), whole, rtol=1e-3, atol=1e-3)
+    assert up.abs().max() > 1e-3 and not any("lora" in key or "base_layer" in key for key in saved)
+
+
 @pytest.mark.parametrize(("row", "said"), BAD_ROWS.values(), ids=BAD_ROWS)
 def test_bad_rows_are_errors_with_file_and_line(command, small, corpus, tmp_path, row, said):
     rows = corpus_rows(0, 40)

@@ -8,15 +8,20 @@ import json
 import pytest
 import torch
 
+from codeft.metrics import best_threshold
+from codeft.metrics.classification import confusion_names
 from rows import write_jsonl
 
 SCORES = {
     "defect_detection": {"accuracy", "f1", "precision", "recall"},
-    "clone_detection": {"accuracy", "f1", "precision", "recall"},
+    "clone_detection": {
+        *("accuracy", "f1", "precision", "recall"),
+        *("f1_tuned", "precision_tuned", "recall_tuned"),
+    },
     "clone_detection_poj104": {"map_at_r"},
     "code_search": {"mrr", "r_at_1", "r_at_5", "r_at_10", "ties"},
 }
-METHODS = {"full": [], "telly": ["k=1"], "sat": [], "[sat,telly]": ["k=1"]}
+METHODS = {"full": [], "telly": ["k=1"], "sat": [], "[sat,telly]": ["k=1"], "[sat,lora]": []}
 SIZES = (
     "hidden_size:32,num_hidden_layers:2,num_attention_heads:4,intermediate_size:64,"
     "max_position_embeddings:66,type_vocab_size:1,pad_token_id:0"
@@ -93,6 +98,44 @@ def test_a_run_is_scored_again_with_the_same_result(arguments, command, tmp_path
     command("evaluate", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/again")
     metrics = json.loads((tmp_path / "again" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["reproduced"] is True
+
+
+def test_a_threshold_is_the_best_checkpoint_s_validation_s(arguments, command, tmp_path):
+    words = [word for word in arguments("clone_detection", "t5", "full") if "max_epochs" not in word]
+    command("train", *words, "trainer.max_epochs=4", "optimizer.lr=1e-2", f"hydra.run.dir={tmp_path}/run")
+    command("evaluate", f"run={tmp_path}/run", "split=valid", f"hydra.run.dir={tmp_path}/valid")
+    command("evaluate", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/test")
+    metrics, valid, test = (
+        json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8"))
+        for name in ("run", "valid", "test")
+    )
+    told, true = (
+        [
+            json.loads(line)[field]
+            for line in (tmp_path / "valid" / "predictions.jsonl").open(encoding="utf-8")
+        ]
+        for field in ("prediction", "reference")
+    )
+    threshold = best_threshold(told, true)
+    assert metrics["threshold"] == valid["threshold"] == test["threshold"] == threshold
+    assert metrics["signatures"]["f1_tuned"] == confusion_names("f1", threshold=threshold)[1]
+    assert test["test"] == metrics["test"]
+    stored = [f"predictions={tmp_path}/run/predictions.jsonl", "task=clone_detection"]
+    command("evaluate", *stored, f"threshold={threshold}", f"hydra.run.dir={tmp_path}/stored")
+    again = json.loads((tmp_path / "stored" / "metrics.json").read_text(encoding="utf-8"))
+    assert again["test"] == pytest.approx(metrics["test"])
+    assert again["signatures"] == metrics["signatures"]
+
+
+def test_a_checkpoint_without_a_threshold_is_still_scored(arguments, command, tmp_path):
+    command("train", *arguments("clone_detection", "t5", "full"), f"hydra.run.dir={tmp_path}/run")
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["threshold"]
+    torch.save(checkpoint, path)
+    command("evaluate", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/again")
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text(encoding="utf-8"))
+    assert "f1" in again["test"] and "f1_tuned" not in again["test"] and "threshold" not in again
 
 
 def test_a_head_learns(arguments, command, tmp_path):

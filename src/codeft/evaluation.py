@@ -75,8 +75,8 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _check(cfg: DictConfig) -> None:
     if cfg.split not in SPLITS:
         raise CodeftError(f"split must be one of {', '.join(SPLITS)}, not {cfg.split!r}")
-    for key in ("references", "sources"):
-        if cfg[key]:
+    for key in ("references", "sources", "threshold", "extra_metrics"):
+        if cfg[key] is not None and cfg[key] != []:
             raise CodeftError(f"{key}= goes with predictions=, not with run=")
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from codeft.build import Parts, build_parts, build_trainer, without_weights
 from codeft.callbacks.progress_bar import RunProgressBar
-from codeft.checkpoints import load_weights
+from codeft.checkpoints import fitting_checkpoint
 from codeft.config import literal_config
 from codeft.export_folder import ELSEWHERE, ExportFolder
 from codeft.models.exported import load_exported
@@ -29,7 +29,7 @@ CHANGEABLE = {
 
 
 class LoadWeightsCallback(pl.Callback):
-    """Loads a checkpoint's weights once the callbacks before it have changed the model.
+    """Loads a checkpoint's weights and threshold once the callbacks before it have changed the model.
 
     Args:
         path: The checkpoint.
@@ -40,7 +40,9 @@ class LoadWeightsCallback(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Load every weight; a checkpoint of another model is an error."""
-        load_weights(pl_module, self.path)
+        checkpoint = fitting_checkpoint(pl_module, self.path)
+        pl_module.load_state_dict(checkpoint["state_dict"])
+        pl_module.on_load_checkpoint(checkpoint)
 
 
 class LoadExportCallback(pl.Callback):

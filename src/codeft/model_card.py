@@ -27,7 +27,7 @@ _LICENCES = {
     "BigCode OpenRAIL-M v1": "bigcode-openrail-m",
     "DeepSeek's own model licence": "other",
 }
-"""How the comments of `conf/model/*.yaml` name a licence, in a sentence or brackets of its own; and the hub."""
+"""How the comments of `conf/model/*.yaml` name a licence, alone in a sentence or brackets; the hub's id."""
 
 _EXAMPLES = {
     "translation": "public int area(int r) { return 3 * r * r; }",

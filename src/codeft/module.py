@@ -55,6 +55,8 @@ class FineTuneModule(pl.LightningModule):
         loss_terms: What methods add to the loss in training, by name.
         scores: The last validation's or test's, in full precision.
         signatures: Which variant each of them is; the loss has none.
+        threshold: What the task tuned on the last validation, or on that of the checkpoint that was loaded;
+            None where it tunes none.
         predictions: All ranks' predictions of the last validation or test, ordered by index; none of a
             validation where they need the whole split.
     """
@@ -75,6 +77,7 @@ class FineTuneModule(pl.LightningModule):
         self.eval_loss = MeanMetric()
         self.scores: dict[str, float] = {}
         self.signatures: dict[str, str] = {}
+        self.threshold: float | None = None
         self.predictions: list[Prediction] = []
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -157,8 +160,6 @@ class FineTuneModule(pl.LightningModule):
             scores = named_scores(name, metric)
             self.scores |= scores
             self.signatures |= signatures_of(metric, names=scores)
-        for name, value in self.scores.items():
-            self.log(f"{split}/{name}", value, prog_bar=name == self.task.monitor)
         of_split = self.task.predictions_of_split(metrics, examples) if split == "test" else None
         if of_split is None:
             self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
@@ -166,8 +167,29 @@ class FineTuneModule(pl.LightningModule):
             self.predictions = [
                 Prediction(index, fields["prediction"], fields) for index, fields in sorted(of_split.items())
             ]
+        self._use_threshold(split, examples)
+        for name, value in self.scores.items():
+            self.log(f"{split}/{name}", value, prog_bar=name == self.task.monitor)
         for metric in metrics.values():
             metric.reset()
+
+    def _use_threshold(self, split: str, examples: list[Example]) -> None:
+        """Tune the task's threshold on validation rows, and score others by it: never where it was tuned."""
+        texts = [prediction.text for prediction in self.predictions]
+        rows = [examples[prediction.index] for prediction in self.predictions]
+        if split == "val":
+            self.threshold = self.task.tune_threshold(texts, rows)
+        elif self.threshold is not None:
+            for name, scored in self.task.tuned_scores(texts, rows, threshold=self.threshold).items():
+                self.scores[name], self.signatures[name] = scored
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the threshold beside the weights that it was tuned for."""
+        checkpoint["threshold"] = self.threshold
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the threshold over; older checkpoints have none."""
+        self.threshold = checkpoint.get("threshold")
 
     def _of_all_ranks(self, predictions: list[Prediction]) -> list[Prediction]:
         if self.trainer.world_size == 1:

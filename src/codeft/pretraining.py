@@ -17,6 +17,8 @@ from codeft.callbacks.token_count import TokenCountCallback
 from codeft.checkpoints import load_weights
 from codeft.config import instantiate
 from codeft.fitting import describe_training, fit, own_process_group, timing_of
+from codeft.methods.adapters import AdapterCallback
+from codeft.models.adapters import merge_adapters
 from codeft.models.loading import RANDOM
 from codeft.models.tokenizer import train_tokenizer
 from codeft.run_folder import RunFolder, check_writable, write_text
@@ -47,6 +49,8 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     if cfg.model.tokenizer is None and cfg.model.weights == RANDOM:
         cfg.model.tokenizer = str(make_tokenizer(cfg, folder))
     parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
+    if any(isinstance(callback, AdapterCallback) and not callback.can_merge for callback in parts.callbacks):
+        raise CodeftError("method=prefix changes no weights, and pre-training saves weights: leave it away")
     tokens = TokenCountCallback()
     trainer, folder = fit(cfg, folder, parts, further=[tokens])
     params = parts.model.num_parameters()
@@ -66,7 +70,7 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         "best_val_loss": trainer.checkpoint_callback.best_model_score.item(),  # type: ignore[union-attr]
     }
     if trainer.is_global_zero:
-        parts.model.save(to, dtype=torch.float16)
+        merge_adapters(parts.model).save(to, dtype=torch.float16)
         folder.write_metrics(metrics)
         write_loss_curve(folder, to)
         log.info("weights and tokenizer lie in %s", to)

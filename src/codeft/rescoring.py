@@ -26,7 +26,8 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
 
     Args:
         cfg: The verb's config: `predictions` (a file, or "[A,B]"), and perhaps `references`, `sources`,
-            `lang` and a chosen task.
+            `lang`, `extra_metrics`, `threshold` and a chosen
+            task.
         run_dir: Where `metrics.json` goes.
 
     Returns:
@@ -43,7 +44,11 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     predictions = split_paths(cfg.predictions)
     references, sources = (Path(cfg[key]) if cfg[key] else None for key in ("references", "sources"))
     layout = next(layout for layout in layouts if layout.fits(predictions[0]))
-    scored = [layout.score(Files(path, references, sources, cfg.lang)) for path in predictions]
+    further = extra_metrics(cfg.extra_metrics, layout=layout, task=task)
+    threshold = tuned_threshold(cfg.threshold, layout=layout, task=task)
+    scored = [
+        layout.score(Files(path, references, sources, cfg.lang, further, threshold)) for path in predictions
+    ]
     first = scored[0]
     metrics = {
         "task": task,
@@ -99,6 +104,39 @@ def split_paths(predictions: object) -> list[Path]:
     if there or len(parted) == 1:
         return (there or parted)[0]
     raise CodeftError(f"expected two files in predictions=[A,B], got {predictions}: give one or two")
+
+
+def extra_metrics(
+    asked: str | Sequence[str], *, layout: AbstractStoredPredictions, task: str | None
+) -> list[str]:
+    """Return the names that `extra_metrics=` holds, one or a list.
+
+    Raises:
+        CodeftError: One isn't among those that the layout has.
+    """
+    names = [asked] if isinstance(asked, str) else list(asked)
+    for name in names:
+        if name not in layout.extra_names:
+            there = f"there are {', '.join(layout.extra_names)}" if layout.extra_names else "there are none"
+            raise CodeftError(f"task={task} has no extra metric {name!r}: {there}")
+    return names
+
+
+def tuned_threshold(
+    value: float | None, *, layout: AbstractStoredPredictions, task: str | None
+) -> float | None:
+    """Return what `threshold=` holds.
+
+    Raises:
+        CodeftError: It isn't a number from 0 to 1, or there are no labels to cut.
+    """
+    if value is None:
+        return None
+    if not layout.takes_threshold:
+        raise CodeftError(f"threshold= goes with labels; task={task} has none in such a file")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise CodeftError(f"expected threshold=<a number from 0 to 1>, got {value!r}")
+    return float(value)
 
 
 def compare_systems(first: Scored, second: Scored, *, paths: Sequence[Path]) -> dict[str, Difference]:

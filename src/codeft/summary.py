@@ -68,6 +68,8 @@ def describe_run(
         "versions": versions(),
         "commit": commit(),
     }
+    if scores and parts.module.threshold is not None:
+        described["threshold"] = parts.module.threshold  # tuned on the validation rows
     if "loss" in scores:
         described[f"{split}_loss"] = scores["loss"]  # the task's, in nats: no score
     if scores:

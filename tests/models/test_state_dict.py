@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     RobertaConfig,
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
@@ -19,8 +21,10 @@ from transformers import (
 )
 
 from codeft.models import state_dict
+from codeft.models.causal import CausalModel
 from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
+from codeft.models.prefix_lm import PrefixLMModel
 from codeft.types import CodeftError
 
 
@@ -153,10 +157,32 @@ def test_codexglues_sequence_to_sequence_says_what_has_no_place(
     assert "new, so random: network.decoder.*" in caplog.text
 
 
-def test_unixcoders_one_stack_in_two_roles(encoder, config, roberta_folder, tmp_path):
-    path = save(tmp_path, Wrapped(encoder, decoder=encoder, dense=nn.Linear(4, 4)).state_dict())
-    model = EncoderModel(weights=str(roberta_folder), checkpoint=str(path), output="embedding")
-    assert same(model.network, encoder)
+@pytest.mark.parametrize("output", ["text", "embedding"])
+def test_unixcoders_one_stack_in_two_roles(unixcoder_folder, tmp_path, caplog, output):
+    """What stands in the file under several names is told under none."""
+    stack = RobertaModel(RobertaConfig.from_pretrained(unixcoder_folder))
+    lm_head = nn.Linear(stack.config.hidden_size, stack.config.vocab_size, bias=False)
+    lm_head.weight = stack.embeddings.word_embeddings.weight
+    wrapped = Wrapped(stack, decoder=stack, lm_head=lm_head, dense=nn.Linear(4, 4))
+    path = save(tmp_path, wrapped.state_dict())
+    model = PrefixLMModel(weights=str(unixcoder_folder), checkpoint=str(path), output=output)
+    assert same(model.network.roberta if output == "text" else model.network, stack)
+    [told] = warnings(caplog)
+    assert told.endswith("not used: dense.*")
+    plain = EncoderModel(weights=str(unixcoder_folder), checkpoint=str(path), output="embedding")
+    assert same(plain.network, stack)
+
+
+def test_a_decoder_only_model(tmp_path, roberta_folder, caplog):
+    sizes = {"vocab_size": 400, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 40}
+    config = GPT2Config(**sizes, bos_token_id=0, eos_token_id=2)
+    network = GPT2LMHeadModel(config)
+    path = save(tmp_path, {f"module.{name}": tensor for name, tensor in network.state_dict().items()})
+    caplog.clear()
+    model = CausalModel(
+        weights=str(path), architecture={"model_type": "gpt2", **sizes}, tokenizer=str(roberta_folder)
+    )
+    assert same(model.network, network) and not warnings(caplog)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "encoder."])
@@ -176,22 +202,24 @@ def test_codet5s_classifier_reads_other_vectors(t5_folder, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     model = EncoderDecoderModel(weights=str(t5_folder), checkpoint=str(path), output="label", num_texts=2)
     [told] = warnings(caplog)
-    assert told.endswith("not used: classifier.*; encoder.decoder.*; encoder.lm_head.weight")
+    assert told.endswith(
+        "not used: classifier.*; encoder.decoder.block.*; encoder.decoder.final_layer_norm.weight"
+    )
     assert "new, so random: head.*" in caplog.text
     assert same(model.network.encoder.block[0], network.encoder.block[0])
 
 
 @pytest.mark.parametrize("output", ["text", "label"])
 def test_a_runs_own_weights_go_back_to_where_they_were(family, folder, tmp_path, caplog, output):
-    classes = {"t5": EncoderDecoderModel, "roberta": EncoderModel}
+    model_class = {"t5": EncoderDecoderModel, "roberta": EncoderModel, "prefix": PrefixLMModel}[family]
     torch.manual_seed(3)
-    model = classes[family](weights=str(folder), output=output)
+    model = model_class(weights=str(folder), output=output)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter))
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     path = save(tmp_path, {"state_dict": state, "epoch": 2}, "best.ckpt")
-    again = classes[family](weights=str(folder), output=output, checkpoint=str(path))
+    again = model_class(weights=str(folder), output=output, checkpoint=str(path))
     assert same(again, model) and not warnings(caplog)
 
 

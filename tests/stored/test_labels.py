@@ -45,6 +45,18 @@ def test_json_rows_and_probabilities(tmp_path):
     assert score(one, None).scores["recall"].value == 0.5
 
 
+def test_a_tuned_threshold_has_names_of_its_own(tmp_path):
+    files = Files(
+        write(tmp_path / "p.txt", "1 0.4", "2 0.2", "3 0.7"),
+        write(tmp_path / "r.txt", "1 1", "2 0", "3 1"),
+        threshold=0.3,
+    )
+    scores = StoredLabels().score(files).scores
+    assert (scores["f1"].value, scores["f1_tuned"].value) == (pytest.approx(2 / 3), 1.0)
+    assert scores["recall_tuned"].signature.startswith("recall_tuned|class:1|threshold:>0.3(dev-tuned)")
+    assert "accuracy_tuned" not in scores
+
+
 @pytest.mark.parametrize(
     ("predictions", "references", "expected"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import nn
 
 from codeft.losses.structure import StructureLossTerm
@@ -26,7 +27,7 @@ class SATStructureLossCallback(pl.Callback):
 
     Args:
         alpha: Weight of the structure loss, at least 0.
-        layer: The taught encoder layer, 0 the lowest; "auto" for the lowest that has trainable parameters,
+        layer: The taught encoder layer, 0 the lowest; "auto" for the lowest whose attention can move,
             which is 0 unless another method freezes it.
         reference: Reproduce the loss of the authors' code, and take attention after dropout as it does.
         learning_rate: Of the loss's two learned scalars; None for the run's.
@@ -34,7 +35,7 @@ class SATStructureLossCallback(pl.Callback):
 
     Raises:
         CodeftError: `alpha` is missing or below 0; or, when training starts, the model has no encoder, no
-            trainable encoder layer, or `layer` is frozen or none of its layers.
+            encoder layer whose attention can move, or `layer` is none of those.
     """
 
     def __init__(
@@ -100,32 +101,58 @@ def choose_layer(model: AbstractCodeModel, layer: int | str) -> int:
 
     Args:
         model: With the parameters frozen that are to be frozen.
-        layer: A layer, 0 the lowest, or "auto" for the lowest trainable one.
+        layer: A layer, 0 the lowest, or "auto" for the lowest whose attention can move.
 
     Raises:
-        CodeftError: There is no such layer, or nothing in it trains.
+        CodeftError: There is no such layer, or nothing in it trains that its attention depends on.
     """
     blocks = model.blocks()
-    trainable = [index for index, block in enumerate(blocks) if _trains(block)]
     if not blocks:
         raise CodeftError("method=sat teaches an encoder's attention, and this model has no encoder layers")
-    if not trainable:
+    lowest = next((index for index in range(len(blocks)) if _can_learn(model, index)), None)
+    if lowest is None and any(map(_trains, blocks)):
+        raise CodeftError(
+            "nothing that trains in the encoder layers moves their attention: the structure loss would have "
+            "nothing to teach; have adapters on queries or keys too (callbacks.adapter.config.target_modules)"
+        )
+    if lowest is None:
         raise CodeftError(
             f"all {len(blocks)} encoder layers are frozen: the structure loss would have nothing to teach; "
             f"lower k to at most {len(blocks) - 1}, or leave method=sat away"
         )
     if layer == AUTO:
-        return trainable[0]
+        return lowest
     if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < len(blocks):
         raise CodeftError(
             f"callbacks.structure_loss.layer must be auto or from 0 to {len(blocks) - 1}, got {layer!r}"
         )
-    if layer not in trainable:
+    if not _can_learn(model, layer):
         raise CodeftError(
             f"encoder layer {layer} is frozen, so the structure loss would have nothing to teach there; "
-            f"the lowest trainable layer is {trainable[0]}: set callbacks.structure_loss.layer=auto"
+            f"the lowest trainable layer is {lowest}: set callbacks.structure_loss.layer=auto"
         )
     return layer
+
+
+def _can_learn(model: AbstractCodeModel, layer: int) -> bool:
+    """Return whether something trains in a layer that its own attention depends on.
+
+    Where only a part of it trains, as with adapters, attention on a short text tells by its gradients.
+    """
+    parameters = list(model.blocks()[layer].parameters())
+    trained = [p for p in parameters if p.requires_grad]
+    if len(trained) in (0, len(parameters)):
+        return bool(trained)
+    device = trained[0].device
+    ids = torch.full((2, 2), model.tokenizer.eos_token_id, device=device)  # labels may be about two texts
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
+        model.record_attention(layer)
+        attention = model({"input_ids": ids, "attention_mask": torch.ones_like(ids)}).attention
+        model.record_attention(None)
+        if attention is None or not attention.requires_grad:
+            return False
+        gradients = torch.autograd.grad(attention.sum(), trained, allow_unused=True)
+    return any(gradient is not None for gradient in gradients)
 
 
 def _trains(block: nn.Module) -> bool:

@@ -13,7 +13,9 @@ from codeft.metrics.classification import (
     majority_accuracy,
     precision,
     recall,
+    tuned_scores,
 )
+from codeft.metrics.coco import METEOR, CIDEr, RougeL, cider, meteor, rouge_l
 from codeft.metrics.codebleu import CodeBLEU, CodeBLEUScore, codebleu, codebleu_signature
 from codeft.metrics.edit_similarity import (
     EditSimilarity,
@@ -34,16 +36,19 @@ from codeft.metrics.literals import restore_literals
 from codeft.metrics.ranking import Ranks, deduplicate, rank_in_batches, rank_targets
 from codeft.metrics.retrieval import map_at_r, mrr, r_at_k
 from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
-from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS, score_texts
+from codeft.metrics.scoring import COCO_SCORERS, COMPLETION_SCORERS, TEXT_SCORERS, score_texts
 from codeft.metrics.search_scores import SearchScores
 from codeft.metrics.text_metric import AbstractTextMetric, named_scores, signatures_of
 
 __all__ = [
+    "COCO_SCORERS",
     "COMPLETION_SCORERS",
     "F1",
+    "METEOR",
     "TEXT_SCORERS",
     "AbstractTextMetric",
     "Accuracy",
+    "CIDEr",
     "CodeBLEU",
     "CodeBLEUScore",
     "CompletionExactMatch",
@@ -56,12 +61,14 @@ __all__ = [
     "Precision",
     "Ranks",
     "Recall",
+    "RougeL",
     "SacreBLEU",
     "SearchScores",
     "SmoothedBLEU",
     "accuracy",
     "best_threshold",
     "chrf",
+    "cider",
     "codebleu",
     "codebleu_signature",
     "completion_exact_match",
@@ -75,6 +82,7 @@ __all__ = [
     "majority_accuracy",
     "map_at_r",
     "map_at_r_of_labels",
+    "meteor",
     "mrr",
     "named_scores",
     "paired_bootstrap",
@@ -84,8 +92,10 @@ __all__ = [
     "rank_targets",
     "recall",
     "restore_literals",
+    "rouge_l",
     "sacrebleu_score",
     "score_texts",
     "signatures_of",
     "smoothed_bleu",
+    "tuned_scores",
 ]

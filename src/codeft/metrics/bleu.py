@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codeft.metrics.ngrams import match_words, possible_ngrams
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 
 MAX_ORDER = 4
@@ -93,50 +93,16 @@ def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     return float(corpus_bleu_of_counts(corpus_bleu_counts(predictions, references).sum(axis=0)))
 
 
-def _count_ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
-    """Count the n-grams of orders 1 to `MAX_ORDER`; an n-gram is a tuple of n words."""
-    counts: Counter[tuple[str, ...]] = Counter()
-    for order in range(1, MAX_ORDER + 1):
-        counts.update(zip(*(words[start:] for start in range(order)), strict=False))
-    return counts
-
-
-def count_matches(hypothesis: Sequence[str], reference: Sequence[str]) -> list[int]:
-    """Count the hypothesis' n-grams found in the reference, clipped, by order.
-
-    Args:
-        hypothesis: Words.
-        reference: Words.
-
-    Returns:
-        `MAX_ORDER` counts, unigrams first; the same with the arguments swapped.
-
-    >>> count_matches(["a", "b", "a"], ["a", "b"])
-    [2, 1, 0, 0]
-    """
-    matches = [0] * MAX_ORDER
-    reference_counts = _count_ngrams(reference)
-    for ngram, count in _count_ngrams(hypothesis).items():
-        if found := reference_counts.get(ngram):
-            matches[len(ngram) - 1] += min(count, found)
-    return matches
-
-
-def _num_ngrams(num_words: int, order: int) -> int:
-    return max(num_words - order + 1, 0)
-
-
-def _sentence_score(hypothesis: Sequence[str], reference: Sequence[str]) -> float:
-    """Return one record's smoothed sentence BLEU, 0 to 1."""
-    brevity = min(0.0, 1 - (len(reference) + 1) / (len(hypothesis) + 1))
-    if not hypothesis:
+def _sentence_score(matches: Sequence[int], *, length: int, reference_length: int) -> float:
+    """Return one record's smoothed sentence BLEU, 0 to 1, from its matches by order and its words."""
+    brevity = min(0.0, 1 - (reference_length + 1) / (length + 1))
+    if not length:
         return math.exp(brevity)
-    matches = count_matches(hypothesis, reference)
     if matches[0] == 0:
         return 0.0
-    log_precision = math.log(matches[0]) - math.log(len(hypothesis))
-    for order in range(2, MAX_ORDER + 1):
-        log_precision += math.log(matches[order - 1] + 1) - math.log(_num_ngrams(len(hypothesis), order) + 1)
+    log_precision = math.log(matches[0]) - math.log(length)
+    for order in range(1, MAX_ORDER):
+        log_precision += math.log(matches[order] + 1) - math.log(max(length - order, 0) + 1)
     return math.exp(log_precision / MAX_ORDER + brevity)
 
 
@@ -149,12 +115,15 @@ def _total(total: float, scores: Sequence[float]) -> float:
 
 def sentence_scores(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
     """Return each record's smoothed sentence BLEU, 0 to 1; see `smoothed_bleu`."""
+    found = match_words(predictions, references, max_order=MAX_ORDER, split=_smoothed_bleu_words)
     return [
-        _sentence_score(
-            _SMOOTHED_BLEU_TOKEN.findall(prediction.lower()), _SMOOTHED_BLEU_TOKEN.findall(reference.lower())
-        )
-        for prediction, reference in zip(predictions, references, strict=True)
+        _sentence_score(matches, length=length, reference_length=reference_length)
+        for matches, length, reference_length in zip(*(part.tolist() for part in found), strict=True)
     ]
+
+
+def _smoothed_bleu_words(text: str) -> list[str]:
+    return _SMOOTHED_BLEU_TOKEN.findall(text.lower())
 
 
 def corpus_bleu_counts(predictions: Sequence[str], references: Sequence[str]) -> np.ndarray:
@@ -168,12 +137,9 @@ def corpus_bleu_counts(predictions: Sequence[str], references: Sequence[str]) ->
         int64 [N, 10]: matched n-grams by order, possible ones by order, the prediction's and the
         reference's words. Any rows' sum goes into `corpus_bleu_of_counts`.
     """
-    rows = []
-    for prediction, reference in zip(predictions, references, strict=True):
-        words, reference_words = prediction.split(), reference.split()
-        possible = [_num_ngrams(len(words), order) for order in range(1, MAX_ORDER + 1)]
-        rows.append([*count_matches(words, reference_words), *possible, len(words), len(reference_words)])
-    return np.asarray(rows, dtype=np.int64)
+    matches, lengths, reference_lengths = match_words(predictions, references, max_order=MAX_ORDER)
+    possible = possible_ngrams(lengths, max_order=MAX_ORDER)
+    return np.column_stack([matches, possible, lengths, reference_lengths])
 
 
 def corpus_bleu_of_counts(counts: np.ndarray) -> np.ndarray:

@@ -20,6 +20,8 @@ from codeft.types import CodeftError
 
 THRESHOLD = 0.5
 LABELS = ("0", "1")
+TUNED_NAMES = ("f1", "precision", "recall")
+"""What is scored at a tuned threshold, too."""
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -204,6 +206,33 @@ def confusion_names(name: str, *, threshold: float | None = None) -> tuple[str, 
     cut = f">{THRESHOLD}" if threshold is None else f">{threshold:g}(dev-tuned)"
     name = name if threshold is None else f"{name}_tuned"
     return name, f"{name}|class:{kind}|threshold:{cut}|range:{scale}|v:1"
+
+
+def tuned_scores(
+    predictions: Sequence[str], references: Sequence[str], *, threshold: float
+) -> dict[str, tuple[float, str]]:
+    """Return F1, precision and recall at a threshold that was tuned on other rows.
+
+    Args:
+        predictions: Probabilities of class 1.
+        references: Labels in the same order.
+        threshold: As `best_threshold` gave it for validation rows.
+
+    Returns:
+        Value and signature by name.
+
+    Raises:
+        CodeftError: As `f1`.
+
+    >>> tuned_scores(["0.4", "0.2"], ["1", "0"], threshold=0.3)["f1_tuned"][0]
+    1.0
+    """
+    counts = confusion_counts(predictions, references, threshold=threshold)
+    scores = {}
+    for name in TUNED_NAMES:
+        tuned, signature = confusion_names(name, threshold=threshold)
+        scores[tuned] = (_combine(name, counts), signature)
+    return scores
 
 
 class _AbstractConfusionMetric(AbstractTextMetric):

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from codeft.metrics.bleu import MAX_ORDER, count_matches
+from codeft.metrics.bleu import MAX_ORDER
+from codeft.metrics.ngrams import match_words, possible_ngrams
 from codeft.syntax.code_tree import SubtreeKeys, parse_code, subtree_ids
 from codeft.syntax.comments import strip_java_comments, strip_python_comments
 from codeft.syntax.dataflow import RenamedEdge, data_flow, rename_variables
@@ -77,31 +78,35 @@ def count_rows(
     Returns:
         By mode, int64 [N, `NUM_COUNTS`]; `split_counts` tells the numbers apart.
     """
-    rows: dict[Mode, list[list[int]]] = {mode: [] for mode in modes}
-    for prediction, reference in zip(predictions, references, strict=True):
-        prediction, reference = prediction.strip(), reference.strip()
-        words = _count_words(prediction.split(), reference.split(), KEYWORDS[lang])
-        structures = _count_structure(prediction, reference, lang=lang, modes=modes)
-        for mode in modes:
-            rows[mode].append([*words, *structures[mode], 1])
-    return {mode: np.asarray(counts, dtype=np.int64).reshape(-1, NUM_COUNTS) for mode, counts in rows.items()}
+    texts, reference_texts = ([text.strip() for text in side] for side in (predictions, references))
+    words = _count_words(texts, reference_texts, KEYWORDS[lang])
+    structures: dict[Mode, list[list[int]]] = {mode: [] for mode in modes}
+    for prediction, reference in zip(texts, reference_texts, strict=True):
+        for mode, counts in _count_structure(prediction, reference, lang=lang, modes=modes).items():
+            structures[mode].append(counts)
+    return {
+        mode: np.concatenate([words, np.asarray(counts, dtype=np.int64).reshape(-1, 6)], axis=1)
+        for mode, counts in structures.items()
+    }
 
 
-def _count_words(hypothesis: Sequence[str], reference: Sequence[str], keywords: frozenset[str]) -> list[int]:
-    """Return the counts from `matches` to `lengths`."""
-    matches = count_matches(hypothesis, reference)
-    possible, wanted = (
-        [max(1, len(words) - order) for order in range(MAX_ORDER)] for words in (hypothesis, reference)
+def _count_words(
+    texts: Sequence[str], reference_texts: Sequence[str], keywords: frozenset[str]
+) -> np.ndarray:
+    """Return the counts from `matches` to `lengths`, int64 [N, 18]."""
+    matches, *lengths = match_words(texts, reference_texts, max_order=MAX_ORDER)
+    weighty_matches, *weighty_lengths = match_words(
+        texts,
+        reference_texts,
+        max_order=1,
+        split=lambda text: [word for word in text.split() if word in keywords],
     )
-    in_reference = Counter(reference)
-    found = _weigh(in_reference & Counter(hypothesis), keywords)
-    all_words = max(KEYWORD_WEIGHT, _weigh(in_reference, keywords))
-    weighted = [found, *matches[1:], all_words, *wanted[1:]]
-    return [*matches, *possible, *weighted, len(hypothesis), len(reference)]
-
-
-def _weigh(words: Counter[str], keywords: frozenset[str]) -> int:
-    return sum(count * (KEYWORD_WEIGHT if word in keywords else 1) for word, count in words.items())
+    possible, wanted = (np.maximum(possible_ngrams(side, max_order=MAX_ORDER), 1) for side in lengths)
+    weighted_matches, weighted_wanted = matches.copy(), wanted.copy()
+    more = KEYWORD_WEIGHT - 1
+    weighted_matches[:, 0] += more * weighty_matches[:, 0]
+    weighted_wanted[:, 0] = np.maximum(lengths[1] + more * weighty_lengths[1], KEYWORD_WEIGHT)
+    return np.column_stack([matches, possible, weighted_matches, weighted_wanted, *lengths])
 
 
 class _Structure(NamedTuple):
@@ -112,7 +117,7 @@ class _Structure(NamedTuple):
 def _count_structure(
     prediction: str, reference: str, *, lang: str, modes: Sequence[Mode]
 ) -> dict[Mode, list[int]]:
-    """Return the counts from `subtrees` to `no_flow`, by mode."""
+    """Return the counts from `subtrees` to `rows`, by mode."""
     keys: SubtreeKeys = {}
     wanted = made = _read_structures(reference, keys, lang=lang, modes=modes)
     if prediction != reference:
@@ -126,7 +131,7 @@ def _compare(wanted: _Structure, made: _Structure, *, clipped: bool) -> list[int
     else:  # as often as the reference has it, if the prediction has it once
         found = sum(count for key, count in wanted.subtrees.items() if key in made.subtrees)
     edges = [(wanted.flow & made.flow).total(), wanted.flow.total()]
-    return [found, wanted.subtrees.total(), *edges, int(not wanted.flow)]
+    return [found, wanted.subtrees.total(), *edges, int(not wanted.flow), 1]
 
 
 def _read_structures(

@@ -20,6 +20,17 @@ from codeft.metrics.bleu import (
     smoothed_bleu,
 )
 from codeft.metrics.bootstrap import RowStatistics, mean_of_rows
+from codeft.metrics.coco import (
+    METEOR,
+    CIDEr,
+    RougeL,
+    cider,
+    cider_statistics,
+    meteor,
+    meteor_statistics,
+    rouge_l,
+    rouge_l_statistics,
+)
 from codeft.metrics.edit_similarity import (
     EditSimilarity,
     EditSimilarityIndel,
@@ -110,6 +121,13 @@ COMPLETION_SCORERS: Mapping[str, TextScorer] = {
 }
 """The metrics of a completed line, by name; all of them restore normalised literals first."""
 
+COCO_SCORERS: Mapping[str, TextScorer] = {
+    RougeL.name: TextScorer(rouge_l, RougeL.signature, rouge_l_statistics),
+    CIDEr.name: TextScorer(cider, CIDEr.signature, cider_statistics),
+    METEOR.name: TextScorer(meteor, METEOR.signature, meteor_statistics),
+}
+"""The metrics of the extra `coco`, by name. `meteor` starts Java, and so is scored only where asked for."""
+
 
 def score_texts(
     predictions: Sequence[str],
@@ -123,7 +141,7 @@ def score_texts(
     Args:
         predictions: Texts that a model made, one a record.
         references: Reference texts in the same order.
-        names: Metrics to compute, out of `TEXT_SCORERS`.
+        names: Metrics to compute, out of `TEXT_SCORERS` and `COCO_SCORERS`.
         sources: What the model read, in the same order; the naive copy (the source as the prediction) is
             then scored too.
 
@@ -159,8 +177,9 @@ def score_texts(
 
 
 def _find_scorer(name: str) -> TextScorer:
-    if name in TEXT_SCORERS:
-        return TEXT_SCORERS[name]
-    nearest = difflib.get_close_matches(name, TEXT_SCORERS, n=1)
+    scorers = {**TEXT_SCORERS, **COCO_SCORERS}
+    if name in scorers:
+        return scorers[name]
+    nearest = difflib.get_close_matches(name, scorers, n=1)
     hint = f"did you mean {nearest[0]!r}?" if nearest else "choose one of these"
-    raise CodeftError(f"expected a text metric out of {', '.join(TEXT_SCORERS)}, got {name!r}: {hint}")
+    raise CodeftError(f"expected a text metric out of {', '.join(scorers)}, got {name!r}: {hint}")

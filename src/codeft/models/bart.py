@@ -11,7 +11,7 @@ from transformers import GenerationConfig, PLBartForConditionalGeneration
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.dropout import FastDropout, use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, search_beams, shift_right, start_ids
@@ -79,6 +79,7 @@ class BartModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        self._untied = False
         overrides = {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
         if weights == loading.RANDOM:
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer or loading.MINI))
@@ -178,8 +179,23 @@ class BartModel(AbstractCodeModel):
         """Give the output layer and the decoder's embeddings a copy each of the shared table."""
         if self.output != "text":
             return
+        self._untied = True
         for module in (self.network.lm_head, self.network.model.decoder.embed_tokens):
             module.weight = nn.Parameter(self.network.model.shared.weight.detach().clone())
+
+    def new_modules(self) -> Sequence[str]:
+        """Return copies of the table that were untied. See `AbstractCodeModel.new_modules`."""
+        return ("lm_head", "model.decoder.embed_tokens") if self._untied else ()
+
+    def prefix_site(self) -> PrefixSite | None:
+        """Return the decoder: the encoder reads no cache. See `AbstractCodeModel.prefix_site`."""
+        if self.output != "text":
+            return None
+        config, decoder = self.network.config, self.network.model.decoder
+        heads = config.decoder_attention_heads
+        return PrefixSite(
+            decoder, config.decoder_layers, heads, config.d_model // heads, is_encoder_decoder=True
+        )
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""

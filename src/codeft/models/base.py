@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -22,6 +23,27 @@ if TYPE_CHECKING:
 
 Dimension: TypeAlias = "int | float | str | bool | list[Any] | dict[str, Any] | None"
 """A value in a model's `architecture`; what a list or a mapping holds is plain, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixSite:
+    """A pre-trained stack of layers whose self-attention can read a learned prefix from a cache.
+
+    Attributes:
+        stack: Takes `past_key_values`.
+        num_layers: Layers of the stack.
+        num_heads: Heads of keys and values in a layer.
+        head_dim: Width of a head.
+        first_position: The first sub-token's position; those below it mean something else (padding) and stay.
+        is_encoder_decoder: Whether the stack is the decoder of an encoder-decoder.
+    """
+
+    stack: nn.Module
+    num_layers: int
+    num_heads: int
+    head_dim: int
+    first_position: int = 0
+    is_encoder_decoder: bool = False
 
 
 class AbstractCodeModel(nn.Module, ABC):
@@ -84,6 +106,17 @@ class AbstractCodeModel(nn.Module, ABC):
     @abstractmethod
     def untie_output(self) -> None:
         """Give the output layer (and the decoder's embeddings) weights of their own, copied."""
+
+    def new_modules(self) -> Sequence[str]:
+        """Return the names in `network` of modules that no checkpoint brings: new ones, and untied copies.
+
+        Where only adapters train, these train in full. A head lies outside `network` and isn't among them.
+        """
+        return ()
+
+    def prefix_site(self) -> PrefixSite | None:
+        """Return where a learned prefix goes; None where the model can't have one."""
+        return None
 
     @abstractmethod
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:

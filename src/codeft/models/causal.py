@@ -13,12 +13,13 @@ from transformers import Cache, DynamicCache, GenerationConfig
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.causal_families import MODEL_TYPE, Family, find_family, read_family
 from codeft.models.dropout import FastDropout, use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import continue_beams, decoding, pad_left, prepend_certain
-from codeft.models.networks import build_network, load_network, own_dimensions, warn_of_random
+from codeft.models.networks import build_network, load_network, own_dimensions
+from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
 
@@ -51,19 +52,22 @@ class CausalModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        checkpoint: str | None = None,
         output: Output = "text",
         num_texts: int = 1,
     ) -> None:
         """Load or initialise the model, in float32; it begins in training mode.
 
         Args:
-            weights: Hub id, local folder, or `random` for new weights.
+            weights: Hub id, local folder, weights alone (see `loading.find_origin`), or `random` for new
+                ones.
             architecture: `model_type` (see `causal_families.FAMILIES`) and dimensions by the names of that
                 family's config, of random weights; a checkpoint brings its own.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's. One
                 without a padding token pads with its end token.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            checkpoint: Weights to lay over those, as training scripts save them: a file or a folder.
             output: What the task asks for; only text is to be had.
             num_texts: Texts that a label is about.
 
@@ -78,7 +82,12 @@ class CausalModel(AbstractCodeModel):
                 f"{output}: take a model with an encoder (model=codebert or model=codet5, say)"
             )
         self.output, self.head = output, None
+        self._untied = False
         self._family: Family
+        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
+        origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
+        weights, tokenizer = origin.weights, origin.tokenizer
+        known: set[int] = set()
         if weights == loading.RANDOM:
             dimensions = copy.deepcopy(dict(architecture or {}))  # transformers writes into the nested ones
             self._family = find_family(dimensions.pop(MODEL_TYPE, None), source="model.architecture")
@@ -97,9 +106,18 @@ class CausalModel(AbstractCodeModel):
                 overrides=self._overrides(dropout),
                 essential=f"{self._family.network.base_model_prefix}.{self._family.blocks}.",
             )
-            warn_of_random(missing, source=weights)
+            known = {id(p) for name, p in self.network.named_parameters() if name not in missing}
             folder = loading.find_folder(tokenizer) if tokenizer else folder
             self.tokenizer = loading.load_tokenizer(folder, pad_with_end=True)
+        if origin.checkpoint is not None:
+            essential = f"{self._family.network.base_model_prefix}.{self._family.blocks}."
+            known |= lay_over(
+                [Part(self.network, essential=essential)],
+                read_state_dict(origin.checkpoint),
+                source=str(origin.checkpoint),
+            )
+        if known:
+            tell_random(self, known, source=given)
         config = self.network.config
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
@@ -202,8 +220,20 @@ class CausalModel(AbstractCodeModel):
         """Give the output layer a copy of the embeddings, where it has no weights of its own."""
         table, output = self.network.get_input_embeddings(), self.network.get_output_embeddings()
         if output.weight is table.weight:
+            self._untied = True
             output.weight = nn.Parameter(table.weight.detach().clone())
             self.network.config.tie_word_embeddings = False
+
+    def new_modules(self) -> Sequence[str]:
+        """Return the output layer once it was untied. See `AbstractCodeModel.new_modules`."""
+        return ("lm_head",) if self._untied else ()
+
+    def prefix_site(self) -> PrefixSite:
+        """Return the stack. See `AbstractCodeModel.prefix_site`."""
+        config, blocks = self.network.config, self.blocks()
+        heads, groups = config.num_attention_heads, getattr(config, "num_key_value_heads", None)
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        return PrefixSite(self._base, len(blocks), groups or heads, width)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one layer's attention. See `AbstractCodeModel.record_attention`."""

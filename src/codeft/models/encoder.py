@@ -15,21 +15,18 @@ from transformers import RobertaForCausalLM, RobertaForSequenceClassification, R
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, prepend_certain, search_beams, shift_right
-from codeft.models.heads import ClassificationHead, fit_labels, pool
+from codeft.models.heads import HEADS, ClassificationHead, fit_labels, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
 ESSENTIAL = "encoder.layer."
 """What begins the names of the encoder's own weights."""
-
-HEADS = ("classifier", "head")
-"""How published scripts call the head, and how codeft does."""
 
 POOLER = "pooler"
 """Key of `architecture` beside `RobertaConfig`'s: whether the encoder has its pre-trained pooler."""
@@ -93,6 +90,7 @@ class EncoderModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        self._untied = False
         if num_decoder_layers < 1:
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
         given = f"{weights} with {checkpoint} over it" if checkpoint else weights
@@ -242,9 +240,25 @@ class EncoderModel(AbstractCodeModel):
         """Give the output layer and the decoder's embeddings a copy each of the encoder's."""
         if self.output != "text":
             return
+        self._untied = True
         decoder, embeddings = self.network.decoder, self.network.encoder.embeddings
         decoder.roberta.embeddings = copy.deepcopy(embeddings).requires_grad_()
         decoder.lm_head.decoder.weight = nn.Parameter(embeddings.word_embeddings.weight.detach().clone())
+
+    def new_modules(self) -> Sequence[str]:
+        """Return the decoder's, but for embeddings that it shares. See `AbstractCodeModel.new_modules`."""
+        if self.output != "text":
+            return ()
+        new = ("decoder.roberta.encoder", "decoder.lm_head")
+        return (*new, "decoder.roberta.embeddings") if self._untied else new
+
+    def prefix_site(self) -> PrefixSite | None:
+        """Return the encoder, where it stands alone. See `AbstractCodeModel.prefix_site`."""
+        if self.output == "text":  # the decoder is new and trains as a whole
+            return None
+        config, heads = self.network.config, self.network.config.num_attention_heads
+        width, first = config.hidden_size // heads, self._pad_id + 1
+        return PrefixSite(self.network, config.num_hidden_layers, heads, width, first_position=first)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""

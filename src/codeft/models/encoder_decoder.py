@@ -11,7 +11,7 @@ from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, search_beams, shift_right
@@ -74,6 +74,7 @@ class EncoderDecoderModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        self._untied = False
         has_projection = EMBED_DIM in (architecture or {})
         if has_projection and output == "text":
             raise CodeftError(_no_text(weights))
@@ -188,8 +189,22 @@ class EncoderDecoderModel(AbstractCodeModel):
         """Give the output layer and the decoder's embeddings a copy each of the shared table."""
         if self.output != "text":
             return
+        self._untied = True
         for module in (self.network.lm_head, self.network.decoder.embed_tokens):
             module.weight = nn.Parameter(self.network.shared.weight.detach().clone())
+
+    def new_modules(self) -> Sequence[str]:
+        """Return copies of the table that were untied. See `AbstractCodeModel.new_modules`."""
+        return ("lm_head", "decoder.embed_tokens") if self._untied else ()
+
+    def prefix_site(self) -> PrefixSite | None:
+        """Return the decoder: T5's encoder reads no cache. See `AbstractCodeModel.prefix_site`."""
+        if self.output != "text":
+            return None
+        config, decoder = self.network.config, self.network.decoder
+        return PrefixSite(
+            decoder, config.num_decoder_layers, config.num_heads, config.d_kv, is_encoder_decoder=True
+        )
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import Cache, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -70,7 +71,8 @@ def continue_beams(
         network: One of transformers' networks that generate.
         ids: int64 [B, S], padded on the left.
         mask: int64 [B, S], 1 for a sub-token and 0 for padding.
-        cache: Keys and values of all but the last column; they are repeated over the beams here.
+        cache: Keys and values of all but the last column, and of what stands before the first (a learned
+            prefix); they are repeated over the beams here.
         max_length: New sub-tokens at most.
         num_beams: Beams an example; 1 is greedy.
         eos_id: What ends a hypothesis.
@@ -81,6 +83,10 @@ def continue_beams(
         int64 [B, at most max_length], without the prompts.
     """
     config = decoding(max_length=max_length, num_beams=num_beams, eos_id=eos_id, pad_id=pad_id)
+    before = cache.get_seq_length() + 1 - ids.shape[1]
+    if before > 0:  # so that the cache ends where the ids do
+        ids = functional.pad(ids, (before, 0), value=pad_id)
+        mask = functional.pad(mask, (before, 0), value=1)
     if num_beams > 1:
         cache.batch_repeat_interleave(num_beams)
     sequences = network.generate(

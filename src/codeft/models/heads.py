@@ -11,6 +11,9 @@ from codeft.models.dropout import FastDropout
 
 POOLINGS = ("first", "mean")
 
+HEADS = ("classifier", "head")
+"""How published scripts call a `ClassificationHead`, and how codeft does."""
+
 
 def pool(hidden: Tensor, mask: Tensor, *, pooling: str) -> Tensor:
     """Return a vector for each text.

@@ -12,14 +12,15 @@ from transformers import PreTrainedTokenizerBase, RobertaModel
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
-from codeft.models.base import AbstractCodeModel, Dimension
+from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import continue_beams, decoding, pad_left, shift_right
-from codeft.models.heads import ClassificationHead, pool
-from codeft.models.networks import build_network, describe_architecture, load_network, warn_of_random
+from codeft.models.heads import HEADS, ClassificationHead, pool
+from codeft.models.networks import build_network, describe_architecture, load_network
 from codeft.models.prefix_network import PrefixLanguageModel
 from codeft.models.prefix_snippet import text_usage
+from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
 AUTO = "auto"
@@ -75,13 +76,15 @@ class PrefixLMModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        checkpoint: str | None = None,
         output: Output = "text",
         num_texts: int = 1,
     ) -> None:
         """Load or initialise the model; it begins in training mode, as any new module.
 
         Args:
-            weights: Hub id, local folder, or `random` for new weights.
+            weights: Hub id, local folder, weights alone (see `loading.find_origin`), or `random` for new
+                ones.
             architecture: Dimensions (`RobertaConfig`'s names, and `pooler`, whether there is one; none by
                 default) of random weights; a checkpoint brings its own.
             mode: "encoder-only", "decoder-only", "encoder-decoder", or "auto" for encoder-decoder where the
@@ -91,6 +94,7 @@ class PrefixLMModel(AbstractCodeModel):
                 give it the tokens of the modes.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            checkpoint: Weights to lay over those, as training scripts save them: a file or a folder.
             output: What the task asks for.
             num_texts: Texts that a label is about.
 
@@ -100,9 +104,14 @@ class PrefixLMModel(AbstractCodeModel):
         """
         super().__init__()
         self.output, self.head = output, None
+        self._untied = False
         self.mode = choose_mode(mode, output=output)
         if mask_at not in PLACES:
             raise CodeftError(f"model.mask_at must be {' or '.join(PLACES)}, not {mask_at!r}")
+        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
+        origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
+        weights, tokenizer = origin.weights, origin.tokenizer
+        known: set[int] = set()
         overrides: dict[str, Dimension] = {"is_decoder": output == "text", "add_cross_attention": False}
         if dropout is not None:
             overrides |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
@@ -120,9 +129,8 @@ class PrefixLMModel(AbstractCodeModel):
             self.network, missing = load_network(
                 network_class, folder, overrides=overrides, essential=f"{prefix}encoder.layer."
             )
-            without_pooler = {name for name in missing if not name.startswith(f"{prefix}pooler.")}
-            warn_of_random(without_pooler, source=weights)
-            has_pooler = without_pooler == missing
+            has_pooler = not any(name.startswith(f"{prefix}pooler.") for name in missing)
+            known = {id(p) for name, p in self.network.named_parameters() if name not in missing}
         if not has_pooler:
             self._stack.pooler = None
         config = self.network.config
@@ -149,6 +157,14 @@ class PrefixLMModel(AbstractCodeModel):
             self.head = ClassificationHead(
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
             )
+        if origin.checkpoint is not None:
+            head = [] if self.head is None else [Part(self.head, behind=HEADS)]
+            stack = Part(self._stack, essential="encoder.layer.")
+            known |= lay_over(
+                [stack, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint)
+            )
+        if known:
+            tell_random(self, known, source=given, new=("head.",))
         self.network.set_attn_implementation(ATTENTION)
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._stack.encoder.layer])
@@ -255,9 +271,20 @@ class PrefixLMModel(AbstractCodeModel):
         """Give the output layer a copy of the token embeddings."""
         if self.output != "text":
             return
+        self._untied = True
         table = self._stack.embeddings.word_embeddings.weight
         self.network.lm_head.weight = nn.Parameter(table.detach().clone())
         self.network.config.tie_word_embeddings = False  # or loading would tie them again
+
+    def new_modules(self) -> Sequence[str]:
+        """Return the output layer once it was untied. See `AbstractCodeModel.new_modules`."""
+        return ("lm_head",) if self._untied else ()
+
+    def prefix_site(self) -> PrefixSite:
+        """Return the stack. See `AbstractCodeModel.prefix_site`."""
+        config, heads = self.network.config, self.network.config.num_attention_heads
+        width, first = config.hidden_size // heads, self._pad_id + 1
+        return PrefixSite(self._stack, config.num_hidden_layers, heads, width, first_position=first)
 
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one layer's attention. See `AbstractCodeModel.record_attention`."""

@@ -24,7 +24,7 @@ NAMES = (SAFE, "model.bin", PICKLED)
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which a training checkpoint holds the weights."""
-_CONSTANTS = ("position_ids", "token_type_ids", "attn.bias", "masked_bias")
+_CONSTANTS = (".position_ids", ".token_type_ids", ".attn.bias", ".attn.masked_bias")
 """Last words of buffers that were saved and say nothing."""
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
     Raises:
         CodeftError: An essential part isn't in it, or its shapes are others.
     """
-    left = {name for name in state if not name.endswith(_CONSTANTS)}
+    left = {name for name in state if not f".{name}".endswith(_CONSTANTS)}
     done: dict[int, Tensor] = {}
     for part in parts:
         places = part.module.state_dict(keep_vars=True)
@@ -160,6 +160,9 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
             place.copy_(tensor)
             done[id(place)] = tensor
             left.discard(placement.mapping[own])
+    placed = {(tensor.data_ptr(), tensor.shape) for name, tensor in state.items() if name not in left}
+    # A tied tensor has several names, and lies in a torch file once.
+    left = {name for name in left if (state[name].data_ptr(), state[name].shape) not in placed}
     if left and tell:
         told = group_modules(left, others=state.keys() - left)
         log.warning("in %s and not used: %s", source, "; ".join(told))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from codeft.metrics.bootstrap import RowStatistics
 
@@ -19,12 +20,16 @@ class Files:
         references: What is right; None where `predictions` holds both.
         sources: What the model read, or the functions that ids name; None where there is no such file.
         lang: The language that was asked for.
+        extra_metrics: Further metrics that were asked for by name.
+        threshold: A threshold that was tuned on other rows; None where there is none.
     """
 
     predictions: Path
     references: Path | None = None
     sources: Path | None = None
     lang: str | None = None
+    extra_metrics: Sequence[str] = ()
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,15 @@ class Scored:
 
 
 class AbstractStoredPredictions(ABC):
-    """One layout of stored predictions: how files are read and paired, and the metrics that they allow."""
+    """One layout of stored predictions: how files are read and paired, and the metrics that they allow.
+
+    Attributes:
+        extra_names: The metrics that are scored only where asked for.
+        takes_threshold: Whether predictions may be probabilities, to be cut at a tuned threshold.
+    """
+
+    extra_names: ClassVar[Collection[str]] = ()
+    takes_threshold: ClassVar[bool] = False
 
     @abstractmethod
     def fits(self, predictions: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from codeft.metrics.bootstrap import RowStatistics
 from codeft.metrics.classification import (
     FORMULAS,
     LABELS,
+    TUNED_NAMES,
     confusion_names,
     confusion_rows,
     majority_accuracy,
@@ -47,6 +48,8 @@ class StoredLabels(AbstractStoredPredictions):
         prediction_fields: Where a JSON row holds what was said; the first that it has.
     """
 
+    takes_threshold: ClassVar[bool] = True
+
     names: Sequence[str] = ("accuracy", "f1", "precision", "recall")
     reference_fields: Sequence[str] = ("reference", "target", "label")
     prediction_fields: Sequence[str] = ("prediction", "label")
@@ -72,11 +75,18 @@ class StoredLabels(AbstractStoredPredictions):
             _check_ids(said, true, path=files.sources)
         _check_keys(said, true, predictions=files.predictions, references=path)
         references = [label.value for label in true.values()]
-        rows = confusion_rows([said[key].value for key in true], references).astype(np.float64)
+        texts = [said[key].value for key in true]
+        rows = confusion_rows(texts, references).astype(np.float64)
         scores = {}
         for name in self.names:
             statistics = RowStatistics(rows, FORMULAS[name])
             scores[name] = Score(statistics.value(), confusion_names(name)[1], statistics)
+        if files.threshold is not None:
+            rows = confusion_rows(texts, references, threshold=files.threshold).astype(np.float64)
+            for name in TUNED_NAMES:
+                statistics = RowStatistics(rows, FORMULAS[name])
+                tuned, signature = confusion_names(name, threshold=files.threshold)
+                scores[tuned] = Score(statistics.value(), signature, statistics)
         baselines = {"majority_accuracy": majority_accuracy(references)}
         return Scored(scores, list(zip(true, references, strict=True)), baselines=baselines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from codeft.metrics.coco import CIDEr, RougeL
 from codeft.metrics.codebleu import codebleu_signature, codebleu_statistics
 from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS
 from codeft.stored.base import AbstractStoredPredictions, Score
@@ -42,7 +43,7 @@ _CLONES = [
 ]
 
 STORED_TASKS: Mapping[str, Sequence[AbstractStoredPredictions]] = {
-    "summarization": [StoredTexts(TEXT_SCORERS, numbered=True)],
+    "summarization": [StoredTexts(TEXT_SCORERS, numbered=True, caption_names=(RougeL.name, CIDEr.name))],
     "translation": [StoredTexts(TEXT_SCORERS, copies=True, language_scores=code_scores)],
     "refinement": [StoredTexts(TEXT_SCORERS, copies=True, language_scores=code_scores)],
     "generation": [

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 from codeft.data.jsonl import is_rows
-from codeft.metrics.scoring import TextScorer
+from codeft.metrics import coco
+from codeft.metrics.scoring import COCO_SCORERS, TextScorer
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.pairs import check_rows, pairs_of, read_pairs, read_texts
 from codeft.stored.reading import StoredRow, read_json_rows
+
+log = logging.getLogger(__name__)
 
 
 class LanguageScores(Protocol):
@@ -40,7 +44,11 @@ class StoredTexts(AbstractStoredPredictions):
         copy_names: The metrics that the naive copy is scored by, beside the language's own.
         language_scores: Further scores by name, of predictions and references in a language that was asked
             for.
+        caption_names: The metrics of the extra `coco` that are scored wherever it is installed; all of them
+            are scored where asked for.
     """
+
+    extra_names: ClassVar[Collection[str]] = tuple(COCO_SCORERS)
 
     scorers: Mapping[str, TextScorer]
     reference_fields: Sequence[str] = ("reference",)
@@ -49,6 +57,7 @@ class StoredTexts(AbstractStoredPredictions):
     copies: bool = False
     copy_names: Collection[str] = ("corpus_bleu", "exact_match", "exact_match_split")
     language_scores: LanguageScores | None = None
+    caption_names: Collection[str] = ()
 
     def fits(self, predictions: Path) -> bool:
         """Return True: any file holds texts."""
@@ -71,6 +80,7 @@ class StoredTexts(AbstractStoredPredictions):
             baselines = {f"naive_copy_{name}": score.value for name, score in copied.items()}
         num_empty = sum(not text.strip() for text in texts)
         scores = self._scores(texts, references, lang=files.lang, names=self.scorers)
+        scores |= _score(self._caption_scorers(files), texts, references)
         return Scored(scores, references, num_empty, baselines)
 
     def _scores(
@@ -81,6 +91,16 @@ class StoredTexts(AbstractStoredPredictions):
         if lang is not None and self.language_scores is not None:
             scores |= self.language_scores(texts, references, lang=lang)
         return scores
+
+    def _caption_scorers(self, files: Files) -> dict[str, TextScorer]:
+        free = self.caption_names if coco.VERSION else ()
+        missing = [name for name in self.caption_names if name not in {*free, *files.extra_metrics}]
+        if missing:
+            log.info("%s would be scored, too, after %s", " and ".join(missing), coco.INSTALL)
+        elif self.caption_names and coco.METEOR.name not in files.extra_metrics:
+            log.info("meteor would be scored, too, by Java: extra_metrics=[meteor]")
+        asked = {*free, *files.extra_metrics}
+        return {name: scorer for name, scorer in COCO_SCORERS.items() if name in asked}
 
     def _sources(
         self, files: Files, references: Sequence[str], *, own: Sequence[StoredRow] | None

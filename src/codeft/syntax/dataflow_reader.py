@@ -7,6 +7,7 @@ theirs up; loops are read twice, so that a value can come from the round before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from codeft.syntax.code_tree import CodeTree
@@ -85,20 +86,23 @@ class FlowReader:
 
     def read(self) -> list[FlowEdge]:
         """Visit the whole tree and return the edges between tokens that have any, one a token."""
+        names, types = self.names, self.tree.types
         waiting = [self._visit(0)]
         while waiting:
             for node in waiting[-1]:
-                if node not in self.names:
+                name = names.get(node)
+                if name is None:
                     waiting.append(self._visit(node))
                     break
-                self._use(node)
+                if name != types[node]:  # else a keyword or a mark
+                    self._use(node, name)
             else:
                 waiting.pop()
-        self.edges.sort(key=lambda edge: edge.place)
+        self.edges.sort(key=itemgetter(1))  # by place
         linked = {edge.place for edge in self.edges if edge.source_places}
         linked.update(*(edge.source_places for edge in self.edges))
         edges = [edge for edge in self.edges if edge.place in linked]
-        return self._merge(edges, key=lambda edge: edge.place)
+        return self._merge(edges, key=itemgetter(1))
 
     def _merge(self, edges: list[FlowEdge], *, key: Callable[[FlowEdge], object]) -> list[FlowEdge]:
         """Make one edge of all that have the same key."""
@@ -128,14 +132,12 @@ class FlowReader:
             children = sorted(children, key=lambda child: self.tree.types[child] not in first)
         return iter(children)
 
-    def _use(self, node: int) -> None:
-        name, kind, place = self.names[node], self.tree.types[node], self.places[node]
-        if kind == name:  # a keyword or a mark
+    def _use(self, node: int, name: str) -> None:
+        place, known = self.places[node], self.known.get(name)
+        if known is not None:
+            self.edges.append(FlowEdge(name, place, COMES_FROM, (name,), known))
             return
-        if name in self.known:
-            self.edges.append(FlowEdge(name, place, COMES_FROM, (name,), self.known[name]))
-            return
-        if kind == "identifier":
+        if self.tree.types[node] == "identifier":
             self.known[name] = frozenset((place,))
         self.edges.append(FlowEdge(name, place, COMES_FROM))
 
@@ -249,7 +251,7 @@ class FlowReader:
 
     def _leave_loop(self, mark: int) -> None:
         self.loop_depth -= 1
-        self.edges[mark:] = self._merge(self.edges[mark:], key=lambda edge: edge[:3])
+        self.edges[mark:] = self._merge(self.edges[mark:], key=itemgetter(0, 1, 2))
 
     def _link(self, targets: Sequence[int], sources: Sequence[int], relation: str, *, joined: bool) -> None:
         names = tuple(self.names[token] for token in sources)

@@ -250,16 +250,16 @@ def _parser(
     return tree_sitter.Parser(grammar), kinds, fields, named
 
 
+@functools.lru_cache(maxsize=4)  # who wants a text read as a file often wants it read as a snippet, too
 def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -> NodeTable:
     parser, kind_names, field_names, kind_is_named = _parser(lang, function)
     data = (prefix + source + suffix).encode()
-    kinds, starts, ends, depths, fields, faults = np.array(_walk(parser.parse(data)), dtype=np.int64).T
+    kinds, starts, ends, depths, parents, fields, faults = _walk(parser.parse(data)).T
     is_error = kinds == _ERROR_KIND
     num_errors = int(is_error.sum() + (faults == MISSING).sum())
     named = is_error | kind_is_named[np.where(is_error, 0, kinds)]
     childless = np.append(depths[1:] <= depths[:-1], True)
     starts, ends = _to_characters(data, starts, ends)
-    parents = _parents(depths)
     with_fault_inside = parents[1:][((faults != 0) | is_error)[1:]]
     faults[with_fault_inside[faults[with_fault_inside] == HOLLOW]] = 0
     if prefix:
@@ -272,8 +272,8 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
         named, faults = named[kept], faults[kept]
         starts, ends = starts[kept].clip(0, len(source)), ends[kept].clip(0, len(source))
     return NodeTable(
-        types=tuple("ERROR" if kind == _ERROR_KIND else kind_names[kind] for kind in kinds.tolist()),
-        fields=tuple(field_names[field] for field in fields.tolist()),
+        types=tuple(["ERROR" if kind == _ERROR_KIND else kind_names[kind] for kind in kinds.tolist()]),
+        fields=tuple([field_names[field] for field in fields.tolist()]),
         starts=starts.astype(np.int32),
         ends=ends.astype(np.int32),
         depths=depths.astype(np.int32),
@@ -286,17 +286,17 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
     )
 
 
-def _walk(tree: tree_sitter.Tree) -> list[tuple[int, int, int, int, int, int]]:
-    """Return (kind, first byte, last byte + 1, depth, field, fault) of each node in pre-order.
+def _walk(tree: tree_sitter.Tree) -> np.ndarray:
+    """Return (kind, first byte, last byte + 1, depth, parent, field, fault) of each node in pre-order.
 
-    The fault is `HOLLOW` for all nodes that hold one at any depth.
+    The fault is `HOLLOW` for all nodes that hold one at any depth. The root's parent is -1.
 
     A cursor and a loop: recursion dies on deep trees.
     """
     cursor = tree.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
-    rows: list[tuple[int, int, int, int, int, int]] = []
-    depth, has_error = 0, tree.root_node.has_error
+    numbers: list[int] = []  # all nodes' in one list: numpy reads a list of tuples three times as slowly
+    path, index, has_error = [-1], 0, tree.root_node.has_error
     while True:
         node = cursor.node
         assert node is not None
@@ -307,14 +307,15 @@ def _walk(tree: tree_sitter.Tree) -> list[tuple[int, int, int, int, int, int]]:
             fault = HOLLOW if has_error and node.has_error else 0
         elif not node.child_count and str(node).startswith("(UNEXPECTED"):
             fault = UNEXPECTED
-        rows.append((kind, start, end, depth, cursor.field_id or 0, fault))
+        numbers += (kind, start, end, len(path) - 1, path[-1], cursor.field_id or 0, fault)
         if down():
-            depth += 1
-            continue
-        while not along():
-            if not up():
-                return rows
-            depth -= 1
+            path.append(index)
+        else:
+            while not along():
+                if not up():
+                    return np.array(numbers, dtype=np.int64).reshape(-1, 7)
+                path.pop()
+        index += 1
 
 
 def _to_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -323,16 +324,6 @@ def _to_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> tuple[n
     is_first_byte = (np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80
     num_characters_before = np.concatenate(([0], np.cumsum(is_first_byte)))
     return num_characters_before[starts], num_characters_before[ends]
-
-
-def _parents(depths: np.ndarray) -> np.ndarray:
-    """Return each node's parent: the last node before it that is one edge nearer to the root."""
-    index = np.arange(len(depths))
-    order = np.argsort(depths, kind="stable")
-    keys = depths[order] * len(depths) + order  # ascending: by depth, then by place
-    parents = order[np.searchsorted(keys, (depths - 1) * len(depths) + index) - 1]
-    parents[0] = -1
-    return parents
 
 
 def _character_owners(source: str, nodes: NodeTable, leaves: np.ndarray) -> np.ndarray:

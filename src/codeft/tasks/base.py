@@ -178,6 +178,27 @@ class AbstractTask(ABC):
         """
         return None
 
+    def tune_threshold(self, predictions: Sequence[str], examples: Sequence[Example]) -> float | None:
+        """Return the threshold that scores best on a whole validation split; None where none is tuned.
+
+        Args:
+            predictions: As `predict` made them.
+            examples: The same rows'.
+        """
+        return None
+
+    def tuned_scores(
+        self, predictions: Sequence[str], examples: Sequence[Example], *, threshold: float
+    ) -> dict[str, tuple[float, str]]:
+        """Return further scores of a whole split at a tuned threshold: value and signature by name.
+
+        Args:
+            predictions: As `predict` made them.
+            examples: The same rows'.
+            threshold: As `tune_threshold` found it.
+        """
+        return {}
+
     def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
         """Return scores that need no model and stand beside the model's, by name."""
         return {}

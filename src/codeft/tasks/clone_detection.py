@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from torch import Tensor
 
 from codeft.losses.contrastive import supervised_contrastive_loss
-from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall
+from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall, best_threshold, tuned_scores
 from codeft.syntax import canonical_language
 from codeft.tasks.base import text_field
 from codeft.tasks.understanding import (
@@ -68,6 +68,17 @@ class ClonePairsTask(AbstractClassificationTask):
     def metrics(self) -> dict[str, Metric]:
         """Return F1 of the clones, which the papers report, its parts, and accuracy."""
         return {"f1": F1(), "precision": Precision(), "recall": Recall(), "accuracy": Accuracy()}
+
+    def tune_threshold(self, predictions: Sequence[str], examples: Sequence[Example]) -> float | None:
+        """Return the probability above which calling a pair clones has the highest F1."""
+        return best_threshold(predictions, [example.target or "" for example in examples])
+
+    def tuned_scores(
+        self, predictions: Sequence[str], examples: Sequence[Example], *, threshold: float
+    ) -> dict[str, tuple[float, str]]:
+        """Return `f1_tuned`, `precision_tuned` and `recall_tuned`."""
+        references = [example.target or "" for example in examples]
+        return tuned_scores(predictions, references, threshold=threshold)
 
 
 @final
