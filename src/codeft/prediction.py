@@ -19,8 +19,8 @@ from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import nearest_ids
 from codeft.metrics.faiss_search import Nearest, search_named
 from codeft.progress import track
-from codeft.run_folder import RunFolder
 from codeft.summary import print_outputs
+from codeft.trained import find_trained
 from codeft.types import CodeftError, Example
 
 _SHOWN_ROWS = 5
@@ -48,7 +48,7 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
                 f"predict needs run=<a run's folder>, input=<files> and output=<file>; no {key}="
             )
     search = search_named(cfg.search)
-    folder, source, output = RunFolder(Path(cfg.run)), Path(cfg.input), Path(cfg.output)
+    folder, source, output = find_trained(cfg), Path(cfg.input), Path(cfg.output)
     run_cfg = stored_config(folder, cfg)
     report = InputReport()
     rows = read_source(source, run_cfg, report)
