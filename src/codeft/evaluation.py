@@ -10,9 +10,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from codeft.export_folder import ELSEWHERE
 from codeft.finished_run import reopen, stored_config
 from codeft.run_folder import RunFolder
 from codeft.summary import describe_run, prediction_rows, print_outputs, scores_table
+from codeft.trained import find_trained
 from codeft.types import CodeftError
 
 SPLITS = ("test", "valid")
@@ -34,9 +36,14 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     Raises:
         CodeftError: The folder isn't a run's, its data isn't there, or its checkpoint is damaged.
     """
-    folder, split = RunFolder(Path(cfg.run)), cfg.split
+    split = cfg.split
     _check(cfg)
+    folder = find_trained(cfg)
     run_cfg = stored_config(folder, cfg)
+    if ELSEWHERE in (run_cfg.data.get("dir"), run_cfg.data.get("source")):
+        raise CodeftError(
+            "an exported folder doesn't say where its data lies: give data.dir= (or data.source=)"
+        )
     run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=run_dir)
     data, module = run.parts.data, run.parts.module
     try:
@@ -68,8 +75,6 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _check(cfg: DictConfig) -> None:
     if cfg.split not in SPLITS:
         raise CodeftError(f"split must be one of {', '.join(SPLITS)}, not {cfg.split!r}")
-    if cfg.choices.task:
-        raise CodeftError(f"a run knows its task: leave task={cfg.choices.task} away")
     for key in ("references", "sources", "threshold", "extra_metrics"):
         if cfg[key] is not None and cfg[key] != []:
             raise CodeftError(f"{key}= goes with predictions=, not with run=")

@@ -1,4 +1,4 @@
-"""A finished run as objects again: its config, its parts and its checkpoint's weights."""
+"""What was trained as objects again: config, parts and weights, from a run's folder or an exported one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from codeft.build import Parts, build_parts, build_trainer, without_weights
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.checkpoints import fitting_checkpoint
 from codeft.config import literal_config
+from codeft.export_folder import ELSEWHERE, ExportFolder
+from codeft.models.exported import load_exported
+from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
 from codeft.types import CodeftError
 
@@ -42,6 +45,24 @@ class LoadWeightsCallback(pl.Callback):
         pl_module.on_load_checkpoint(checkpoint)
 
 
+class LoadExportCallback(pl.Callback):
+    """Loads an exported folder's weights.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: ExportFolder) -> None:
+        self.folder = folder
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Load every weight; those of another model are an error."""
+        assert isinstance(pl_module, FineTuneModule)
+        if self.folder.untied:
+            pl_module.model.untie_output()
+        load_exported(pl_module.model.exported(), self.folder.path)
+
+
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
     """What a finished run is made of, ready to be tested or used.
@@ -65,27 +86,40 @@ class FinishedRun:
             module.eval().to(self.trainer.strategy.root_device)
 
 
-def stored_config(folder: RunFolder, changes: DictConfig) -> DictConfig:
-    """Return a run's config, changed so that it needs nothing but the run's folder and its data.
+def stored_config(folder: RunFolder | ExportFolder, changes: DictConfig) -> DictConfig:
+    """Return a run's config, changed so that it needs nothing but its folder and its data.
 
     The model is built from its stored architecture and the run's own tokenizer, on one device.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, or what was exported of it.
         changes: The verb's config: `trust_targets`, and what of `CHANGEABLE` isn't null.
 
     Raises:
         CodeftError: The folder isn't a run's, its config isn't to be trusted, or it lacks a key to change.
     """
     stored = folder.load_config(trust_targets=changes.trust_targets)
-    cfg: Any = OmegaConf.to_container(without_weights(stored, folder), resolve=True)
+    if isinstance(folder, RunFolder):
+        stored = without_weights(stored, folder)
+    cfg: Any = OmegaConf.to_container(stored, resolve=True)
     cfg["trainer"].update(devices=1, strategy="auto", num_nodes=1)
     cfg["logger"] = {}
+    _forget_other_place(cfg["data"], changes.data)
     for section, keys in CHANGEABLE.items():
         for key in keys:
             if changes[section].get(key) is not None:
                 _change(cfg, section, key, changes[section][key])
     return literal_config(cfg)
+
+
+def _forget_other_place(data: dict[str, Any], changes: Any) -> None:
+    """Let a place of data that is given replace the other kind's, where an exported folder knew of one."""
+    if changes.get("dir") is None and changes.get("source") is None:
+        return
+    for section in (data, data["reader"]):
+        for name in ("dir", "source"):
+            if section.get(name) == ELSEWHERE:
+                section[name] = None
 
 
 def _change(cfg: dict[str, Any], section: str, key: str, value: Any) -> None:
@@ -99,27 +133,24 @@ def _change(cfg: dict[str, Any], section: str, key: str, value: Any) -> None:
         cfg["data"]["reader"][key] = value
 
 
-def reopen(cfg: DictConfig, folder: RunFolder, *, checkpoint: str, work_dir: Path) -> FinishedRun:
+def reopen(
+    cfg: DictConfig, folder: RunFolder | ExportFolder, *, checkpoint: str, work_dir: Path
+) -> FinishedRun:
     """Build a finished run's parts.
 
     Args:
         cfg: As `stored_config` returns it.
-        folder: The run's folder.
+        folder: The run's folder, or what was exported of it.
         checkpoint: "best" or "last".
         work_dir: Where the trainer writes, should it write.
 
     Raises:
         CodeftError: There is no such checkpoint, or a part refused its values.
     """
-    if checkpoint not in ("best", "last"):
-        raise CodeftError(f"checkpoint must be best or last, not {checkpoint!r}")
-    path = folder.best if checkpoint == "best" else folder.last
-    if not path.is_file():
-        raise CodeftError(
-            f"the run in {str(folder.path)!r} has no {path.name}: it never reached a validation"
-        )
+    path = folder.weights(checkpoint)
     parts = build_parts(cfg)
-    callbacks = [*parts.callbacks, LoadWeightsCallback(path)]
+    loading = LoadWeightsCallback(path) if isinstance(folder, RunFolder) else LoadExportCallback(folder)
+    callbacks = [*parts.callbacks, loading]
     trainer = build_trainer(
         cfg, RunFolder(work_dir), [*callbacks, RunProgressBar()], logger=False, enable_checkpointing=False
     )

@@ -18,8 +18,8 @@ from codeft.data.jsonl import SkippedRow, is_rows, write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import nearest_ids
 from codeft.progress import track
-from codeft.run_folder import RunFolder
 from codeft.summary import print_outputs
+from codeft.trained import find_trained
 from codeft.types import CodeftError, Example
 
 _SHOWN_ROWS = 5
@@ -46,7 +46,7 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
             raise CodeftError(
                 f"predict needs run=<a run's folder>, input=<files> and output=<file>; no {key}="
             )
-    folder, source, output = RunFolder(Path(cfg.run)), Path(cfg.input), Path(cfg.output)
+    folder, source, output = find_trained(cfg), Path(cfg.input), Path(cfg.output)
     run_cfg = stored_config(folder, cfg)
     report = InputReport()
     rows = read_source(source, run_cfg, report)

@@ -86,6 +86,24 @@ class RunFolder:
             raise CodeftError(f"{self.config} isn't what codeft.train writes: {error}") from None
         return cfg
 
+    def weights(self, checkpoint: str) -> Path:
+        """Return a checkpoint's file.
+
+        Args:
+            checkpoint: "best" or "last".
+
+        Raises:
+            CodeftError: It is neither, or there is none.
+        """
+        if checkpoint not in ("best", "last"):
+            raise CodeftError(f"checkpoint must be best or last, not {checkpoint!r}")
+        path = self.best if checkpoint == "best" else self.last
+        if not path.is_file():
+            raise CodeftError(
+                f"the run in {str(self.path)!r} has no {path.name}: it never reached a validation"
+            )
+        return path
+
     def load_metrics(self) -> dict[str, Any]:
         """Return what `metrics.json` holds; nothing where the run didn't come so far.
 

@@ -18,8 +18,8 @@ from codeft.data.jsonl import write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import FunctionIndex, answer, embed
 from codeft.prediction import check_output, function_row, print_left_out, read_examples, read_source
-from codeft.run_folder import RunFolder
 from codeft.summary import print_outputs
+from codeft.trained import find_trained
 from codeft.types import CodeftError, Example
 
 
@@ -48,7 +48,7 @@ def search_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         raise CodeftError("expected query=<a sentence>, or input=<files> to make an index of")
     if isinstance(cfg.top, bool) or not isinstance(cfg.top, int) or cfg.top < 1:
         raise CodeftError(f"top must be a whole number, at least 1, not {cfg.top!r}")
-    folder, report = RunFolder(Path(cfg.run)), InputReport()
+    folder, report = find_trained(cfg), InputReport()
     run_cfg = stored_config(folder, cfg)
     rows = read_source(Path(cfg.input), run_cfg, report) if cfg.input else []
     if cfg.output:
@@ -59,7 +59,7 @@ def search_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         raise CodeftError(
             f"query= and index= are for runs of code search; this one is of {run_cfg.choices.task}"
         )
-    weights = _fingerprint(folder.best if cfg.checkpoint == "best" else folder.last)
+    weights = _fingerprint(folder.weights(cfg.checkpoint))
     if cfg.input:
         kept, examples = read_examples(run, rows, report)
         index = _index(run, kept, examples, weights=weights)

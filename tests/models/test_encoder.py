@@ -126,3 +126,14 @@ def test_a_real_tiny_codebert(shared_data):
     model.record_attention(3)
     assert model(batch).attention.shape[1] == 8
     assert model.generate(batch, max_length=5, num_beams=3).shape[0] == 2
+
+
+def test_labels_of_a_tokenizer_without_a_start_token_are_all_learnt(tiny_tokenizer):
+    """With `</s>` alone, an empty text begins with what the decoder begins with; other texts don't."""
+    sizes = {"vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = EncoderModel(weights="random", architecture=sizes, tokenizer=str(tiny_tokenizer)).eval()
+    ids = torch.tensor(model.tokenizer(["def f"])["input_ids"])
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    logits = model(batch).logits
+    assert logits.shape[1] == ids.shape[1]
+    assert logits.abs().max() < 100

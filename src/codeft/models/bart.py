@@ -13,10 +13,12 @@ from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.dropout import FastDropout, use_fast_dropout
-from codeft.models.generation import search_beams, shift_right, start_ids
+from codeft.models.exported import ExportedModel
+from codeft.models.generation import decoding, search_beams, shift_right, start_ids
 from codeft.models.heads import ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network, read_config
 from codeft.models.relative_bart import PUBLISHED_TYPE, RelativeBart, translate_config, translate_name
+from codeft.models.snippets import marked_usage
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
@@ -210,6 +212,21 @@ class BartModel(AbstractCodeModel):
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
+
+    def exported(self) -> ExportedModel:
+        """Return transformers' PLBART. See `AbstractCodeModel.exported`.
+
+        Raises:
+            CodeftError: transformers has no class for it.
+        """
+        network = self.network
+        if isinstance(network, RelativeBart) or self.output != "text":
+            what = "AST-T5" if isinstance(network, RelativeBart) else f"PLBART's {self.output}s"
+            raise CodeftError(f"transformers has no class for {what}: codeft doesn't export it")
+        network.generation_config = decoding(start_id=self._eos_id, eos_id=self._eos_id, pad_id=self._pad_id)
+        network.config.decoder_start_token_id = self._eos_id
+        untied = network.lm_head.weight is not network.model.shared.weight
+        return ExportedModel(network, untied=untied, usage=marked_usage(type(network).__name__))
 
     def _check_length(self, length: int, *, what: str, key: str) -> None:
         if length > self.max_source_length:

@@ -18,6 +18,8 @@ from codeft.types import Batch, ModelOutput, Output
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from codeft.models.exported import ExportedModel
+
 
 Dimension: TypeAlias = "int | float | str | bool | list[Any] | dict[str, Any] | None"
 """A value in a model's `architecture`; what a list or a mapping holds is plain, too."""
@@ -128,6 +130,14 @@ class AbstractCodeModel(nn.Module, ABC):
 
         Raises:
             CodeftError: The model has no such layer.
+        """
+
+    @abstractmethod
+    def exported(self) -> ExportedModel:
+        """Return this model in transformers' own classes, sharing its parameters; see `ExportedModel`.
+
+        Loading weights into what is returned loads them into this model: `codeft.export` and the use of what
+        it wrote are the same way in both directions.
         """
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:

@@ -16,7 +16,8 @@ from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.causal_families import MODEL_TYPE, Family, find_family, read_family
 from codeft.models.dropout import FastDropout, use_fast_dropout
-from codeft.models.generation import continue_beams, pad_left, prepend_certain
+from codeft.models.exported import ExportedModel
+from codeft.models.generation import continue_beams, decoding, pad_left, prepend_certain
 from codeft.models.networks import build_network, load_network, own_dimensions
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
@@ -237,6 +238,14 @@ class CausalModel(AbstractCodeModel):
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
+
+    def exported(self) -> ExportedModel:
+        """Return transformers' decoder-only model. See `AbstractCodeModel.exported`."""
+        network = self.network
+        network.config.pad_token_id = self._pad_id
+        network.generation_config = decoding(eos_id=self._eos_id, pad_id=self._pad_id)
+        untied = network.get_output_embeddings().weight is not network.get_input_embeddings().weight
+        return ExportedModel(network, untied=untied)
 
     def _check_length(self, length: int) -> None:
         if length > self.max_source_length:

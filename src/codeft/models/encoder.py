@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import RobertaForCausalLM, RobertaModel
+from transformers import RobertaForCausalLM, RobertaForSequenceClassification, RobertaModel
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
-from codeft.models.generation import prepend_certain, search_beams, shift_right
+from codeft.models.exported import ExportedModel
+from codeft.models.generation import decoding, prepend_certain, search_beams, shift_right
 from codeft.models.heads import HEADS, ClassificationHead, fit_labels, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
@@ -124,7 +125,7 @@ class EncoderModel(AbstractCodeModel):
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id, self._eos_id)
         self._start_id = next(start for start in starts if start is not None)
-        self._labels_hold_start = self.tokenizer("")["input_ids"][0] == self._start_id
+        self._labels_hold_start = self.tokenizer(loading.PROBE)["input_ids"][0] == self._start_id
         if output == "label":
             self.head = ClassificationHead(
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
@@ -263,6 +264,29 @@ class EncoderModel(AbstractCodeModel):
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
 
+    def exported(self) -> ExportedModel:
+        """Return transformers' encoder-decoder, encoder or classifier. See `AbstractCodeModel.exported`.
+
+        A head over one text is RoBERTa's own; one over a pair has no class in transformers.
+        """
+        if self.output == "embedding":
+            return ExportedModel(self.network, pooling="mean")
+        if self.head is not None:
+            if self.head.num_texts > 1:
+                return ExportedModel(self.network, head=self.head, pooling="first")
+            return ExportedModel(_as_classifier(self.network, self.head))
+        network = self.network
+        embeddings, decoder = network.encoder.embeddings, network.decoder
+        untied = decoder.lm_head.decoder.weight is not embeddings.word_embeddings.weight
+        for config in (network.config, network.config.decoder, decoder.config):
+            config.tie_word_embeddings = not untied  # the output layer to the decoder's own embeddings
+        network.config.decoder_start_token_id = self._start_id
+        network.config.pad_token_id, network.config.eos_token_id = self._pad_id, self._eos_id
+        network.generation_config = decoding(
+            start_id=self._start_id, eos_id=self._eos_id, pad_id=self._pad_id
+        )
+        return ExportedModel(network, untied=untied)
+
     def _load_head(self, folder: Path | None, *, order: Sequence[int]) -> set[int]:
         """Load the head that lies in a model's folder, if there is one; return the `id`s of what was set."""
         if self.head is None or folder is None:
@@ -324,3 +348,14 @@ def _add_decoder(encoder: RobertaModel, *, num_layers: int) -> transformers.Enco
     decoder.roberta.embeddings = encoder.embeddings
     decoder.lm_head.decoder.weight = encoder.embeddings.word_embeddings.weight
     return transformers.EncoderDecoderModel(encoder=encoder, decoder=decoder)
+
+
+def _as_classifier(encoder: RobertaModel, head: ClassificationHead) -> RobertaForSequenceClassification:
+    config = copy.deepcopy(encoder.config)
+    config.num_labels = head.out_proj.out_features
+    config.problem_type = "single_label_classification"
+    with torch.device("meta"):
+        network = RobertaForSequenceClassification(config)
+    network.roberta.embeddings, network.roberta.encoder = encoder.embeddings, encoder.encoder
+    network.classifier.dense, network.classifier.out_proj = head.dense, head.out_proj
+    return network.train(encoder.training)

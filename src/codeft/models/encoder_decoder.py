@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from transformers import T5EncoderModel, T5ForConditionalGeneration
+from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.dropout import use_fast_dropout
-from codeft.models.generation import search_beams, shift_right
+from codeft.models.exported import ExportedModel
+from codeft.models.generation import decoding, search_beams, shift_right
 from codeft.models.heads import ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network, read_config
 from codeft.models.projected_t5 import ProjectedT5
+from codeft.models.snippets import projected_usage
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
@@ -206,6 +209,32 @@ class EncoderDecoderModel(AbstractCodeModel):
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
+
+    def exported(self) -> ExportedModel:
+        """Return transformers' T5, or its encoder. See `AbstractCodeModel.exported`."""
+        network = self.network
+        if isinstance(network, ProjectedT5):
+            encoder = _as_encoder(network)
+            if self.head is None:
+                return ExportedModel(encoder, head=network.proj, pooling="first", usage=projected_usage())
+            return ExportedModel(encoder, head=self.head, pooling="mean")
+        if self.output != "text":
+            return ExportedModel(network, head=self.head, pooling="mean")
+        network.config.decoder_start_token_id = self._start_id
+        network.generation_config = decoding(
+            start_id=self._start_id, eos_id=self._eos_id, pad_id=self._pad_id
+        )
+        return ExportedModel(network, untied=network.lm_head.weight is not network.shared.weight)
+
+
+def _as_encoder(network: ProjectedT5) -> T5EncoderModel:
+    """Return the encoder of a network that has a projection, in transformers' class."""
+    dimensions = describe_architecture(network.config)
+    config: Any = T5Config.from_dict({name: dimensions[name] for name in dimensions if name != EMBED_DIM})
+    with torch.device("meta"):
+        encoder = T5EncoderModel(config)
+    encoder.shared, encoder.encoder = network.shared, network.encoder
+    return encoder.train(network.training)
 
 
 def _network_class(output: Output, *, has_projection: bool) -> Any:

@@ -95,17 +95,25 @@ def continue_beams(
     return sequences[:, ids.shape[1] :]
 
 
-def decoding(*, max_length: int, num_beams: int, eos_id: int, pad_id: int) -> GenerationConfig:
-    """Return how every family decodes.
+def decoding(
+    *,
+    eos_id: int,
+    pad_id: int,
+    start_id: int | None = None,
+    max_length: int | None = None,
+    num_beams: int = 1,
+) -> GenerationConfig:
+    """Return how every family decodes; an exported model brings it along.
 
     Hypotheses are ranked by their mean log-probability (length penalty 1), and an example is done when
     `num_beams` of its hypotheses have ended.
 
     Args:
-        max_length: New sub-tokens at most.
-        num_beams: Beams an example; 1 is greedy.
         eos_id: What ends a hypothesis.
         pad_id: What fills a row after its end.
+        start_id: What a decoder begins with; None where there is none.
+        max_length: New sub-tokens at most; None leaves it to transformers.
+        num_beams: Beams an example; 1 is greedy.
     """
     return GenerationConfig(
         max_new_tokens=max_length,
@@ -113,6 +121,7 @@ def decoding(*, max_length: int, num_beams: int, eos_id: int, pad_id: int) -> Ge
         early_stopping=num_beams > 1,
         do_sample=False,
         use_cache=True,
+        decoder_start_token_id=start_id,
         eos_token_id=eos_id,
         pad_token_id=pad_id,
     )

@@ -17,10 +17,14 @@ from codeft.models.state_dict import PICKLED, SAFE
 from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
+HEADS = "head.safetensors"
+"""What `codeft.export` writes beside the weights where there is no class of transformers."""
+
+ADVICE = "download it elsewhere and give its folder: model.weights=/path/to/folder"
 LOGIN = "log in (hf auth login, or the variable HF_TOKEN)"
 
 
-def download(name: str, *, revision: str | None) -> Path:
+def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
     """Return a local folder with a hub model's config, tokenizer and weights.
 
     What the hub's cache holds is used as it is, so that a run is repeatable and works offline. The hub is
@@ -29,6 +33,7 @@ def download(name: str, *, revision: str | None) -> Path:
     Args:
         name: `owner/model`.
         revision: Branch, tag or commit; None is the main branch.
+        advice: What to do where the hub can't be had.
 
     Raises:
         CodeftError: The hub can't be reached, or has no such model.
@@ -36,7 +41,6 @@ def download(name: str, *, revision: str | None) -> Path:
     cached = _find_cached(name, revision=revision)
     if cached is not None:
         return cached
-    advice = "download it elsewhere and give its folder: model.weights=/path/to/folder"
     if constants.HF_HUB_OFFLINE:
         raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have '{name}': {advice}")
     silence = ask_hub()
@@ -45,7 +49,9 @@ def download(name: str, *, revision: str | None) -> Path:
     try:
         files = HfApi().list_repo_files(name, revision=revision)
         weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights]))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights, HEADS])
+        )
     except GatedRepoError as error:  # a kind of RepositoryNotFoundError
         raise CodeftError(
             f"the owner of '{name}' gives it to who asks: ask at {constants.ENDPOINT}/{name} and {LOGIN}; "

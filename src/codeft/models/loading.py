@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from tokenizers import processors
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, RobertaTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast, RobertaTokenizer
 
 from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
@@ -24,6 +25,9 @@ ASSET = "asset:"
 MINI = ASSET + "mini"
 EXPECTED = f"tokenizer.json, {SENTENCEPIECE}, {TIKTOKEN}, or one *vocab.json and one *merges.txt"
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json")
+AS_WRITTEN = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes of a tokenizer that is what its `tokenizer.json` says: transformers' older name, and its newer."""
+
 PROBE = "x"
 """Any tokenizer spells this; one that transformers made up around a missing file doesn't."""
 
@@ -141,6 +145,8 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
                 (folder / file).is_file() for file in DESCRIPTIONS
             ):
                 tokenizer = RobertaTokenizer(vocab=str(vocabs[0]), merges=str(merges[0]))
+            elif _is_as_written(folder):
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
             elif (folder / SENTENCEPIECE).is_file() and not (folder / "tokenizer.json").is_file():
                 tokenizer = load_sentencepiece(folder)
             elif (folder / TIKTOKEN).is_file() and not (folder / "tokenizer.json").is_file():
@@ -162,6 +168,21 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.model_max_length = int(1e9)
     return tokenizer
+
+
+def _is_as_written(folder: Path) -> bool:
+    """Return whether a tokenizer says that its file is all of it.
+
+    `AutoTokenizer` would take the class of some model types (Qwen2's), if their config lies beside it, and
+    that class would split texts in its own way.
+    """
+    try:
+        said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (folder / "tokenizer.json").is_file() and (
+        isinstance(said, dict) and said.get("tokenizer_class") in AS_WRITTEN
+    )
 
 
 def _frame_texts(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

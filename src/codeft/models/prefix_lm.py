@@ -14,10 +14,12 @@ from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
 from codeft.models.base import AbstractCodeModel, Dimension, PrefixSite
 from codeft.models.dropout import use_fast_dropout
-from codeft.models.generation import continue_beams, pad_left, shift_right
+from codeft.models.exported import ExportedModel
+from codeft.models.generation import continue_beams, decoding, pad_left, shift_right
 from codeft.models.heads import HEADS, ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
 from codeft.models.prefix_network import PrefixLanguageModel
+from codeft.models.prefix_snippet import text_usage
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
@@ -287,6 +289,17 @@ class PrefixLMModel(AbstractCodeModel):
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Record one layer's attention. See `AbstractCodeModel.record_attention`."""
         self._recorder.record(layer, after_dropout=after_dropout)
+
+    def exported(self) -> ExportedModel:
+        """Return the stack, for text in a class that the snippet brings. See `AbstractCodeModel.exported`."""
+        if self.output != "text":
+            return ExportedModel(self.network, head=self.head, pooling="mean")
+        network = self.network
+        network.generation_config = decoding(eos_id=self._eos_id, pad_id=self._pad_id)
+        untied = network.lm_head.weight is not self._stack.embeddings.word_embeddings.weight
+        return ExportedModel(
+            network, untied=untied, usage=text_usage(blank=BLANK if self.mode == BOTH else None)
+        )
 
     def _check_length(self, source_length: int, target_length: int) -> None:
         total = source_length + target_length

@@ -45,6 +45,7 @@ class AbstractTask(ABC):
         lang: The language or language pair asked for; None for all.
         max_source_length: Sub-tokens of the source at most, special tokens included.
         max_target_length: Sub-tokens of the target at most, special tokens included.
+        truncation_side: Where a source that is too long is cut: "left" keeps its end, and cuts a prefix.
     """
 
     name: ClassVar[str]
@@ -55,6 +56,7 @@ class AbstractTask(ABC):
     batches_by_length: ClassVar[bool] = True
     has_eval_loss: ClassVar[bool] = True
     has_queries: ClassVar[bool] = False
+    truncation_side: ClassVar[Literal["left", "right"]] = "right"
     lang: str | None
     max_source_length: int
     max_target_length: int
@@ -212,11 +214,9 @@ class AbstractGenerationTask(AbstractTask):
         prefix: Text set before each source ("Summarize Python: "); no offset points into it.
 
     Attributes:
-        truncation_side: Where a source that is too long is cut: "left" keeps its end, and cuts a prefix.
         target_lang: Canonical name of the answers' language; "" is prose.
     """
 
-    truncation_side: ClassVar[Literal["left", "right"]] = "right"
     target_lang: str = ""
 
     def __init__(

@@ -1,0 +1,99 @@
+"""What `run=` names: a run's folder, an exported one, one of transformers', or a model on the hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from codeft.export_folder import ABOUT, ELSEWHERE, ExportFolder
+from codeft.models.hub import download
+from codeft.run_folder import OUTPUTS, RunFolder
+from codeft.types import CodeftError
+
+HUB_ID = r"[\w][\w.-]*/[\w][\w.-]*"
+
+_DATA = {
+    "features": {},
+    "input": "code",
+    "on_bad_row": "error",
+    "batch_size": 32,
+    "eval_batch_size": 32,
+    "reader": {
+        "_target_": "codeft.data.sources.LocalReader",
+        "dir": ELSEWHERE,
+        "source": None,
+        "on_bad_row": "error",
+    },
+    "dir": ELSEWHERE,
+    "source": None,
+    "test_limit": None,
+    "val_limit": None,
+}
+"""What rows are taken for where no run says it."""
+
+
+def find_trained(cfg: DictConfig) -> RunFolder | ExportFolder:
+    """Return what a verb's `run=` names.
+
+    Args:
+        cfg: The verb's config: `run`, and `task` and `model` where they were chosen.
+
+    Raises:
+        CodeftError: It is nothing that was trained, the hub can't give it, or its task isn't known.
+    """
+    name = str(cfg.run)
+    path = Path(name).expanduser()
+    if not path.exists() and is_hub_id(name):
+        try:
+            path = download(name, revision=None, advice="download it elsewhere and give its folder: run=")
+        except CodeftError as error:
+            raise CodeftError(
+                f"there is no folder {name!r} here, and as a name on the hub: {error}"
+            ) from None
+    if (path / ABOUT).is_file():
+        _check_unchosen(cfg)
+        return ExportFolder.read(path)
+    if (path / "config.json").is_file():
+        return ExportFolder(path, _described(path, cfg))
+    _check_unchosen(cfg)
+    return RunFolder(path)
+
+
+def is_hub_id(name: str) -> bool:
+    """Return whether a name is a hub id rather than a path below this folder.
+
+    >>> is_hub_id("owner/model"), is_hub_id("/owner/model"), is_hub_id("runs/of/mine")
+    (True, False, False)
+    """
+    owner = Path(name).parent
+    return re.fullmatch(HUB_ID, name) is not None and owner != OUTPUTS and not owner.is_dir()
+
+
+def _check_unchosen(cfg: DictConfig) -> None:
+    for group in ("task", "model"):
+        if cfg.choices.get(group):
+            raise CodeftError(f"a run knows its {group}: leave {group}={cfg.choices[group]} away")
+
+
+def _described(path: Path, cfg: DictConfig) -> dict[str, object]:
+    """Return what `codeft.json` would hold, of what was typed."""
+    missing = [f"{group}=" for group in ("task", "model") if not cfg.choices.get(group)]
+    if missing:
+        raise CodeftError(
+            f"{str(path)!r} is a model folder without {ABOUT}, so codeft doesn't know what it was trained "
+            f"for: say {' and '.join(missing)}, such as task=summarization model=codet5"
+        )
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    if plain["task"].get("num_beams") is None:  # the verb's own key, where the task has none
+        plain["task"].pop("num_beams", None)
+    model = {**plain["model"], "weights": str(path.absolute()), "tokenizer": None, "revision": None}
+    return {
+        "task": plain["task"],
+        "model": model,
+        "data": _DATA,
+        "choices": {"task": None, "model": None, "method": None, "data": None} | plain["choices"],
+        "lang": plain.get("lang"),
+    }
