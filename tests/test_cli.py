@@ -76,7 +76,7 @@ def test_folder_names_are_plain(overrides):
         ("metod=telly", r"unknown key metod; did you mean 'method'\?"),
         ("data.dir=rows", r"doesn't read data\.dir; choose data=local"),
         ("k=[", r"codeft: can't read 'k=\['.*needs quotes"),
-        ("method=null", r"method can't be null; leave it away, or choose of: full"),
+        ("method=null", r"method can't be null; leave it away, or choose of: data_flow"),
     ],
 )
 def test_mistyped_words_are_answered_with_the_nearest(command, tmp_path, capfd, argument, said):

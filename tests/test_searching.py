@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import util
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,10 @@ def test_an_index_answers_as_the_tree_does(run, command, tree, tmp_path):
     command("predict", *asked, f"input={tree}", f"output={tmp_path}/from_tree.jsonl")
     hits = rows_of(tmp_path / "from_index.jsonl")
     assert hits == rows_of(tmp_path / "from_tree.jsonl")
+    if util.find_spec("faiss") is not None:
+        out = f"output={tmp_path}/by_faiss.jsonl"
+        command("predict", *asked, f"index={tmp_path}/i", out, "search=faiss")
+        assert [hit["id"] for hit in rows_of(tmp_path / "by_faiss.jsonl")] == [hit["id"] for hit in hits]
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
     similarities = [hit["similarity"] for hit in hits]
     assert similarities == sorted(similarities, reverse=True)
@@ -102,6 +107,7 @@ def test_the_nearest_program_of_the_input_is_the_prediction(run, command, tree, 
     found = rows_of(tmp_path / "o.jsonl")
     ids = {row["id"] for row in found}
     assert len(found) == 12 and all(row["prediction"] in ids - {row["id"]} for row in found)
+    assert "search must be one of" in fails(command, *words, "search=annoy", f"hydra.run.dir={tmp_path}/p")
 
 
 def test_what_search_refuses(run, command, tree, tmp_path, finished_run):

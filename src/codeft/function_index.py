@@ -16,7 +16,7 @@ from torch.nn import functional
 from codeft.data.datamodule import EncodedDataset, compute_features
 from codeft.data.jsonl import read_rows, write_rows
 from codeft.finished_run import FinishedRun
-from codeft.metrics.ranking import find_nearest
+from codeft.metrics.faiss_search import Nearest
 from codeft.progress import track
 from codeft.run_folder import check_writable, write_text
 from codeft.types import CodeftError, Encoding, Example
@@ -124,17 +124,19 @@ def embed_query(run: FinishedRun, query: str) -> np.ndarray:
     return embed(run, [example.others[0]], [encoding.others[0]], description="query")
 
 
-def nearest_ids(run: FinishedRun, examples: Sequence[Example]) -> list[str]:
+def nearest_ids(run: FinishedRun, examples: Sequence[Example], *, search: Nearest) -> list[str]:
     """Return, for each example, the id of the other one that is nearest to it; "" where there is none."""
     if len(examples) < 2:
         return [""] * len(examples)
     encodings = run.parts.task.encode(examples, run.parts.model.tokenizer)
     vectors = torch.from_numpy(embed(run, examples, encodings, description="predicting"))
-    rows, _ = find_nearest(vectors, vectors, own=torch.arange(len(vectors)))
+    rows, _ = search(vectors, vectors, own=torch.arange(len(vectors)))
     return [examples[row].id for row in rows[:, 0].tolist()]
 
 
-def answer(run: FinishedRun, index: FunctionIndex, query: str, *, top: int) -> list[dict[str, Any]]:
+def answer(
+    run: FinishedRun, index: FunctionIndex, query: str, *, top: int, search: Nearest
+) -> list[dict[str, Any]]:
     """Return the functions nearest to a query, best first.
 
     Args:
@@ -142,12 +144,13 @@ def answer(run: FinishedRun, index: FunctionIndex, query: str, *, top: int) -> l
         index: What is searched.
         query: A sentence.
         top: Functions at most.
+        search: Finds the nearest vectors.
 
     Returns:
         Rows with `query`, `rank`, `similarity` (cosine) and the function's own fields.
     """
     vectors = torch.from_numpy(np.array(index.vectors))
-    [rows], [similarities] = find_nearest(torch.from_numpy(embed_query(run, query)), vectors, k=top)
+    [rows], [similarities] = search(torch.from_numpy(embed_query(run, query)), vectors, k=top)
     return [
         {"query": query, "rank": rank, "similarity": round(similarity, 6), **index.functions[row]}
         for rank, (row, similarity) in enumerate(

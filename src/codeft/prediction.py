@@ -17,6 +17,7 @@ from codeft.data.inputs import InputReport, InputRow, read_inputs
 from codeft.data.jsonl import SkippedRow, is_rows, write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import nearest_ids
+from codeft.metrics.faiss_search import Nearest, search_named
 from codeft.progress import track
 from codeft.summary import print_outputs
 from codeft.trained import find_trained
@@ -46,6 +47,7 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
             raise CodeftError(
                 f"predict needs run=<a run's folder>, input=<files> and output=<file>; no {key}="
             )
+    search = search_named(cfg.search)
     folder, source, output = find_trained(cfg), Path(cfg.input), Path(cfg.output)
     run_cfg = stored_config(folder, cfg)
     report = InputReport()
@@ -56,7 +58,7 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     if run.parts.task.has_queries:
         raise CodeftError("a run of code search answers query=<a sentence>, or makes an index=<a folder>")
     kept, examples = read_examples(run, rows, report)
-    texts = predict_texts(run, examples)
+    texts = predict_texts(run, examples, search=search)
     answered = zip(kept, examples, texts, strict=True)
     write_rows(
         output, ({**function_row(row, example), "prediction": text} for row, example, text in answered)
@@ -115,14 +117,14 @@ def check_output(output: Path, *, source: Path, rows: Sequence[InputRow]) -> Non
         raise CodeftError(f"can't write output={str(output)!r}: {reason}") from None
 
 
-def predict_texts(run: FinishedRun, examples: Sequence[Example]) -> list[str]:
+def predict_texts(run: FinishedRun, examples: Sequence[Example], *, search: Nearest) -> list[str]:
     """Return a finished run's prediction for each example, in their order.
 
     Lightning's own prediction loop would rebuild the batch sampler, so the loop is here.
     """
     parts, trainer = run.parts, run.trainer
     if parts.task.output == "embedding":
-        return nearest_ids(run, examples)
+        return nearest_ids(run, examples, search=search)
     run.use()
     loader = parts.data.loader(parts.data.encode(examples, name="input"), train=False)
     texts: dict[int, str] = {}

@@ -228,8 +228,10 @@ class RunFolder:
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-            yield
-            self.lock.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self.lock.unlink(missing_ok=True)
 
     def remove_unused(self) -> None:
         """Remove what was made for a rank that writes into another folder; what isn't empty stays."""

@@ -17,6 +17,7 @@ from codeft.data.inputs import InputReport, InputRow
 from codeft.data.jsonl import write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import FunctionIndex, answer, embed
+from codeft.metrics.faiss_search import search_named
 from codeft.prediction import check_output, function_row, print_left_out, read_examples, read_source
 from codeft.summary import print_outputs
 from codeft.trained import find_trained
@@ -48,6 +49,7 @@ def search_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         raise CodeftError("expected query=<a sentence>, or input=<files> to make an index of")
     if isinstance(cfg.top, bool) or not isinstance(cfg.top, int) or cfg.top < 1:
         raise CodeftError(f"top must be a whole number, at least 1, not {cfg.top!r}")
+    search = search_named(cfg.search)
     folder, report = find_trained(cfg), InputReport()
     run_cfg = stored_config(folder, cfg)
     rows = read_source(Path(cfg.input), run_cfg, report) if cfg.input else []
@@ -67,7 +69,7 @@ def search_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
             index.save(Path(cfg.index))
     else:
         index = FunctionIndex.load(Path(cfg.index), weights=weights)
-    hits = [] if query is None else answer(run, index, query, top=cfg.top)
+    hits = [] if query is None else answer(run, index, query, top=cfg.top, search=search)
     if cfg.output:
         write_rows(cfg.output, hits)
     told = {"functions": len(index.functions), "hits": len(hits), "skipped": report.left_out()}

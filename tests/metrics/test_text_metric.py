@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeft.metrics import (
+    CHRF,
     COMPLETION_SCORERS,
     TEXT_SCORERS,
     CompletionExactMatch,
@@ -25,7 +26,7 @@ from codeft.metrics import (
 from codeft.types import CodeftError
 
 METRICS = {
-    **dict.fromkeys([SmoothedBLEU, CorpusBLEU, SacreBLEU, ExactMatch, ExactMatchSplit], TEXT_SCORERS),
+    **dict.fromkeys([SmoothedBLEU, CorpusBLEU, SacreBLEU, CHRF, ExactMatch, ExactMatchSplit], TEXT_SCORERS),
     **dict.fromkeys([CompletionExactMatch, EditSimilarity, EditSimilarityIndel], COMPLETION_SCORERS),
 }
 

@@ -12,7 +12,8 @@ from transformers import RobertaModel, T5ForConditionalGeneration
 
 from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
-from codeft.models.networks import build_network, group_names, load_network
+from codeft.models.networks import build_network, load_network
+from codeft.models.placement import group_names
 from codeft.types import CodeftError
 
 

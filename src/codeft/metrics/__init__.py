@@ -35,12 +35,13 @@ from codeft.metrics.label_retrieval import MapAtR, map_at_r_of_labels
 from codeft.metrics.literals import restore_literals
 from codeft.metrics.ranking import Ranks, deduplicate, rank_in_batches, rank_targets
 from codeft.metrics.retrieval import map_at_r, mrr, r_at_k
-from codeft.metrics.sacrebleu_scores import SacreBLEU, chrf, sacrebleu_score
+from codeft.metrics.sacrebleu_scores import CHRF, SacreBLEU, chrf, sacrebleu_score
 from codeft.metrics.scoring import COCO_SCORERS, COMPLETION_SCORERS, TEXT_SCORERS, score_texts
 from codeft.metrics.search_scores import SearchScores
 from codeft.metrics.text_metric import AbstractTextMetric, named_scores, signatures_of
 
 __all__ = [
+    "CHRF",
     "COCO_SCORERS",
     "COMPLETION_SCORERS",
     "F1",

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import CHRF as LibraryCHRF
 from torch import Tensor
 
 from codeft.metrics.bootstrap import RowStatistics
@@ -17,7 +18,7 @@ from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 
 # `force` only silences the library's remark about text that looks tokenized, as code and docstrings do.
 _BLEU = BLEU(tokenize="13a", smooth_method="exp", force=True)
-_CHRF = CHRF()
+_CHRF = LibraryCHRF()
 
 
 def sacrebleu_score(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -71,12 +72,17 @@ def sacrebleu_statistics(predictions: Sequence[str], references: Sequence[str]) 
 
 def chrf_statistics(predictions: Sequence[str], references: Sequence[str]) -> RowStatistics:
     """Return what `chrf` needs of each row."""
+    return _row_statistics(_CHRF, _chrf_counts(predictions, references))
+
+
+def _chrf_counts(predictions: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Count as the library does, for each order: both sides' n-grams, and those that match."""
     order = _CHRF.char_order
     matches, *lengths = match_characters(predictions, references, max_order=order)
     possible, wanted = (possible_ngrams(side, max_order=order) for side in lengths)
     # The library doesn't count n-grams of an order that the reference has none of.
     by_order = np.stack([np.where(wanted > 0, possible, 0), wanted, matches], axis=2)  # [N, order, 3]
-    return _row_statistics(_CHRF, by_order.reshape(len(predictions), 3 * order))
+    return by_order.reshape(len(predictions), 3 * order)
 
 
 def _bleu_counts(predictions: Sequence[str], references: Sequence[str]) -> np.ndarray:
@@ -99,7 +105,7 @@ def _word_tokens(word: str) -> tuple[str, ...]:
     return (word,) if word.isalnum() else tuple(str(_BLEU._preprocess_segment(word)).split())
 
 
-def _row_statistics(metric: BLEU | CHRF, counts: np.ndarray) -> RowStatistics:
+def _row_statistics(metric: BLEU | LibraryCHRF, counts: np.ndarray) -> RowStatistics:
     # Counts of all rows at once take a tenth of the library's time; the score is its own.
     def combine(sums: np.ndarray) -> np.ndarray:
         flat = sums.reshape(-1, sums.shape[-1])
@@ -109,7 +115,7 @@ def _row_statistics(metric: BLEU | CHRF, counts: np.ndarray) -> RowStatistics:
     return RowStatistics(counts.astype(np.float64), combine)
 
 
-def _library_signature(metric: BLEU | CHRF) -> str:
+def _library_signature(metric: BLEU | LibraryCHRF) -> str:
     # The library knows its signature, the number of references in it, only once it has scored something.
     metric.corpus_score(["a"], [["a"]])
     return str(metric.get_signature().format())
@@ -141,3 +147,26 @@ class SacreBLEU(AbstractTextMetric):
     def score(self) -> float:
         """Return the library's score of all counts."""
         return float(_BLEU._compute_score_from_stats(self.counts.tolist()).score)
+
+
+class CHRF(AbstractTextMetric):
+    """`chrf` over batches and processes."""
+
+    name: ClassVar[str] = "chrf"
+    signature: ClassVar[str] = CHRF_SIGNATURE
+
+    counts: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        counts = torch.zeros(3 * _CHRF.char_order, dtype=torch.int64)
+        self.add_state("counts", default=counts, dist_reduce_fx="sum")
+
+    def add(self, predictions: Sequence[str], references: Sequence[str]) -> None:
+        """Add the batch's counts."""
+        counts = _chrf_counts(predictions, references).sum(axis=0)
+        self.counts += torch.from_numpy(counts).to(self.counts.device)
+
+    def score(self) -> float:
+        """Return the library's score of all counts."""
+        return float(_CHRF._compute_score_from_stats(self.counts.tolist()).score)

@@ -49,7 +49,7 @@ from codeft.metrics.exact_match import (
     exact_match_split,
 )
 from codeft.metrics.sacrebleu_scores import (
-    CHRF_SIGNATURE,
+    CHRF,
     SacreBLEU,
     chrf,
     chrf_statistics,
@@ -96,7 +96,7 @@ TEXT_SCORERS: Mapping[str, TextScorer] = {
     ),
     CorpusBLEU.name: TextScorer(corpus_bleu, CorpusBLEU.signature, _corpus_bleu_statistics),
     SacreBLEU.name: TextScorer(sacrebleu_score, SacreBLEU.signature, sacrebleu_statistics),
-    "chrf": TextScorer(chrf, CHRF_SIGNATURE, chrf_statistics),
+    CHRF.name: TextScorer(chrf, CHRF.signature, chrf_statistics),
     ExactMatch.name: TextScorer(
         exact_match, ExactMatch.signature, _mean_of(partial(equal_rows, rule=ExactMatch), scale=100)
     ),

@@ -16,16 +16,14 @@ from codeft.models.dropout import FastDropout, use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, search_beams, shift_right, start_ids
 from codeft.models.heads import ClassificationHead, pool
-from codeft.models.networks import (
-    build_network,
-    describe_architecture,
-    load_network,
-    read_config,
-    warn_of_random,
-)
+from codeft.models.networks import build_network, describe_architecture, load_network, read_config
 from codeft.models.relative_bart import PUBLISHED_TYPE, RelativeBart, translate_config, translate_name
 from codeft.models.snippets import marked_usage
+from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
+
+ESSENTIAL = "model.encoder.layers."
+"""What begins the names of the encoder's own weights."""
 
 BUCKETS = "relative_attention_num_buckets"
 """Key of `architecture` that tells AST-T5's network from PLBART's."""
@@ -59,18 +57,21 @@ class BartModel(AbstractCodeModel):
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
+        checkpoint: str | None = None,
         output: Output = "text",
         num_texts: int = 1,
     ) -> None:
         """Load or initialise the model; it begins in training mode, as any new module.
 
         Args:
-            weights: Hub id, local folder, or `random` for new weights.
+            weights: Hub id, local folder, weights alone (see `loading.find_origin`), or `random` for new
+                ones.
             architecture: Dimensions of random weights (`PLBartConfig`'s names; AST-T5 has two more, see
                 `RelativeBartConfig`); a checkpoint brings its own.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's on hidden states and attention; None keeps it.
             revision: Commit, tag or branch of a hub id.
+            checkpoint: Weights to lay over those, as training scripts save them: a file or a folder.
             output: What the task asks for; only text needs the decoder.
             num_texts: Texts that a label is about.
 
@@ -80,6 +81,10 @@ class BartModel(AbstractCodeModel):
         super().__init__()
         self.output, self.head = output, None
         self._untied = False
+        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
+        origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
+        weights, tokenizer = origin.weights, origin.tokenizer
+        known: set[int] = set()
         overrides = {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
         if weights == loading.RANDOM:
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer or loading.MINI))
@@ -92,7 +97,7 @@ class BartModel(AbstractCodeModel):
             if read_config(folder).get("model_type") == PUBLISHED_TYPE:
                 _check_words(words)
             self.tokenizer = loading.load_tokenizer(words)
-            whole = _load_whole(folder, source=weights, overrides=overrides)
+            whole, known = _load_whole(folder, overrides=overrides)
         config = whole.config
         self.vocab_size = config.vocab_size
         self.max_source_length = config.max_position_embeddings
@@ -106,6 +111,13 @@ class BartModel(AbstractCodeModel):
         if output == "label":
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout)
         self.network = whole if output == "text" else whole.model.encoder
+        if origin.checkpoint is not None:
+            # Not PLBART's `classification_head`: it reads the decoder, and this head the encoder's mean.
+            head = [Part(self.head, behind=("head",))] if self.head is not None else []
+            own = Part(self.network, essential=ESSENTIAL if output == "text" else "layers.")
+            known |= lay_over([own, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint))
+        if known:
+            tell_random(self, known, source=given, new=("head.",))
         if output == "text":
             whole.generation_config = GenerationConfig()  # the config's would force an end token
         _move_dropout(self._encoder)
@@ -258,21 +270,20 @@ def _check_words(folder: Path) -> None:
         )
 
 
-def _load_whole(folder: Path, *, source: str, overrides: Mapping[str, Dimension]) -> Any:
+def _load_whole(folder: Path, *, overrides: Mapping[str, Dimension]) -> tuple[Any, set[int]]:
+    """Return the network and the `id` of each parameter that the checkpoint has."""
     raw = read_config(folder)
-    essential = "model.encoder.layers."
     if raw.get("model_type") == PUBLISHED_TYPE:
         network, missing = load_network(
             RelativeBart,
             folder,
             overrides=overrides,
-            essential=essential,
+            essential=ESSENTIAL,
             config=translate_config(raw),
             rename=translate_name,
         )
     else:
         relative = raw.get("model_type") == RelativeBart.config_class.model_type
         network_class: Any = RelativeBart if relative else PLBartForConditionalGeneration
-        network, missing = load_network(network_class, folder, overrides=overrides, essential=essential)
-    warn_of_random(missing, source=source)
-    return network
+        network, missing = load_network(network_class, folder, overrides=overrides, essential=ESSENTIAL)
+    return network, {id(p) for name, p in network.named_parameters() if name not in missing}

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from codeft.models.networks import group_names, load_network, quiet_transformers
+from codeft.models.networks import load_network, quiet_transformers
+from codeft.models.placement import group_names
 from codeft.types import CodeftError
 
 WEIGHTS, HEAD = "model.safetensors", "head.safetensors"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,6 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codeft.models.base import Dimension
-from codeft.models.placement import group_names
 from codeft.models.state_dict import PICKLED, SAFE, Part, StateDict, lay_over, read_state_dict
 from codeft.types import CodeftError
 
@@ -27,8 +25,6 @@ UNREADABLE = (
     SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError,
     ImportError,
 )  # fmt: skip
-
-log = logging.getLogger(__name__)
 
 
 def build_network(network_class: type[Network], architecture: Mapping[str, Dimension]) -> Network:
@@ -136,13 +132,6 @@ def _from_pretrained(
         raise CodeftError(f"can't load the weights in {folder}: {error}") from error
     network, info = loaded
     return network, set(info["missing_keys"])
-
-
-def warn_of_random(names: Iterable[str], *, source: str) -> None:
-    """Name in the log the parameters that didn't come from the checkpoint; say nothing if all came."""
-    groups = group_names(names)
-    if groups:
-        log.warning("not in the checkpoint of %s, so random: %s", source, "; ".join(groups))
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def load_sentencepiece(folder: Path) -> PreTrainedTokenizerFast:
     backend.normalizer = normalizers.Sequence(
         [
             normalizers.Precompiled(spec.precompiled_charsmap),
-            normalizers.Strip(left=True, right=True),
+            normalizers.Replace(Regex("^ +| +$"), ""),  # Strip would take U+0085 too, which has ids
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     )

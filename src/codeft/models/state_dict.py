@@ -148,7 +148,8 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
     for part in parts:
         places = part.module.state_dict(keep_vars=True)
         placement = place_keys(left, places, behind=part.behind)
-        tensors = {own: state[name] for own, name in placement.mapping.items()}
+        # In the network's order, so that it is the same name each time that a tied parameter goes by.
+        tensors = {own: state[placement.mapping[own]] for own in places if own in placement.mapping}
         if part.adapt is not None:
             tensors = {own: part.adapt(own, tensor) for own, tensor in tensors.items()}
         wrong = {own for own, tensor in tensors.items() if tensor.shape != places[own].shape}
@@ -160,11 +161,12 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
             place.copy_(tensor)
             done[id(place)] = tensor
             left.discard(placement.mapping[own])
-    placed = {(tensor.data_ptr(), tensor.shape) for name, tensor in state.items() if name not in left}
+    taken = state.keys() - left
+    placed = {(state[name].data_ptr(), state[name].shape) for name in taken}
     # A tied tensor has several names, and lies in a torch file once.
     left = {name for name in left if (state[name].data_ptr(), state[name].shape) not in placed}
     if left and tell:
-        told = group_modules(left, others=state.keys() - left)
+        told = group_modules(left, others=taken)
         log.warning("in %s and not used: %s", source, "; ".join(told))
     return set(done)
 
