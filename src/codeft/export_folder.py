@@ -124,6 +124,10 @@ class ExportFolder:
                 f"{path / ABOUT} is of format {about.get('format')!r}, this codeft reads {FORMAT}: "
                 "export the run again, or use the codeft that wrote it"
             )
+        if about.get("adapter"):
+            raise CodeftError(
+                f"{str(path)!r} holds adapters alone, which peft reads: export the run with adapter=merged"
+            )
         wrong = [name for name in TOLD if not isinstance(about.get(name), dict)]
         if wrong:
             raise CodeftError(f"{path / ABOUT} isn't what codeft.export writes: it needs {', '.join(wrong)}")

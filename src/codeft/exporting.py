@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from codeft.export_folder import ABOUT, CARD, check_free, describe_export, write_about, written_whole
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.metrics.classification import LABELS
-from codeft.model_card import model_card
+from codeft.model_card import is_on_hub, model_card
 from codeft.models.base import AbstractCodeModel
 from codeft.models.exported import ExportedModel, read_again, write_exported
 from codeft.models.exported_tokenizer import write_tokenizer
@@ -27,6 +27,9 @@ from codeft.summary import print_outputs, versions
 from codeft.tasks.base import AbstractGenerationTask, AbstractTask
 from codeft.tasks.marks import language_marks, mark_pairs
 from codeft.types import CodeftError
+
+MERGED, SEPARATE = "merged", "separate"
+"""What becomes of adapters: `adapter=` says it."""
 
 _ROOM = 1.2
 """Bytes that the folder takes, as a multiple of the weights'."""
@@ -66,7 +69,7 @@ def export_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=run_dir)
     run.use()
     for callback in run.parts.callbacks:
-        if isinstance(callback, MergesIntoModel):
+        if isinstance(callback, MergesIntoModel) and cfg.adapter == MERGED:
             callback.merge(run.parts.model)
     metrics = folder.load_metrics() if cfg.checkpoint == "best" else {}  # scores are the best checkpoint's
     plain: Any = OmegaConf.to_container(folder.load_config(trust_targets=cfg.trust_targets), resolve=True)
@@ -91,6 +94,10 @@ def _check(cfg: DictConfig) -> None:
     for key in ("run", "to"):
         if not cfg[key]:
             raise CodeftError(f"export needs run=<a run's folder> and to=<a folder>; no {key}=")
+    if cfg.adapter not in (MERGED, SEPARATE):
+        raise CodeftError(f"adapter must be {MERGED} or {SEPARATE}, not {cfg.adapter!r}")
+    if cfg.adapter == SEPARATE and cfg.onnx:
+        raise CodeftError("onnx=true needs a whole model: leave adapter=separate away")
     for key in ("overwrite", "onnx", "private"):
         if not isinstance(cfg[key], bool):
             raise CodeftError(f"{key} must be true or false, not {cfg[key]!r}")
@@ -126,21 +133,32 @@ def _write(
     task, model = run.parts.task, run.parts.model
     exported = model.exported()
     _bring_settings(exported, task)
-    write_exported(exported, folder)
     write_tokenizer(model.tokenizer, folder, max_length=task.max_source_length, side=task.truncation_side)
-    plain_network = read_again(exported, folder)
-    is_sentence_model = exported.pooling is not None and exported.head is None
-    if is_sentence_model:
-        write_sentence_files(exported, folder, max_length=task.max_source_length)
-    graphs = write_graphs(exported, plain_network, folder, num_texts=task.num_texts) if cfg.onnx else {}
-    inputs = [name for name, feature in run.parts.data.features.items() if feature.model_input]
     usage = usage_of(exported, num_texts=task.num_texts, has_queries=task.has_queries)
+    separate, graphs = cfg.adapter == SEPARATE, {}
+    is_sentence_model = exported.pooling is not None and exported.head is None and not separate
+    if separate:
+        from codeft.adapter_export import adapter_usage, write_adapter  # peft takes a second
+
+        weights = str(plain["model"]["weights"])
+        known = weights if is_on_hub(weights) else None
+        write_adapter(model, exported, folder, weights=known)
+        usage = adapter_usage(usage, exported, weights=known)
+    else:
+        write_exported(exported, folder)
+        plain_network = read_again(exported, folder)
+        if is_sentence_model:
+            write_sentence_files(exported, folder, max_length=task.max_source_length)
+        if cfg.onnx:
+            graphs = write_graphs(exported, plain_network, folder, num_texts=task.num_texts)
+    inputs = [name for name, feature in run.parts.data.features.items() if feature.model_input]
     card = model_card(
         plain,
         metrics,
         usage=usage,
         graphs=graphs,
         is_sentence_model=is_sentence_model,
+        is_adapter=separate,
         marks=_marks(model, task),
         inputs=inputs,
     )
@@ -148,7 +166,7 @@ def _write(
     about = describe_export(
         plain, untied=exported.untied, metrics=metrics, versions=versions(), inputs=inputs
     )
-    write_about(folder, about)
+    write_about(folder, about | ({"adapter": True} if separate else {}))
 
 
 def _marks(model: AbstractCodeModel, task: AbstractTask) -> tuple[str | None, str | None]:

@@ -57,6 +57,7 @@ def model_card(
     usage: str,
     graphs: Mapping[str, tuple[list[str], str]],
     is_sentence_model: bool,
+    is_adapter: bool = False,
     marks: tuple[str | None, str | None] = (None, None),
     inputs: Sequence[str] = (),
 ) -> str:
@@ -68,13 +69,15 @@ def model_card(
         usage: The snippet (`codeft.models.snippets`).
         graphs: ONNX graphs, as `write_graphs` returns them.
         is_sentence_model: Whether sentence-transformers reads the folder.
+        is_adapter: Whether the folder holds adapters alone, which peft reads.
         marks: Tokens of the language that is read and of the one that is written, where the model has such.
         inputs: What the model reads beside the text, in codeft alone.
     """
     usage = usage.replace("MARKS", "({}, {})".format(*map(_literal, marks)))
     choices = run["choices"]
     task = str(choices.get("task") or "code")
-    front = yaml.safe_dump(front_matter(run, is_sentence_model=is_sentence_model), sort_keys=False)
+    matter = front_matter(run, is_sentence_model=is_sentence_model, is_adapter=is_adapter)
+    front = yaml.safe_dump(matter, sort_keys=False)
     parts = [
         f"---\n{front}---\n",
         f"# {choices.get('model') or 'A code model'}, fine-tuned for {task}\n",
@@ -83,25 +86,28 @@ def model_card(
         f"\n## Use\n\n{_reads(run, inputs)}\n\n```python\n{_with_inputs(usage, run)}```",
         _SENTENCES.format(folder=FOLDER) if is_sentence_model else "",
         _onnx(graphs),
-        f"\n## Use in codeft\n\n```bash\n{_command(task, has_queries=_has_queries(run))}\n```\n",
+        "" if is_adapter else _in_codeft(task, has_queries=_has_queries(run)),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def front_matter(run: Mapping[str, Any], *, is_sentence_model: bool) -> dict[str, Any]:
+def front_matter(
+    run: Mapping[str, Any], *, is_sentence_model: bool, is_adapter: bool = False
+) -> dict[str, Any]:
     """Return what the hub reads of a card.
 
     Args:
         run: The run's config, as plain values.
         is_sentence_model: Whether sentence-transformers reads the folder.
+        is_adapter: Whether the folder holds adapters alone, which peft reads.
     """
     weights, task = str(run["model"].get("weights")), str(run["choices"].get("task"))
-    found: dict[str, Any] = {"library_name": "transformers"}
+    found: dict[str, Any] = {"library_name": "peft" if is_adapter else "transformers"}
     if is_sentence_model:
         found |= {"library_name": "sentence-transformers", "pipeline_tag": "sentence-similarity"}
     if licence := licence_of(weights):
         found["license"] = _LICENCES[licence]
-    if _is_on_hub(weights):
+    if is_on_hub(weights):
         found["base_model"] = weights
     found["tags"] = ["codeft", "code", *([] if task == "None" else [task])]
     if datasets := _datasets(run):
@@ -124,7 +130,8 @@ def licence_of(weights: str) -> str | None:
     return None
 
 
-def _is_on_hub(weights: str) -> bool:
+def is_on_hub(weights: str) -> bool:
+    """Return whether the name of weights is a hub id."""
     return re.fullmatch(HUB_ID, weights) is not None and not Path(weights).exists()
 
 
@@ -138,7 +145,7 @@ def _datasets(run: Mapping[str, Any]) -> list[str]:
 def _facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     choices, model = run["choices"], run["model"]
     weights = str(model.get("weights"))
-    base = weights if _is_on_hub(weights) else "weights from a folder"
+    base = weights if is_on_hub(weights) else "weights from a folder"
     if weights == RANDOM or weights.startswith(ASSET):
         base = "random weights" if weights == RANDOM else f"codeft's own {weights.removeprefix(ASSET)}"
     licence = licence_of(weights)
@@ -240,6 +247,10 @@ def _onnx(graphs: Mapping[str, tuple[list[str], str]]) -> str:
     note = "\nThe decoder gives the logits of a whole target; it keeps no cache.\n" if len(rows) > 1 else "\n"
     head = ["\n## ONNX", "", "| graph | inputs | output |", "|---|---|---|"]
     return "\n".join([*head, *rows]) + "\n" + note.rstrip("\n")
+
+
+def _in_codeft(task: str, *, has_queries: bool) -> str:
+    return f"\n## Use in codeft\n\n```bash\n{_command(task, has_queries=has_queries)}\n```\n"
 
 
 def _command(task: str, *, has_queries: bool) -> str:

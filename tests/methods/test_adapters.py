@@ -15,7 +15,8 @@ from adapting import SIZES, adapt, answer, build_module, plain_logits, random_ba
 from codeft.methods.adapters import AdapterCallback
 from codeft.methods.layer_freeze import LayerFreezeCallback
 from codeft.methods.structure_loss import choose_layer
-from codeft.models.adapters import has_adapters, merge_adapters, save_adapter
+from codeft.models.adapter_files import save_adapter
+from codeft.models.adapters import has_adapters, merge_adapters
 from codeft.types import CodeftError
 
 CONFIGS = {

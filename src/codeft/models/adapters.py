@@ -1,15 +1,13 @@
-"""Adapters of the library peft in a model's own network: put in, merged into its weights, saved."""
+"""Adapters of the library peft in a model's own network: put in, and merged into its weights."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model
+from peft import PeftConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors.torch import save_file
 from torch import nn
 
 from codeft.models.adapter_config import new_modules, own_parameters, settle_config
@@ -19,9 +17,6 @@ from codeft.types import CodeftError
 
 ADAPTER = "default"
 """peft's name for the one adapter of a network."""
-WRAPPED = "base_model.model."
-"""What stands before a parameter's name in peft's files."""
-WEIGHTS_FILE = "adapter_model.safetensors"
 
 
 def check_config(model: AbstractCodeModel, config: PeftConfig) -> None:
@@ -72,7 +67,7 @@ def inject_adapters(model: AbstractCodeModel, config: PeftConfig) -> None:
             parameter.requires_grad_(False)
         elif id(parameter) in new:
             parameter.requires_grad_(True)
-    for _, layer in _adapted_layers(network):
+    for _, layer in adapted_layers(network):
         base = layer.get_base_layer()
         if all(id(p) in frozen for p in base.parameters()):
             layer.requires_grad_(False)
@@ -81,7 +76,7 @@ def inject_adapters(model: AbstractCodeModel, config: PeftConfig) -> None:
 
 def has_adapters(model: AbstractCodeModel) -> bool:
     """Return whether a model's network has adapters; a prefix before it is none."""
-    return any(True for _ in _adapted_layers(model.network))
+    return any(True for _ in adapted_layers(model.network))
 
 
 def merge_adapters(model: AbstractCodeModel) -> AbstractCodeModel:
@@ -108,11 +103,11 @@ def merge_in_place(model: AbstractCodeModel) -> None:
         CodeftError: See `merge_adapters`.
     """
     if find_prefix(model) is not None:
-        raise CodeftError("a prefix can't be merged into weights: save it apart, adapter=separate")
+        raise CodeftError("a prefix can't be merged into weights: export it apart, adapter=separate")
     network: Any = model.network
     if not has_adapters(model):
         return
-    for name, layer in list(_adapted_layers(network)):
+    for name, layer in list(adapted_layers(network)):
         try:
             layer.merge(safe_merge=True)
         except ValueError as error:
@@ -121,53 +116,6 @@ def merge_in_place(model: AbstractCodeModel) -> None:
     del network.peft_config
 
 
-def save_adapter(model: AbstractCodeModel, folder: Path, *, base: str | None = None) -> None:
-    """Write a model's adapters and new modules, or its prefix, in peft's format.
-
-    `peft.PeftModel.from_pretrained(network, folder)` reads them, where `network` is of the class of
-    `model.network` and has the weights that training began with; what the new modules hold there is replaced.
-    A head for labels lies outside that network and isn't written.
-
-    Args:
-        model: With adapters or a prefix.
-        folder: Made if it isn't there; gets `adapter_config.json` and `adapter_model.safetensors`.
-        base: Where the weights are that training began with; noted in the config.
-
-    Raises:
-        CodeftError: The model has no adapters.
-    """
-    network: Any = model.network
-    prefix = find_prefix(model)
-    if prefix is not None:
-        config, weights = prefix.describe()
-        if model.new_modules():
-            raise CodeftError("peft's format of a prefix has no room for an output layer that was untied")
-    elif has_adapters(model):
-        config = copy.deepcopy(network.peft_config[ADAPTER])
-        config.base_model_name_or_path = ""  # peft would look there
-        own = get_peft_model_state_dict(network, adapter_name=ADAPTER, save_embedding_layers=False)
-        begins = tuple(f"{name}." for name in config.modules_to_save or ())
-        own |= {name: value for name, value in network.state_dict().items() if name.startswith(begins)}
-        weights = {WRAPPED + name: value for name, value in own.items()}
-    else:
-        raise CodeftError("the model has no adapters to save")
-    config.inference_mode = True
-    config.base_model_name_or_path = base
-    config.task_type = config.task_type or _task_type(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()},
-        str(folder / WEIGHTS_FILE),
-        metadata={"format": "pt"},
-    )
-    config.save_pretrained(str(folder))
-
-
-def _task_type(model: AbstractCodeModel) -> str:
-    if model.output != "text":
-        return "FEATURE_EXTRACTION"
-    return "SEQ_2_SEQ_LM" if model.network.config.is_encoder_decoder else "CAUSAL_LM"
-
-
-def _adapted_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
+def adapted_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the layers of a network that have an adapter, by name."""
     return ((name, layer) for name, layer in network.named_modules() if isinstance(layer, BaseTunerLayer))

@@ -30,6 +30,9 @@ class LearnedPrefix(nn.Module):
     Args:
         config: peft's; what it leaves open is taken from the site.
         site: The stack, and the shape of its attention.
+
+    Attributes:
+        enabled: Whether the stack has the prefix; a copy of it is one without, where it is made meanwhile.
     """
 
     def __init__(self, config: PrefixTuningConfig, *, site: PrefixSite) -> None:
@@ -41,6 +44,7 @@ class LearnedPrefix(nn.Module):
         self.config.encoder_hidden_size = config.encoder_hidden_size or self.config.token_dim
         self._first_position = site.first_position
         self.encoder = PrefixEncoder(self.config)
+        self.enabled = True
         site.stack.register_forward_pre_hook(self.provide, with_kwargs=True)
 
     @property
@@ -55,8 +59,10 @@ class LearnedPrefix(nn.Module):
 
     def provide(
         self, stack: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Change what a stack is called with: a hook before its `forward`."""
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Change what a stack is called with, unless not `enabled`: a hook before its `forward`."""
+        if not self.enabled:
+            return None
         inputs = next(
             x for x in (kwargs.get("input_ids"), kwargs.get("inputs_embeds"), *args) if x is not None
         )
