@@ -25,7 +25,7 @@ from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
-from codeft.module import NonFiniteLossError
+from codeft.module import FineTuneModule, NonFiniteLossError
 from codeft.run_folder import RunFolder
 from codeft.summary import describe_run, prediction_rows, print_dry_run, print_summary
 from codeft.types import Batch, CodeftError
@@ -217,6 +217,11 @@ class _StepTimer(pl.Callback):
     def __init__(self) -> None:
         self.steps: list[tuple[float, int]] = []
         self._start = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FineTuneModule)
+        total, trainable = pl_module.model.num_parameters()
+        log.info("%s parameters train of %s; now the longest batches", f"{trainable:,}", f"{total:,}")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import transformers
+from tokenizers import Tokenizer
 
 from codeft.models import loading, networks
 from codeft.models.encoder_decoder import EncoderDecoderModel
@@ -155,3 +156,19 @@ def test_a_network_that_transformers_has_itself_needs_no_code(t5_folder, tmp_pat
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "own.py").write_text("raise SystemExit('run')")
     assert EncoderDecoderModel(weights=str(folder)).vocab_size == 420
+
+
+@pytest.mark.parametrize(
+    "named", ["LlamaTokenizerFast", "LlamaTokenizer", "Qwen2TokenizerFast", "GPT2Tokenizer"]
+)
+def test_a_tokenizer_splits_as_its_file_says_whatever_its_class(t5_folder, tmp_path, named):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(t5_folder / name, tmp_path / name)
+    said = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    said = {key: said[key] for key in ("eos_token", "pad_token", "unk_token")} | {"tokenizer_class": named}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    text = "def f(a, b):\n    return a  +  b\n"
+    written = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    found = loading.load_tokenizer(tmp_path)(text, add_special_tokens=False)["input_ids"]
+    assert found == written.encode(text, add_special_tokens=False).ids

@@ -401,3 +401,23 @@ def test_tiny_codeberts_are_encoders(shared_data, caplog, name):
     caplog.set_level(logging.INFO)
     model = EncoderModel(weights=str(shared_data / "models" / f"tiny_codebert_{name}_hf"), output="embedding")
     assert len(model.blocks()) == 12 and not caplog.records
+
+
+@pytest.mark.parametrize(
+    "content", [b"0.", b".", b"hA.", b"\x80\x02.", b"PK\x03\x04" + b"x" * 40, b"\x00" * 64]
+)
+def test_a_file_that_is_no_checkpoint_is_told_in_a_line(tmp_path, content):
+    path = tmp_path / "model.bin"
+    path.write_bytes(content)
+    with pytest.raises(CodeftError, match=r"model.bin"):
+        state_dict.read_state_dict(path)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.tensor([1.0, float("nan")]), torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64)],
+)
+def test_tensors_that_are_no_weights_are_refused(tmp_path, tensor):
+    torch.save({"odd.weight": tensor}, tmp_path / "model.bin")
+    with pytest.raises(CodeftError, match=r"odd.weight"):
+        state_dict.read_state_dict(tmp_path / "model.bin")

@@ -143,3 +143,18 @@ def test_two_runs_are_compared_query_by_query(tmp_path):
     differences = paired_bootstrap(*statistics)
     assert differences["mrr"].difference == pytest.approx(0.25)
     assert "ties" not in differences
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rank": 10**30, "candidates": 10**31},
+        {"answers": ["t"], "rank": 2},
+        {"answers": ["t", "t"], "rank": 2},
+        {"answers": ["t", "a", "b"], "rank": 1, "candidates": 2},
+        {"answers": ["a", "b"], "rank": 1},
+    ],
+)
+def test_answers_and_ranks_that_contradict_each_other(tmp_path, fields):
+    with pytest.raises(CodeftError, match=r"p.jsonl:1: expected"):
+        StoredRanks().score(write(tmp_path / "p.jsonl", [found(1) | fields]))

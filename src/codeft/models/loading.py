@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from tokenizers import processors
+from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast, RobertaTokenizer
 
 from codeft.models.hub import download
@@ -27,6 +27,9 @@ EXPECTED = f"tokenizer.json, {SENTENCEPIECE}, {TIKTOKEN}, or one *vocab.json and
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json")
 AS_WRITTEN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes of a tokenizer that is what its `tokenizer.json` says: transformers' older name, and its newer."""
+
+CODE = "def f(x):\n    return x"
+"""What a tokenizer is to split as its `tokenizer.json` does."""
 
 PROBE = "x"
 """Any tokenizer spells this; one that transformers made up around a missing file doesn't."""
@@ -91,7 +94,9 @@ def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) 
 
 
 def _has_tokenizer(folder: Path) -> bool:
-    return (folder / DESCRIPTIONS[0]).is_file() or len(list(folder.glob("*vocab.json"))) == 1
+    whole = (DESCRIPTIONS[0], SENTENCEPIECE, TIKTOKEN)
+    pairs = (len(list(folder.glob(pattern))) == 1 for pattern in ("*vocab.json", "*merges.txt"))
+    return any((folder / file).is_file() for file in whole) or all(pairs)
 
 
 def find_folder(name: str, *, revision: str | None = None) -> Path:
@@ -155,6 +160,8 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
                 tokenizer = AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
                 )  # None would ask the user
+                if not _follows_file(tokenizer, folder):
+                    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     except CodeftError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
@@ -183,6 +190,18 @@ def _is_as_written(folder: Path) -> bool:
     return (folder / "tokenizer.json").is_file() and (
         isinstance(said, dict) and said.get("tokenizer_class") in AS_WRITTEN
     )
+
+
+def _follows_file(tokenizer: PreTrainedTokenizerBase, folder: Path) -> bool:
+    """Return whether a tokenizer splits code as its `tokenizer.json` says, where there is one.
+
+    transformers builds some classes (Llama's, which byte-level tokenizers name as well) anew around the
+    file's vocabulary, and then blanks and line breaks come out otherwise, without a word.
+    """
+    if not (folder / DESCRIPTIONS[0]).is_file():
+        return True
+    written = Tokenizer.from_file(str(folder / DESCRIPTIONS[0])).encode(CODE, add_special_tokens=False).ids
+    return written == tokenizer(CODE, add_special_tokens=False)["input_ids"]
 
 
 def _frame_texts(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -76,6 +76,13 @@ def find_weights(path: Path) -> list[Path]:
     return kinds[0]
 
 
+_MALFORMED = (
+    EOFError, OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError,
+    NotImplementedError, RecursionError, OverflowError, MemoryError,
+)  # fmt: skip
+"""What torch raises at files that aren't what they seem."""
+
+
 def read_state_dict(path: Path) -> StateDict:
     """Read a checkpoint's tensors; of torch's files nothing else is ever loaded.
 
@@ -97,15 +104,24 @@ def read_state_dict(path: Path) -> StateDict:
                 f"{file} holds more than tensors, and codeft loads nothing else: save the state dict alone "
                 f"where it was made, torch.save(model.state_dict(), ...); {_first_line(error)}"
             ) from error
-        except (SafetensorError, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
+        except (SafetensorError, *_MALFORMED) as error:
             raise CodeftError(f"can't read the weights in {file}: {_first_line(error)}") from error
         tensors = _unwrap(content)
         if not tensors:
             raise CodeftError(
                 f"{file} holds no state dict: expected tensors by name, got {_describe(content)}"
             )
+        _check_tensors(tensors, file=file)
         state |= tensors
     return state
+
+
+def _check_tensors(tensors: StateDict, *, file: Path) -> None:
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_complex():
+            raise CodeftError(f"{file}: expected {name} to be a plain tensor of numbers, got {tensor.layout}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CodeftError(f"{file}: {name} holds numbers that aren't finite; use another checkpoint")
 
 
 def _unwrap(content: Any) -> dict[str, Tensor]:
@@ -156,6 +172,10 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
         _check(part, placement, wrong=wrong, places=places, tensors=tensors, source=source)
         for own, tensor in tensors.items() if not wrong else ():
             place = places[own]
+            if place.is_floating_point() and not tensor.is_floating_point():
+                raise CodeftError(
+                    f"{source}: expected {own} in floating point, got {tensor.dtype} (quantized?)"
+                )
             if id(place) in done and not torch.equal(done[id(place)], tensor):
                 continue  # a tied parameter has one value only
             place.copy_(tensor)

@@ -31,6 +31,10 @@ _OF_ALL_CANDIDATES = ("full", "cut1000")
 """Protocols that rank alike: the other one's MRR follows from the same ranks."""
 
 
+_MOST = 2**53
+"""Candidates or relevant rows that a row may speak of."""
+
+
 class _Protocol(NamedTuple):
     name: str
     deduplicated: bool
@@ -58,13 +62,10 @@ class StoredRanks(AbstractStoredPredictions):
             if protocol not in (None, own):
                 raise CodeftError(f"{row.where}: expected the other rows' protocol, {protocol}, got {own}")
             protocol = own
-            rank = _number_in(row, "rank", lowest=1, highest=_number_in(row, "candidates", lowest=1))
+            candidates = _number_in(row, "candidates", lowest=1, highest=_MOST)
+            rank = _number_in(row, "rank", lowest=1, highest=candidates)
             target = name_of(row.fields.get("idx"), where=row.where)
-            answers = names_in(row)
-            if rank <= len(answers) and answers[rank - 1] != target:
-                raise CodeftError(
-                    f"{row.where}: expected {target} at its rank {rank}, got {answers[rank - 1]} there"
-                )
+            _check_answers(row, rank=rank, target=target, candidates=candidates)
             ranks.append(rank)
             ties += _truth_in(row, "tied")
             queries.append((name_of(row.fields.get("id"), where=row.where), target))
@@ -89,7 +90,7 @@ class StoredHits(AbstractStoredPredictions):
         """Read and score."""
         precisions, shares, queries = [], [], []
         for row in _rows(files):
-            number, hits = _number_in(row, "relevant", lowest=0), row.fields.get("hits")
+            number, hits = _number_in(row, "relevant", lowest=0, highest=_MOST), row.fields.get("hits")
             if not isinstance(hits, list) or not _ascend(hits, highest=number):
                 raise CodeftError(
                     f"{row.where}: expected ascending places from 1 to {number} in 'hits', got {hits!r:.60}"
@@ -106,6 +107,16 @@ class StoredHits(AbstractStoredPredictions):
             "r_precision": (shares, r_precision_signature()),
         }
         return Scored({name: _mean(np.array(rows), sign) for name, (rows, sign) in values.items()}, queries)
+
+
+def _check_answers(row: StoredRow, *, rank: int, target: str, candidates: int) -> None:
+    answers = names_in(row)
+    if len(set(answers)) < len(answers) or len(answers) > candidates:
+        raise CodeftError(f"{row.where}: expected each answer once, and at most {candidates} in 'answers'")
+    there = answers[rank - 1] if rank <= len(answers) else None
+    if there != (target if rank <= len(answers) else None) or (there is None and target in answers):
+        found = f"{there} there" if there is not None else f"it at {answers.index(target) + 1}"
+        raise CodeftError(f"{row.where}: expected {target} at its rank {rank}, got {found}")
 
 
 def _mean(rows: np.ndarray, signature: str) -> Score:
