@@ -38,7 +38,8 @@ typecheck: $(READY) ## check types
 bench: $(READY) ## time what benchmarks/ holds
 	@shopt -s nullglob; scripts=(benchmarks/[!_]*.py); \
 	if (( $${#scripts[@]} == 0 )); then echo "there are no benchmarks yet"; fi; \
-	for script in "$${scripts[@]}"; do echo "== $$script"; $(BIN)/python "$$script"; done
+	for script in "$${scripts[@]}"; do echo "== $$script"; $(BIN)/python "$$script"; done; \
+	$(BIN)/python benchmarks/_table.py
 
 clean: ## remove .venv, caches and builds; runs in outputs/ stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
