@@ -5,6 +5,7 @@ METEOR is Java, which starts when a row is to be scored, never before, and serve
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import shutil
@@ -159,6 +160,8 @@ def _meteor_counts(predictions: Sequence[str], references: Sequence[str]) -> np.
     except (OSError, ValueError) as error:
         _java.cache_clear()
         java.meteor_p.kill()
+        with contextlib.suppress(OSError):  # the package closes it once more
+            java.meteor_p.stdin.close()
         said = java.meteor_p.stderr.read().decode(errors="replace")
         raise CodeftError(f"meteor's Java failed: {said.strip() or error}: try `java -version`") from error
     # As METEOR adds rows up: where a prediction is its reference, its one chunk isn't counted.
