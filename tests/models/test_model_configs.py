@@ -19,7 +19,7 @@ from codeft.models.relative_bart import RelativeBart
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-ENCODERS = {"codebert", "graphcodebert"}
+ENCODERS = {"codebert", "graphcodebert", "roberta"}
 PREFIX_LMS = {"unixcoder", "unixcoder_nine"}
 NETWORKS = {
     **dict.fromkeys(ENCODERS | PREFIX_LMS, RobertaModel),
@@ -36,6 +36,7 @@ SIZES = {
     "codet5p_770m": 737_639_424,
     "codebert": 124_645_632,
     "graphcodebert": 124_645_632,
+    "roberta": 124_645_632,
     "unixcoder": 125_929_728,
     "unixcoder_nine": 125_929_728,
     "codet5p_110m_embedding": 109_806_208,
