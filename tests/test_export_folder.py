@@ -222,3 +222,11 @@ def test_only_a_run_has_two_checkpoints(about, tmp_path):
     assert folder.weights("best") == tmp_path / "model.safetensors"
     with pytest.raises(CodeftError, match="one checkpoint"):
         folder.weights("last")
+
+
+def test_a_link_to_a_folder_is_somebody_s(tmp_path):
+    (tmp_path / "big").mkdir()
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "data").symlink_to(tmp_path / "big")
+    with pytest.raises(CodeftError, match="isn't empty"):
+        check_free(tmp_path / "to", overwrite=False)

@@ -200,7 +200,11 @@ def check_free(target: Path, *, overwrite: bool) -> None:
     """
     if target.exists() and not target.is_dir():
         raise CodeftError(f"expected to= to be a folder, but {str(target)!r} is none")
-    found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    found = {
+        path.relative_to(target).as_posix()
+        for path in target.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
     if not found:
         return
     advice = "name a new or empty folder"

@@ -58,8 +58,13 @@ def export_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
             doesn't compute what the model computes.
     """
     _check(cfg)
-    target = Path(cfg.to).expanduser()
-    check_free(target.resolve(), overwrite=cfg.overwrite)
+    try:
+        target = Path(cfg.to).expanduser()
+        check_free(target.resolve(), overwrite=cfg.overwrite)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, CodeftError):
+            raise
+        raise CodeftError(f"can't write an export into {cfg.to!r}: {error}; name another to=") from error
     if cfg.onnx:
         check_onnx()
     if cfg.push_to_hub:

@@ -20,6 +20,7 @@ from codeft.function_index import FunctionIndex, answer, embed
 from codeft.metrics.faiss_search import search_named
 from codeft.prediction import check_output, function_row, print_left_out, read_examples, read_source
 from codeft.summary import print_outputs
+from codeft.syntax import canonical_language
 from codeft.trained import find_trained
 from codeft.types import CodeftError, Example
 
@@ -62,6 +63,10 @@ def search_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
             f"query= and index= are for runs of code search; this one is of {run_cfg.choices.task}"
         )
     weights = _fingerprint(folder.weights(cfg.checkpoint))
+    if cfg.lang:
+        run.parts.task.lang = canonical_language(cfg.lang)
+    elif all(row.language for row in rows):  # a source tree says its languages, whatever was trained on
+        run.parts.task.lang = None
     if cfg.input:
         kept, examples = read_examples(run, rows, report)
         index = _index(run, kept, examples, weights=weights)

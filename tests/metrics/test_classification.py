@@ -18,6 +18,7 @@ from codeft.metrics import (
     precision,
     recall,
 )
+from codeft.metrics.classification import probabilities
 from codeft.types import CodeftError
 
 CLASSES = {Accuracy: accuracy, F1: f1, Precision: precision, Recall: recall}
@@ -94,3 +95,9 @@ def test_what_is_no_label():
         accuracy(["0"], ["1.0"])
     with pytest.raises(CodeftError, match="1 predictions and 2 references"):
         accuracy(["0"], ["0", "1"])
+
+
+@pytest.mark.parametrize("odd", ["0_1", "\u0661", "+1", "-0", "nan", "inf", "0x1", "", "1 "])
+def test_only_plain_numbers_are_probabilities(odd):
+    with pytest.raises(CodeftError, match="row 1"):
+        probabilities([odd])

@@ -322,8 +322,14 @@ class CodeDataModule(pl.LightningDataModule):
         return self.loader(self.datasets["test"], train=False)
 
     def num_rows(self) -> dict[str, int]:
-        """Return the rows of each split read so far, and the rows left out."""
-        return {name: len(data) for name, data in self.datasets.items()} | {"skipped": len(self.skipped)}
+        """Return the rows of each split read so far, of search its queries, and the rows left out."""
+        counts = {
+            name: sum(example.target is not None for example in data.examples)
+            if self.task.has_queries
+            else len(data)
+            for name, data in self.datasets.items()
+        }
+        return counts | {"skipped": len(self.skipped)}
 
 
 def compute_features(

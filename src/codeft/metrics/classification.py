@@ -7,6 +7,7 @@ References are "0" and "1".
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -19,6 +20,9 @@ from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 from codeft.types import CodeftError
 
 THRESHOLD = 0.5
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""As numbers are written in files: Python's `float` would take `0_1` and other scripts' digits, too."""
+
 LABELS = ("0", "1")
 TUNED_NAMES = ("f1", "precision", "recall")
 """What is scored at a tuned threshold, too."""
@@ -170,10 +174,7 @@ def probabilities(predictions: Sequence[str]) -> np.ndarray:
     """
     values = []
     for row, prediction in enumerate(predictions, start=1):
-        try:
-            value = float(prediction)
-        except ValueError:
-            value = math.nan
+        value = float(prediction) if _NUMBER.fullmatch(prediction) else math.nan
         if not 0 <= value <= 1:
             raise CodeftError(f"row {row}: expected a label or a probability from 0 to 1, got {prediction!r}")
         values.append(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def find_weights(path: Path) -> list[Path]:
 
 _MALFORMED = (
     EOFError, OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError,
-    NotImplementedError, RecursionError, OverflowError, MemoryError,
+    NotImplementedError, RecursionError, OverflowError, MemoryError, struct.error,
 )  # fmt: skip
 """What torch raises at files that aren't what they seem."""
 
@@ -101,8 +102,8 @@ def read_state_dict(path: Path) -> StateDict:
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise CodeftError(
-                f"{file} holds more than tensors, and codeft loads nothing else: save the state dict alone "
-                f"where it was made, torch.save(model.state_dict(), ...); {_first_line(error)}"
+                f"{file} is damaged or holds more than tensors, and codeft loads nothing else: save the "
+                "state dict alone where it was made, torch.save(model.state_dict(), ...)"
             ) from error
         except (SafetensorError, *_MALFORMED) as error:
             raise CodeftError(f"can't read the weights in {file}: {_first_line(error)}") from error
