@@ -65,7 +65,7 @@ def _align(starts: list[int], ends: list[int], offsets: np.ndarray, *, length: i
     leaf_starts, leaf_ends = np.array([*starts, never, never]), np.array([*ends, never, never])
     leaf = leaf_ends.searchsorted(first, side="right").clip(max=len(starts))
     begins = leaf_starts[leaf]
-    reaches = begins < last
+    reaches = (begins < last) & (first < last)
     # Zero-width leaves cover nothing, and a span over several leaves has to choose.
     unsure = reaches & ((leaf_starts[leaf + 1] < last) | (leaf_ends[leaf] == begins))
     found = np.where(reaches, leaf, -1)
