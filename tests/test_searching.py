@@ -69,7 +69,7 @@ def test_an_index_answers_as_the_tree_does(run, command, tree, tmp_path):
     command("predict", f"run={folder}", f"input={tree}", f"index={tmp_path}/i", run_dir)
     index = np.load(tmp_path / "i" / "vectors.npy")
     assert index.shape == (13, 32) and np.allclose(np.linalg.norm(index, axis=1), 1, atol=1e-5)
-    asked = [f"run={folder}", f"query={query}", "top=5", run_dir]
+    asked = ["task=code_search", f"run={folder}", f"query={query}", "top=5", run_dir]
     command("predict", *asked, f"index={tmp_path}/i", f"output={tmp_path}/from_index.jsonl")
     command("predict", *asked, f"input={tree}", f"output={tmp_path}/from_tree.jsonl")
     hits = rows_of(tmp_path / "from_index.jsonl")

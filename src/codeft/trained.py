@@ -53,12 +53,14 @@ def find_trained(cfg: DictConfig) -> RunFolder | ExportFolder:
                 f"there is no folder {name!r} here, and as a name on the hub: {error}"
             ) from None
     if (path / ABOUT).is_file():
-        _check_unchosen(cfg)
-        return ExportFolder.read(path)
+        exported = ExportFolder.read(path)
+        _check_unchosen(cfg, exported)
+        return exported
     if (path / "config.json").is_file():
         return ExportFolder(path, _described(path, cfg))
-    _check_unchosen(cfg)
-    return RunFolder(path)
+    run = RunFolder(path)
+    _check_unchosen(cfg, run)
+    return run
 
 
 def is_hub_id(name: str) -> bool:
@@ -71,10 +73,17 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(HUB_ID, name) is not None and owner != OUTPUTS and not owner.is_dir()
 
 
-def _check_unchosen(cfg: DictConfig) -> None:
+def _check_unchosen(cfg: DictConfig, folder: RunFolder | ExportFolder) -> None:
+    """Refuse another task or model; the run's own task may be named, if that sets nothing beside it."""
     for group in ("task", "model"):
-        if cfg.choices.get(group):
-            raise CodeftError(f"a run knows its {group}: leave {group}={cfg.choices[group]} away")
+        chosen = cfg.choices.get(group)
+        if not chosen:
+            continue
+        if group == "task" and cfg.task.get("num_beams") is None:
+            own = folder.load_config(trust_targets=cfg.trust_targets).choices.get(group)
+            if chosen == own:
+                continue
+        raise CodeftError(f"a run knows its {group}: leave {group}={chosen} away")
 
 
 def _described(path: Path, cfg: DictConfig) -> dict[str, object]:
