@@ -102,11 +102,7 @@ class BartModel(AbstractCodeModel):
         self.vocab_size = config.vocab_size
         self.max_source_length = config.max_position_embeddings
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
-        if self.tokenizer.pad_token_id != config.pad_token_id:
-            raise CodeftError(
-                f"{weights} pads with id {config.pad_token_id}, but its tokenizer with another: "
-                "give the model's own tokenizer (model.tokenizer=null)"
-            )
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         if output == "label":
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout)
@@ -208,10 +204,6 @@ class BartModel(AbstractCodeModel):
         return PrefixSite(
             decoder, config.decoder_layers, heads, config.d_model // heads, is_encoder_decoder=True
         )
-
-    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
-        """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
-        self._recorder.record(layer, after_dropout=after_dropout)
 
     def exported(self) -> ExportedModel:
         """Return transformers' PLBART. See `AbstractCodeModel.exported`.

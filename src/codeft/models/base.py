@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from codeft.models.attention import AttentionRecorder
 from codeft.models.heads import ClassificationHead
 from codeft.types import Batch, ModelOutput, Output
 
@@ -68,6 +69,7 @@ class AbstractCodeModel(nn.Module, ABC):
     shares_positions: bool = False
     vocab_size: int
     further_inputs: ClassVar[frozenset[str]] = frozenset()
+    _recorder: AttentionRecorder
 
     @property
     @abstractmethod
@@ -118,7 +120,6 @@ class AbstractCodeModel(nn.Module, ABC):
         """Return where a learned prefix goes; None where the model can't have one."""
         return None
 
-    @abstractmethod
     def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
         """Have `forward` return the attention weights of one encoder layer; None stops it.
 
@@ -131,6 +132,7 @@ class AbstractCodeModel(nn.Module, ABC):
         Raises:
             CodeftError: The model has no such layer.
         """
+        self._recorder.record(layer, after_dropout=after_dropout)
 
     @abstractmethod
     def exported(self) -> ExportedModel:

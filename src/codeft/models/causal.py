@@ -235,10 +235,6 @@ class CausalModel(AbstractCodeModel):
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return PrefixSite(self._base, len(blocks), groups or heads, width)
 
-    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
-        """Record one layer's attention. See `AbstractCodeModel.record_attention`."""
-        self._recorder.record(layer, after_dropout=after_dropout)
-
     def exported(self) -> ExportedModel:
         """Return transformers' decoder-only model. See `AbstractCodeModel.exported`."""
         network = self.network

@@ -115,11 +115,7 @@ class EncoderModel(AbstractCodeModel):
         config = encoder.config
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
-        if self.tokenizer.pad_token_id != config.pad_token_id:
-            raise CodeftError(
-                f"{weights} pads with id {config.pad_token_id}, but its tokenizer with another: "
-                "give the model's own tokenizer (model.tokenizer=null)"
-            )
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
         # RoBERTa's positions begin after the padding's, at pad + 1.
         self.max_source_length = config.max_position_embeddings - self.tokenizer.pad_token_id - 1
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
@@ -259,10 +255,6 @@ class EncoderModel(AbstractCodeModel):
         config, heads = self.network.config, self.network.config.num_attention_heads
         width, first = config.hidden_size // heads, self._pad_id + 1
         return PrefixSite(self.network, config.num_hidden_layers, heads, width, first_position=first)
-
-    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
-        """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
-        self._recorder.record(layer, after_dropout=after_dropout)
 
     def exported(self) -> ExportedModel:
         """Return transformers' encoder-decoder, encoder or classifier. See `AbstractCodeModel.exported`.

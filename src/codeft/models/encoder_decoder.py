@@ -206,10 +206,6 @@ class EncoderDecoderModel(AbstractCodeModel):
             decoder, config.num_decoder_layers, config.num_heads, config.d_kv, is_encoder_decoder=True
         )
 
-    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
-        """Record one encoder layer's attention. See `AbstractCodeModel.record_attention`."""
-        self._recorder.record(layer, after_dropout=after_dropout)
-
     def exported(self) -> ExportedModel:
         """Return transformers' T5, or its encoder. See `AbstractCodeModel.exported`."""
         network = self.network

@@ -231,3 +231,12 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, *, vocab_size: int, sou
             f"the tokenizer's ids go up to {largest}, but the embeddings of {source} have {vocab_size} rows: "
             "give the model's own tokenizer (model.tokenizer=null) or a larger model.architecture.vocab_size"
         )
+
+
+def check_padding(tokenizer: PreTrainedTokenizerBase, *, pad_id: int | None, source: str) -> None:
+    """Raise `CodeftError` where the tokenizer pads with another id than the network of `source` does."""
+    if tokenizer.pad_token_id != pad_id:
+        raise CodeftError(
+            f"{source} pads with id {pad_id}, but its tokenizer with another: "
+            "give the model's own tokenizer (model.tokenizer=null)"
+        )

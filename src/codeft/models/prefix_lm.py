@@ -145,11 +145,7 @@ class PrefixLMModel(AbstractCodeModel):
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         self._blank_id = self.tokenizer.get_vocab()[BLANK]
-        if self._pad_id != config.pad_token_id:
-            raise CodeftError(
-                f"{weights} pads with id {config.pad_token_id}, but its tokenizer with another: "
-                "give the model's own tokenizer (model.tokenizer=null)"
-            )
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
         # RoBERTa's positions begin after the padding's, at pad + 1.
         self.max_source_length = config.max_position_embeddings - self._pad_id - 1
         self.shares_positions = output == "text"
@@ -285,10 +281,6 @@ class PrefixLMModel(AbstractCodeModel):
         config, heads = self.network.config, self.network.config.num_attention_heads
         width, first = config.hidden_size // heads, self._pad_id + 1
         return PrefixSite(self._stack, config.num_hidden_layers, heads, width, first_position=first)
-
-    def record_attention(self, layer: int | None, *, after_dropout: bool = False) -> None:
-        """Record one layer's attention. See `AbstractCodeModel.record_attention`."""
-        self._recorder.record(layer, after_dropout=after_dropout)
 
     def exported(self) -> ExportedModel:
         """Return the stack, for text in a class that the snippet brings. See `AbstractCodeModel.exported`."""
