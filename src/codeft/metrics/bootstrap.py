@@ -148,3 +148,12 @@ def bootstrap_signature(*, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> 
     'paired_bootstrap|n:1000|seed:12345|interval:95%-percentile|p:shifted-two-sided|v:1'
     """
     return f"paired_bootstrap|n:{num_samples}|seed:{seed}|interval:95%-percentile|p:shifted-two-sided|v:1"
+
+
+def share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, 0 where the whole is 0; float64 of any one shape.
+
+    >>> share_of(np.array([1.0, 0.0]), np.array([4.0, 0.0]))
+    array([0.25, 0.  ])
+    """
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codeft.metrics.bootstrap import Combine
+from codeft.metrics.bootstrap import Combine, share_of
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 from codeft.types import CodeftError
 
@@ -28,15 +28,11 @@ TUNED_NAMES = ("f1", "precision", "recall")
 """What is scored at a tuned threshold, too."""
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-
 FORMULAS: Mapping[str, Combine] = {
     "accuracy": lambda n: 100 * (n[..., 0] + n[..., 3]) / n.sum(axis=-1),
-    "f1": lambda n: _share(2 * n[..., 0], 2 * n[..., 0] + n[..., 1] + n[..., 2]),
-    "precision": lambda n: _share(n[..., 0], n[..., 0] + n[..., 1]),
-    "recall": lambda n: _share(n[..., 0], n[..., 0] + n[..., 2]),
+    "f1": lambda n: share_of(2 * n[..., 0], 2 * n[..., 0] + n[..., 1] + n[..., 2]),
+    "precision": lambda n: share_of(n[..., 0], n[..., 0] + n[..., 1]),
+    "recall": lambda n: share_of(n[..., 0], n[..., 0] + n[..., 2]),
 }
 """Each score of float64 [..., 4], numbers of (TP, FP, FN, TN): [...]; a share of nothing is 0."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from codeft.metrics.bootstrap import RowStatistics, mean_of_rows
+from codeft.metrics.bootstrap import RowStatistics, mean_of_rows, share_of
 from codeft.metrics.text_metric import AbstractTextMetric, check_pairs
 from codeft.types import CodeftError
 
@@ -205,13 +205,9 @@ def meteor_of_counts(counts: np.ndarray) -> np.ndarray:
     weights = np.array([_DELTA, 1 - _DELTA])
     weighted = np.einsum("...kfs,k,f->...s", matches, _MATCH_WEIGHTS, weights)
     whole = _DELTA * (words - function_words) + (1 - _DELTA) * function_words
-    precision, recall = np.moveaxis(_share(weighted, whole), -1, 0)
-    mean = _share(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
-    return 100 * mean * (1 - _GAMMA * _share(chunks, matched) ** _BETA)
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    precision, recall = np.moveaxis(share_of(weighted, whole), -1, 0)
+    mean = share_of(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
+    return 100 * mean * (1 - _GAMMA * share_of(chunks, matched) ** _BETA)
 
 
 class RougeL(AbstractTextMetric):

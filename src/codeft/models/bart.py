@@ -81,7 +81,6 @@ class BartModel(AbstractCodeModel):
         super().__init__()
         self.output, self.head = output, None
         self._untied = False
-        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
         known: set[int] = set()
@@ -113,7 +112,7 @@ class BartModel(AbstractCodeModel):
             own = Part(self.network, essential=ESSENTIAL if output == "text" else "layers.")
             known |= lay_over([own, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint))
         if known:
-            tell_random(self, known, source=given, new=("head.",))
+            tell_random(self, known, source=origin.given, new=("head.",))
         if output == "text":
             whole.generation_config = GenerationConfig()  # the config's would force an end token
         _move_dropout(self._encoder)

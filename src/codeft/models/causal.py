@@ -84,7 +84,6 @@ class CausalModel(AbstractCodeModel):
         self.output, self.head = output, None
         self._untied = False
         self._family: Family
-        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
         known: set[int] = set()
@@ -117,7 +116,7 @@ class CausalModel(AbstractCodeModel):
                 source=str(origin.checkpoint),
             )
         if known:
-            tell_random(self, known, source=given)
+            tell_random(self, known, source=origin.given)
         config = self.network.config
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)

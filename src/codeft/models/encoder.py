@@ -93,7 +93,6 @@ class EncoderModel(AbstractCodeModel):
         self._untied = False
         if num_decoder_layers < 1:
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
-        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
         order = _check_label_order(label_order, output=output)
@@ -134,10 +133,10 @@ class EncoderModel(AbstractCodeModel):
         if label_order is not None and (self.head is None or id(self.head.out_proj.weight) not in known):
             raise CodeftError(
                 "model.label_order says what the columns of a loaded head mean, but none was loaded from "
-                f"{given}: leave it away, or give weights with a head for this task"
+                f"{origin.given}: leave it away, or give weights with a head for this task"
             )
         if known:
-            tell_random(self, known, source=given, new=("head.", "network.decoder."))
+            tell_random(self, known, source=origin.given, new=("head.", "network.decoder."))
         self.network.set_attn_implementation(ATTENTION)
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._encoder.encoder.layer])

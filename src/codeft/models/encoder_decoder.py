@@ -78,7 +78,6 @@ class EncoderDecoderModel(AbstractCodeModel):
         has_projection = EMBED_DIM in (architecture or {})
         if has_projection and output == "text":
             raise CodeftError(_no_text(weights))
-        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
         known: set[int] = set()
@@ -121,7 +120,7 @@ class EncoderDecoderModel(AbstractCodeModel):
                 source=str(origin.checkpoint),
             )
         if known:
-            tell_random(self, known, source=given, new=("head.",))
+            tell_random(self, known, source=origin.given, new=("head.",))
         # T5 has one dropout for both ends of its encoder; apart, the first can be frozen with the embeddings.
         self._embedding_dropout = nn.Dropout(self.network.config.dropout_rate)
         self._output_dropout = nn.Dropout(self.network.config.dropout_rate)

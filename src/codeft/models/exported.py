@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from codeft.models.hub import HEAD
 from codeft.models.networks import load_network, quiet_transformers
 from codeft.models.placement import group_names
 from codeft.types import CodeftError
 
-WEIGHTS, HEAD = "model.safetensors", "head.safetensors"
+WEIGHTS = "model.safetensors"
 
 UNREAD = "pooler."
 """Marks parameters that codeft never reads: a checkpoint may lack them or have them."""

@@ -17,7 +17,7 @@ from codeft.models.state_dict import PICKLED, SAFE
 from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
-HEADS = "head.safetensors"
+HEAD = "head.safetensors"
 """What `codeft.export` writes beside the weights where there is no class of transformers."""
 
 ADVICE = "download it elsewhere and give its folder: model.weights=/path/to/folder"
@@ -49,9 +49,7 @@ def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
     try:
         files = HfApi().list_repo_files(name, revision=revision)
         weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights, HEADS])
-        )
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights, HEAD]))
     except GatedRepoError as error:  # a kind of RepositoryNotFoundError
         raise CodeftError(
             f"the owner of '{name}' gives it to who asks: ask at {constants.ENDPOINT}/{name} and {LOGIN}; "

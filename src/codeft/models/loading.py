@@ -42,12 +42,14 @@ class Origin:
     Attributes:
         weights: What its network is built from: a folder, a hub id, an asset or `random`.
         checkpoint: Weights laid over it; None for none.
+        given: Both as the user gave them, for messages.
         tokenizer: Where the tokenizer is; None for beside the weights, the mini's for random ones.
     """
 
     weights: str
     checkpoint: Path | None
     tokenizer: str | None
+    given: str
 
 
 def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) -> Origin:
@@ -64,6 +66,7 @@ def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) 
     Raises:
         CodeftError: The checkpoint isn't there, there are two, or one has no tokenizer beside it.
     """
+    described = f"{weights} with {checkpoint} over it" if checkpoint else weights
     over = None if checkpoint is None else Path(checkpoint).expanduser()
     if over is not None:
         find_weights(over)
@@ -90,7 +93,7 @@ def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) 
                 f"model.checkpoint={over}"
             )
         tokenizer = str(folder)
-    return Origin(weights, over, tokenizer)
+    return Origin(weights, over, tokenizer, described)
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -108,7 +108,6 @@ class PrefixLMModel(AbstractCodeModel):
         self.mode = choose_mode(mode, output=output)
         if mask_at not in PLACES:
             raise CodeftError(f"model.mask_at must be {' or '.join(PLACES)}, not {mask_at!r}")
-        given = f"{weights} with {checkpoint} over it" if checkpoint else weights
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
         known: set[int] = set()
@@ -160,7 +159,7 @@ class PrefixLMModel(AbstractCodeModel):
                 [stack, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint)
             )
         if known:
-            tell_random(self, known, source=given, new=("head.",))
+            tell_random(self, known, source=origin.given, new=("head.",))
         self.network.set_attn_implementation(ATTENTION)
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._stack.encoder.layer])

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from transformers import T5EncoderModel
 
-from codeft.models.exported import HEAD, ExportedModel
+from codeft.models.exported import ExportedModel
+from codeft.models.hub import HEAD
 
 INPUTS = "INPUTS"
 """A line of a snippet: in its place the folder and the texts are assigned, each on a line of its own."""

@@ -113,9 +113,9 @@ def _check_answers(row: StoredRow, *, rank: int, target: str, candidates: int) -
     answers = names_in(row)
     if len(set(answers)) < len(answers) or len(answers) > candidates:
         raise CodeftError(f"{row.where}: expected each answer once, and at most {candidates} in 'answers'")
-    there = answers[rank - 1] if rank <= len(answers) else None
-    if there != (target if rank <= len(answers) else None) or (there is None and target in answers):
-        found = f"{there} there" if there is not None else f"it at {answers.index(target) + 1}"
+    place = answers.index(target) + 1 if target in answers else None
+    if place != (rank if rank <= len(answers) else None):
+        found = f"{answers[rank - 1]} there" if rank <= len(answers) else f"it at {place}"
         raise CodeftError(f"{row.where}: expected {target} at its rank {rank}, got {found}")
 
 
