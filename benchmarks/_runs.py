@@ -45,7 +45,8 @@ def summarization(shared: Path, *, rows: int, batch_size: int) -> list[str]:
         "lang=ruby",
         "data=local",
         f"data.dir={shared}/summarization/csn_ruby",
-        "data.splits.train=valid",
+        "data.splits.train='valid[:1300]'",
+        "data.splits.valid='valid[1300:]'",
         f"data.train_limit={rows}",
         f"data.batch_size={batch_size}",
     ]

@@ -42,8 +42,8 @@ def attend(
     Args:
         module: The attention module that calls.
         query: [B, H, S, D].
-        key: [B, H, S, D].
-        value: [B, H, S, D].
+        key: [B, H, S, D]; or [B / n, H, S, D], where n neighbours share one (beams that read one source).
+        value: As the key.
         attention_mask: See `explicit_attention`.
         dropout: Probability with which a weight is dropped; 0 outside training.
         scaling: Factor on the scores; None is 1 / sqrt(D).
@@ -53,6 +53,12 @@ def attend(
     Returns:
         The output [B, S, H, D], and None.
     """
+    if len(query) > len(key):  # one query each; those of neighbours are one example's
+        folded = query.view(len(key), -1, *query.shape[1:]).squeeze(3).transpose(1, 2)
+        output, _ = attend(
+            module, folded, key, value, attention_mask, dropout, scaling, position_bias, **kwargs
+        )
+        return output.reshape(len(query), 1, *output.shape[2:]), None
     trained_bias = position_bias is not None and position_bias.requires_grad
     unfused = query.device.type == "cpu" and (dropout > 0 or trained_bias)
     # Where the mask may be left to a flag (`is_causal`), SDPA reads the flag.

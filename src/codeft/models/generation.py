@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import Cache, GenerationConfig
-from transformers.modeling_outputs import BaseModelOutput
 
+from codeft.models.beam_search import beam_search
 from codeft.types import OWN_START, Batch
 
 IMPOSSIBLE = -1e4
@@ -43,13 +43,20 @@ def search_beams(
     Returns:
         int64 [B, at most max_length], the start token removed.
     """
-    config = decoding(max_length=max_length, num_beams=num_beams, eos_id=eos_id, pad_id=pad_id)
-    config.decoder_start_token_id = start_id.tolist() if isinstance(start_id, Tensor) else start_id
-    hidden = {} if encoded is None else {"encoder_outputs": BaseModelOutput(last_hidden_state=encoded)}
-    sequences = network.generate(
-        batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config, **hidden
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    if encoded is None:
+        encoded = network.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+    starts = start_id if isinstance(start_id, Tensor) else ids.new_full((len(ids),), start_id)
+    return beam_search(
+        network,
+        encoded,
+        mask,
+        start_ids=starts,
+        max_length=max_length,
+        num_beams=num_beams,
+        eos_id=eos_id,
+        pad_id=pad_id,
     )
-    return sequences[:, 1:]
 
 
 @torch.no_grad()
