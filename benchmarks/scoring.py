@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-from collections import Counter
 from functools import partial
+from xml.sax.saxutils import unescape
 
 from _race import Result, faster, quick, race, shared_data, write
 
@@ -68,20 +68,36 @@ def published_smoothed_bleu(predictions: list[str], references: list[str]) -> fl
     return 100 * total / len(predictions)
 
 
+MARKUP = [(re.compile(pattern), by) for pattern, by in (("<skipped>", ""), (r"-\n", ""), (r"\n", " "))]
+PUNCTUATION = [
+    (re.compile(pattern), by)
+    for pattern, by in (
+        (r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", r" \1 "),
+        (r"([^0-9])([\.,])", r"\1 \2 "),
+        (r"([\.,])([^0-9])", r" \1 \2"),
+        (r"([0-9])(-)", r"\1 \2 "),
+    )
+]
+
+
 def words_of(text: str) -> list[str]:
+    """Split as the published evaluator does: words from punctuation, then mteval-v11a, rule by rule."""
     text = " ".join(re.findall(r"\w+|[^\s\w]", text.lower().strip()))
-    text = text.replace("<skipped>", "")
-    for entity, character in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
-        text = text.replace(entity, character)
-    text = f" {text} "
-    text = re.sub(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", r" \1 ", text)
-    text = re.sub(r"([^0-9])([\.,])", r"\1 \2 ", text)
-    text = re.sub(r"([\.,])([^0-9])", r" \1 \2", text)
-    return re.sub(r"([0-9])(-)", r"\1 \2 ", text).split()
+    for pattern, by in MARKUP:
+        text = re.sub(pattern, by, text)
+    text = f" {unescape(text, {'&quot;': chr(34)})} ".lower()
+    for pattern, by in PUNCTUATION:
+        text = re.sub(pattern, by, text)
+    return text.split()
 
 
-def ngrams_of(words: list[str]) -> Counter:
-    return Counter(tuple(words[i : i + n]) for n in range(1, 5) for i in range(len(words) - n + 1))
+def ngrams_of(words: list[str]) -> dict[tuple[str, ...], int]:
+    counts: dict[tuple[str, ...], int] = {}
+    for n in range(1, 5):
+        for i in range(len(words) - n + 1):
+            ngram = tuple(words[i : i + n])
+            counts[ngram] = counts.get(ngram, 0) + 1
+    return counts
 
 
 def published_sentence(reference: list[str], prediction: list[str]) -> float:

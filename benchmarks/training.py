@@ -97,6 +97,7 @@ def with_codeft(parts, batch_size: int, *, precision: str) -> float:
 def with_trainer(parts, batch_size: int, **settings: Any) -> float:
     import tempfile
 
+    import torch
     import transformers
     from transformers import DataCollatorForSeq2Seq, T5ForConditionalGeneration, Trainer, TrainingArguments
 
@@ -125,7 +126,7 @@ def with_trainer(parts, batch_size: int, **settings: Any) -> float:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=batch_size, num_train_epochs=1, save_strategy="no",
-            report_to=[], disable_tqdm=True, **settings,
+            report_to=[], disable_tqdm=True, use_cpu=not torch.cuda.is_available(), **settings,
         )  # fmt: skip
         collator = DataCollatorForSeq2Seq(parts.model.tokenizer, model=model)
         Counting(

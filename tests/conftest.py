@@ -17,6 +17,12 @@ pytest.register_assert_rewrite("resuming")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def same_precision_on_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `trainer.precision=auto` be fp32: what is compared to the last digit mustn't hang on the CPU."""
+    monkeypatch.setattr("codeft.build.cpu_has_bf16", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public evaluation data beside the checkout; what needs it skips where it isn't there."""

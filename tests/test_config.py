@@ -95,6 +95,13 @@ def test_trainers_build(composer, name, tmp_path):
     assert precision(cfg.trainer) in ("32-true", "bf16-mixed")
 
 
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_precision_is_what_the_cpu_computes_in(composer, monkeypatch, has_bf16, expected):
+    monkeypatch.setattr("codeft.build.cpu_has_bf16", lambda: has_bf16)
+    assert precision(composer("trainer.accelerator=cpu").trainer) == expected
+    assert precision(composer("trainer.precision=32-true").trainer) == "32-true"
+
+
 def test_the_default_model_builds_from_random_weights(composer, tiny_tokenizer):
     cfg = composer("model.weights=random", f"model.tokenizer={tiny_tokenizer}")
     model = instantiate(cfg.model)

@@ -211,11 +211,17 @@ def check_trainer(trainer: DictConfig) -> None:
 
 
 def precision(trainer: DictConfig) -> str:
-    """Return the trainer's precision; "auto" is bf16 on a GPU that has it, else fp32."""
+    """Return the trainer's precision; "auto" is bf16 on a GPU or CPU that computes in it, else fp32."""
     if trainer.precision != "auto":
         return trainer.precision
     on_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
+    return "bf16-mixed" if has_bf16 else "32-true"
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether the CPU multiplies in bf16; one that emulates it is slower than in fp32."""
+    return torch.cpu._is_avx512_bf16_supported()  # the public `get_capabilities` is much younger
 
 
 def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:
