@@ -40,8 +40,11 @@ def main() -> None:
     if importlib.util.find_spec("codebleu") is None:
         print("CodeBLEU's rival isn't here: pip install --no-deps codebleu==0.7.0")
     else:
-        results.append(code_scores(rows, rounds=1 if short else 3))
-    write("scoring", results, data="CodeSearchNet Ruby summaries; Bugs2Fix small, source against target")
+        rounds = 1 if short else 3
+        results.append(code_scores("short methods", *fixes(rows), rounds=rounds))
+        results.append(code_scores("methods", *methods(rows // 5), rounds=rounds))
+    data = "CodeSearchNet Ruby summaries; Bugs2Fix small, buggy against fixed; BigCloneBench's methods"
+    write("scoring", results, data=data)
 
 
 def summaries(rows: int) -> tuple[list[str], list[str]]:
@@ -113,9 +116,8 @@ def published_sentence(reference: list[str], prediction: list[str]) -> float:
     return math.exp(log_sum / 4 + min(0.0, 1 - (len(reference) + 1) / (len(prediction) + 1)))
 
 
-def code_scores(rows: int, *, rounds: int) -> Result:
-    from codebleu import calc_codebleu
-
+def fixes(rows: int) -> tuple[list[str], list[str]]:
+    """Return the buggy methods of Bugs2Fix small as predictions and the fixed ones as references."""
     folder = shared_data() / "refinement" / "bugs2fix_small"
     sides = []
     for suffix in ("buggy", "fixed"):
@@ -125,7 +127,20 @@ def code_scores(rows: int, *, rounds: int) -> Result:
         ]
         side = [line for part in lines for line in part]
         sides.append([side[i % len(side)] for i in range(rows)])
-    predictions, references = sides
+    return sides[0], sides[1]
+
+
+def methods(rows: int) -> tuple[list[str], list[str]]:
+    """Return BigCloneBench's methods as references and as predictions, with another type in these."""
+    path = shared_data() / "clone" / "bigclonebench" / "data.jsonl"
+    references = [row.fields["func"] for row in read_rows(path, on_bad_row="error", skipped=[])]
+    references = [references[i % len(references)] for i in range(rows)]
+    return [text.replace("int ", "long ", 1) for text in references], references
+
+
+def code_scores(what: str, predictions: list[str], references: list[str], *, rounds: int) -> Result:
+    from codebleu import calc_codebleu
+
     own = codebleu(predictions, references, lang="java", mode="package").codebleu
     theirs = 100 * calc_codebleu(references, predictions, lang="java")["codebleu"]
     contestants = {
@@ -133,9 +148,11 @@ def code_scores(rows: int, *, rounds: int) -> Result:
         "codeft": partial(codebleu, predictions, references, lang="java", mode="package"),
     }
     seconds = race(contestants, rounds=rounds)
-    remark = f"codeft {own:.4f}, the package {theirs:.4f}"
+    length = sum(map(len, references)) / len(references)
+    remark = f"codeft {own:.4f}, the package {theirs:.4f}; {length:.0f} characters on average"
     assert abs(own - theirs) < 0.01, remark
-    return faster(f"CodeBLEU of {rows:,} rows", seconds, rival="codebleu 0.7.0", at_least=5, remark=remark)
+    what = f"CodeBLEU of {len(references):,} {what}"
+    return faster(what, seconds, rival="codebleu 0.7.0", at_least=5, remark=remark)
 
 
 if __name__ == "__main__":
