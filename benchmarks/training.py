@@ -75,7 +75,6 @@ def contest(*, name: str, task: str, model: list[str], batch_size: int, num_step
 
 def with_codeft(parts, batch_size: int, *, precision: str) -> float:
     import pytorch_lightning as pl
-
     from omegaconf import OmegaConf
 
     from codeft.allocator import keep_freed_memory
