@@ -194,8 +194,9 @@ def test_is_built_again_from_its_code_and_architecture(folder, tmp_path):
         ("for block in self.blocks:", "for block in self.blocks[::-1]:", "one after the other"),
         ("import OwnConfig", "import OwnConfig, Missing", "can't be run, ImportError: .*Missing"),
         ("OwnPreTrainedModel, GenerationMixin)", "OwnPreTrainedModel)", "no model that transformers'"),
-        ("# prepare", "def prepare_inputs_for_generation(self, ids, **kw): return kw['past_key_values'][0][9]",
+        ("# prepare", "prepare_inputs_for_generation = lambda self, ids, **values: values['past'][0]",
          "generate can't decode by OwnForCausalLM"),
+        ("num_heads, layer\n", "num_heads, layer\n        self.missing()\n", "can't be loaded .*missing"),
         ("self.config.scale", "self.scales", "doesn't run .*AttributeError"),
     ],
 )  # fmt: skip

@@ -22,16 +22,14 @@ from codeft.models.generation import continue_beams, decoding, pad_left, prepend
 from codeft.models.networks import build_network, load_network, own_dimensions
 from codeft.models.remote_code import RemoteCode, tell_unpinned
 from codeft.models.remote_network import (
-    RemoteFamily,
     build_remote,
-    check_generation,
-    examine,
-    load_network_class,
+    load_remote,
     needs_code,
     remote_dimensions,
     remote_usage,
     save_code,
-)  # fmt: skip
+)
+from codeft.models.remote_parts import RemoteFamily, check_generation, examine
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
@@ -127,10 +125,7 @@ class CausalModel(AbstractCodeModel):
                 code.permit(folder, what="model")
                 if folder != Path(weights).expanduser():
                     tell_unpinned(weights, folder, revision=revision)
-                network_class, config = load_network_class(folder)
-                self.network, missing = load_network(
-                    network_class, folder, overrides={}, essential="", config=config
-                )
+                self.network, missing = load_remote(folder)
             else:
                 self._family = read_family(folder)
                 self.network, missing = load_network(
