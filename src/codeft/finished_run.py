@@ -105,7 +105,7 @@ def stored_config(folder: RunFolder | ExportFolder, changes: DictConfig) -> Dict
     cfg: Any = OmegaConf.to_container(stored, resolve=True)
     cfg["trainer"].update(devices=1, strategy="auto", num_nodes=1)
     cfg["logger"] = {}
-    distrust_code(cfg["model"], asked=changes.model.get("trust_remote_code"))
+    distrust_code(cfg["model"], asked=OmegaConf.select(changes, "model.trust_remote_code"))
     _forget_other_place(cfg["data"], changes.data)
     for section, keys in CHANGEABLE.items():
         for key in keys:

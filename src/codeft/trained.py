@@ -50,7 +50,7 @@ def find_trained(cfg: DictConfig) -> RunFolder | ExportFolder:
     path = Path(name).expanduser()
     if not path.exists() and is_hub_id(name):
         try:
-            code = cfg.model.get("trust_remote_code") is True
+            code = OmegaConf.select(cfg, "model.trust_remote_code") is True
             advice = "download it elsewhere and give its folder: run="
             path = download(name, revision=None, advice=advice, code=code)
             if code:
