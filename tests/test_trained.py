@@ -108,7 +108,7 @@ def test_what_knows_its_task_is_asked_for_no_other(command, folder, finished_run
 def test_a_hub_id_is_downloaded(command, folder, asked, monkeypatch, tmp_path):
     names = []
 
-    def download(name, *, revision, advice):
+    def download(name, *, revision, advice, code):
         names.append(name)
         return folder
 
@@ -121,7 +121,7 @@ def test_a_path_that_leads_nowhere_is_not_asked_for_at_the_hub(command, asked, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
 
-    def download(name, *, revision, advice):
+    def download(name, *, revision, advice, code):
         raise CodeftError(f"can't reach the hub for {name!r}")
 
     monkeypatch.setattr(trained, "download", download)

@@ -47,9 +47,9 @@ def adapter_usage(usage: str, exported: ExportedModel, *, weights: str | None) -
         weights: See `write_adapter`.
     """
     network: Any = exported.network
-    name, base = type(network).__name__, weights or UNKNOWN
-    line = re.compile(rf"^model = {name}\.from_pretrained\(folder(.*)\)\.eval\(\)$", re.MULTILINE)
-    options = line.findall(usage)[0]
+    base = weights or UNKNOWN
+    line = re.compile(r"^model = (\w+)\.from_pretrained\(folder(.*)\)\.eval\(\)$", re.MULTILINE)
+    name, options = line.findall(usage)[0]
     load = f"{name}.from_pretrained(base{options})"
     if name == "EncoderDecoderModel":
         layers = network.config.decoder.num_hidden_layers

@@ -35,6 +35,9 @@ VERBS = ("train", "evaluate", "predict", "prepare", "pretrain", "export")
 RANK_CONFIG = "CODEFT_RANK_CONFIG"
 """Environment variable by which the first rank hands its resolved config to the ranks it starts."""
 
+TRUST_CODE = "model.trust_remote_code"
+"""Key by which the user asks for code that comes with a model; `codeft.models.remote_code` says more."""
+
 log = logging.getLogger(__name__)
 
 
@@ -207,18 +210,20 @@ def _run_rank(function: Callable[[DictConfig, Path], dict[str, Any]]) -> None:
 
 
 def _resume(name: str, function: Callable[[DictConfig, Path], dict[str, Any]], command: str) -> None:
-    """Go on with a run from its own config; only `trainer.*` may be changed, and classes vouched for."""
+    """Go on with a run from its own config; only `trainer.*` may be changed, and code vouched for."""
     from omegaconf.errors import OmegaConfBaseException
 
-    from codeft.config import explain, literal_config, note_command, override_trainer
+    from codeft.config import distrust_code, explain, literal_config, note_command, override_trainer
     from codeft.run_folder import RunFolder
 
     arguments = sys.argv[1:]
     typed = next(a for a in arguments if a.startswith("resume="))
     trusting = [argument for argument in arguments if argument.startswith("trust_targets=")]
+    asking = [argument for argument in arguments if argument == f"{TRUST_CODE}=true"]
     folder = RunFolder(Path(typed.removeprefix("resume=")))
     cfg = folder.load_config(trust_targets=[name for words in trusting for name in dotted_names(words)])
-    override_trainer(cfg, [argument for argument in arguments if argument not in (typed, *trusting)])
+    distrust_code(cfg.model, asked=True if asking else None)
+    override_trainer(cfg, [argument for argument in arguments if argument not in (typed, *trusting, *asking)])
     folder.check_unfinished(cfg)
     folder.check_writable()
     log_to(folder.path / f"{name}.log")

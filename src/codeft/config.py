@@ -232,6 +232,28 @@ def override_trainer(cfg: DictConfig, arguments: Sequence[str]) -> None:
         OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
 
 
+def distrust_code(model: Any, *, asked: object) -> None:
+    """Have a stored config run no code that comes with its model unless the user asks for it, now and here.
+
+    What a folder says of itself isn't asked: it may come from a stranger.
+
+    Args:
+        model: The `model` of a stored config; changed in place.
+        asked: What the user typed; None for nothing.
+
+    Raises:
+        CodeftError: It was asked for, and this model has none.
+    """
+    key = "trust_remote_code"
+    if not asked and key not in model:
+        return
+    if key not in model:
+        raise CodeftError(f"model.{key} is for decoder-only models, and this one runs no code: leave it away")
+    if not isinstance(asked, bool | None):
+        raise CodeftError(f"model.{key} must be true or false, not {asked!r}")
+    model[key] = bool(asked)
+
+
 def instantiate(config: Any, **values: Any) -> Any:
     """Build what a config describes; containers are plain, `values` are passed on by name.
 

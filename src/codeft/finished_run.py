@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from codeft.build import Parts, build_parts, build_trainer, without_weights
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.checkpoints import fitting_checkpoint
-from codeft.config import literal_config
+from codeft.config import distrust_code, literal_config
 from codeft.export_folder import ELSEWHERE, ExportFolder
 from codeft.models.exported import load_exported
 from codeft.module import FineTuneModule
@@ -93,7 +93,8 @@ def stored_config(folder: RunFolder | ExportFolder, changes: DictConfig) -> Dict
 
     Args:
         folder: The run's folder, or what was exported of it.
-        changes: The verb's config: `trust_targets`, and what of `CHANGEABLE` isn't null.
+        changes: The verb's config: `trust_targets`, what of `CHANGEABLE` isn't null, and whether the
+            code that comes with the model may be run.
 
     Raises:
         CodeftError: The folder isn't a run's, its config isn't to be trusted, or it lacks a key to change.
@@ -104,6 +105,7 @@ def stored_config(folder: RunFolder | ExportFolder, changes: DictConfig) -> Dict
     cfg: Any = OmegaConf.to_container(stored, resolve=True)
     cfg["trainer"].update(devices=1, strategy="auto", num_nodes=1)
     cfg["logger"] = {}
+    distrust_code(cfg["model"], asked=OmegaConf.select(changes, "model.trust_remote_code"))
     _forget_other_place(cfg["data"], changes.data)
     for section, keys in CHANGEABLE.items():
         for key in keys:

@@ -143,6 +143,7 @@ def fit(
     trainer = build_trainer(cfg, folder, callbacks)
     if trainer.is_global_zero and not cfg.resume:
         folder.write_tokenizer(parts.model.tokenizer)
+        parts.model.save_code(folder.tokenizer)
     try:
         with config_for_ranks(cfg, folder, parts, trainer):
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=cfg.resume, weights_only=True)

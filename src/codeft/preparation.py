@@ -23,6 +23,7 @@ from codeft.data.sources import SPLITS
 from codeft.data.splitting import mine_splits
 from codeft.data.statistics import describe_split, duplicates_across
 from codeft.models.loading import MINI, RANDOM, find_folder, load_tokenizer
+from codeft.models.remote_code import RemoteCode
 from codeft.run_folder import write_text
 from codeft.summary import print_outputs
 from codeft.tasks.base import AbstractTask
@@ -68,8 +69,10 @@ def model_tokenizer(cfg: DictConfig) -> PreTrainedTokenizerBase:
     """
     model = cfg.model
     name = model.tokenizer or (MINI if model.weights == RANDOM else model.weights)
+    code = RemoteCode(asked=model.get("trust_remote_code"))
+    revision = None if model.tokenizer else model.revision
     try:
-        return load_tokenizer(find_folder(name, revision=None if model.tokenizer else model.revision))
+        return load_tokenizer(find_folder(name, revision=revision, code=code.allowed), code=code)
     except CodeftError as error:
         raise CodeftError(
             f"lengths need the tokenizer of model={cfg.choices.model}, which can't be had: {error}. "

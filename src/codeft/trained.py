@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from codeft.export_folder import ABOUT, ELSEWHERE, ExportFolder
 from codeft.models.hub import download
 from codeft.run_folder import OUTPUTS, RunFolder
 from codeft.types import CodeftError
+
+log = logging.getLogger(__name__)
 
 HUB_ID = r"[\w][\w.-]*/[\w][\w.-]*"
 
@@ -47,7 +50,11 @@ def find_trained(cfg: DictConfig) -> RunFolder | ExportFolder:
     path = Path(name).expanduser()
     if not path.exists() and is_hub_id(name):
         try:
-            path = download(name, revision=None, advice="download it elsewhere and give its folder: run=")
+            code = OmegaConf.select(cfg, "model.trust_remote_code") is True
+            advice = "download it elsewhere and give its folder: run="
+            path = download(name, revision=None, advice=advice, code=code)
+            if code:
+                log.warning("run=%s isn't pinned: what is run now is its commit %s", name, path.name)
         except CodeftError as error:
             raise CodeftError(
                 f"there is no folder {name!r} here, and as a name on the hub: {error}"
@@ -98,6 +105,8 @@ def _described(path: Path, cfg: DictConfig) -> dict[str, object]:
     assert isinstance(plain, dict)
     if plain["task"].get("num_beams") is None:  # the verb's own key, where the task has none
         plain["task"].pop("num_beams", None)
+    if plain["model"].get("trust_remote_code") is None:  # likewise
+        plain["model"].pop("trust_remote_code", None)
     model = {**plain["model"], "weights": str(path.absolute()), "tokenizer": None, "revision": None}
     return {
         "task": plain["task"],

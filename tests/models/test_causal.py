@@ -437,13 +437,6 @@ def test_an_unknown_family_is_refused(tmp_path):
         CausalModel(weights="random", architecture={"hidden_size": 8})
 
 
-def test_remote_code_is_refused(tmp_path):
-    config = {"model_type": "magic", "auto_map": {"AutoModelForCausalLM": "modeling_magic.Magic"}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CodeftError, match="needs Python code that lies beside its weights"):
-        CausalModel(weights=str(tmp_path))
-
-
 def test_source_and_target_share_the_positions(folders):
     model = CausalModel(weights=str(folders["gpt2"]))
     assert model.max_source_length == 64 and model.shares_positions

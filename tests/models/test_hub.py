@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import httpx
 import pytest
 from huggingface_hub.errors import (
@@ -136,3 +138,24 @@ def test_what_the_hub_refuses_is_told_with_what_to_do(network, error, status, me
     network(files=error("no", response=response))
     with pytest.raises(CodeftError, match=message):
         hub.download(NAME, revision="v9")
+
+
+@pytest.mark.parametrize("code", [False, True])
+def test_code_is_fetched_only_where_it_is_asked_for(network, code):
+    _, wanted = network(files=["model.safetensors", "modeling_own.py"])
+    hub.download(NAME, revision="abc", code=code)
+    assert ("*.py" in wanted["patterns"]) == code
+
+
+def test_what_is_cached_without_its_code_is_fetched_again_for_the_code(network, t5_folder, tmp_path):
+    folder = shutil.copytree(t5_folder, tmp_path / "cached")
+    (folder / "config.json").write_text('{"auto_map": {"AutoConfig": "own.OwnConfig"}}')
+    _, wanted = network(cached=folder, files=["model.safetensors", "own.py"])
+    assert hub.download(NAME, revision=None) == folder
+    assert wanted["patterns"] is None
+    hub.download(NAME, revision=None, code=True)
+    assert "*.py" in wanted["patterns"]
+    (folder / "own.py").touch()
+    wanted.clear()
+    hub.download(NAME, revision=None, code=True)
+    assert wanted["patterns"] is None

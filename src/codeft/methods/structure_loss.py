@@ -60,6 +60,16 @@ class SATStructureLossCallback(pl.Callback):
         self._model: AbstractCodeModel  # set with the layer when training starts
         self._taught: int
 
+    def check_model(self, model: AbstractCodeModel) -> None:
+        """Raise what the first step would raise, as far as the model tells.
+
+        Raises:
+            CodeftError: The model's attention can't be recorded.
+        """
+        if model.blocks():
+            model.record_attention(0)
+            model.record_attention(None)
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Add the term at every stage: a checkpoint holds its two scalars."""
         assert isinstance(pl_module, FineTuneModule)

@@ -157,6 +157,14 @@ class AbstractCodeModel(nn.Module, ABC):
         self.tokenizer.backend_tokenizer.no_truncation()  # set by the last encoding, and no part of it
         self.tokenizer.save_pretrained(str(folder))
 
+    def save_code(self, folder: Path) -> None:
+        """Write what else a run must hold so that `architecture` builds this network again: code of its own.
+
+        Args:
+            folder: The tokenizer's.
+        """
+        return
+
     def num_parameters(self) -> tuple[int, int]:
         """Return (total, trainable); a tied weight counts once."""
         parameters = list(self.parameters())

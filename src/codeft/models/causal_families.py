@@ -30,18 +30,20 @@ class Family:
         network: transformers' class.
         dropouts: Every dropout's key in the config.
         blocks: The blocks' place in the network's base.
-        attention: The self-attention's place in a block.
+        attention: The self-attention's place in a block; None where it can't be recorded.
         embeddings: The places in the base of what turns ids into the lowest block's input.
         embedding_dropout: The base's attribute that holds the probability of its embeddings' dropout, where
             that isn't a module; None where there is none.
+        parameters: The places of parameters, in none of the embeddings, that make the lowest block's input.
     """
 
     network: type[PreTrainedModel]
     dropouts: tuple[str, ...] = ("attention_dropout",)
     blocks: str = "layers"
-    attention: str = "self_attn"
+    attention: str | None = "self_attn"
     embeddings: tuple[str, ...] = ("embed_tokens",)
     embedding_dropout: str | None = None
+    parameters: tuple[str, ...] = ()
 
 
 FAMILIES = {
@@ -71,14 +73,7 @@ def read_family(folder: Path) -> Family:
     Raises:
         CodeftError: There is no model, or it is of none of the families.
     """
-    config = read_config(folder)
-    model_type = config.get(MODEL_TYPE)
-    if model_type not in FAMILIES and "auto_map" in config:
-        raise CodeftError(
-            f"the model in {folder} needs Python code that lies beside its weights, and running a download's "
-            f"code is running a stranger's: codeft never does. Known without it: {', '.join(FAMILIES)}"
-        )
-    return find_family(model_type, source=str(folder / "config.json"))
+    return find_family(read_config(folder).get(MODEL_TYPE), source=str(folder / "config.json"))
 
 
 def find_family(model_type: object, *, source: str) -> Family:

@@ -13,10 +13,12 @@ from huggingface_hub.errors import (
 )
 
 from codeft.hub import ask_hub
+from codeft.models.remote_code import named_files
 from codeft.models.state_dict import PICKLED, SAFE
 from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
+CODE = "*.py"
 HEAD = "head.safetensors"
 """What `codeft.export` writes beside the weights where there is no class of transformers."""
 
@@ -24,7 +26,7 @@ ADVICE = "download it elsewhere and give its folder: model.weights=/path/to/fold
 LOGIN = "log in (hf auth login, or the variable HF_TOKEN)"
 
 
-def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
+def download(name: str, *, revision: str | None, advice: str = ADVICE, code: bool = False) -> Path:
     """Return a local folder with a hub model's config, tokenizer and weights.
 
     What the hub's cache holds is used as it is, so that a run is repeatable and works offline. The hub is
@@ -34,12 +36,14 @@ def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
         name: `owner/model`.
         revision: Branch, tag or commit; None is the main branch.
         advice: What to do where the hub can't be had.
+        code: Whether to fetch the Python code that comes with it, too.
 
     Raises:
         CodeftError: The hub can't be reached, or has no such model.
     """
     cached = _find_cached(name, revision=revision)
-    if cached is not None:
+    needed = named_files(cached) if cached is not None and code else ()
+    if cached is not None and all((cached / file).is_file() for file in needed):
         return cached
     if constants.HF_HUB_OFFLINE:
         raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have '{name}': {advice}")
@@ -49,7 +53,8 @@ def download(name: str, *, revision: str | None, advice: str = ADVICE) -> Path:
     try:
         files = HfApi().list_repo_files(name, revision=revision)
         weights = SAFE if any(Path(file).match(SAFE) for file in files) else PICKLED
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS, weights, HEAD]))
+        patterns = [*DESCRIPTIONS, weights, HEAD, *([CODE] if code else [])]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except GatedRepoError as error:  # a kind of RepositoryNotFoundError
         raise CodeftError(
             f"the owner of '{name}' gives it to who asks: ask at {constants.ENDPOINT}/{name} and {LOGIN}; "

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
+from codeft.models.remote_code import RemoteCode, names_tokenizer
 from codeft.models.sentencepiece_tokenizer import FILE as SENTENCEPIECE
 from codeft.models.sentencepiece_tokenizer import load_sentencepiece
 from codeft.models.state_dict import NAMES, find_weights
@@ -102,13 +103,14 @@ def _has_tokenizer(folder: Path) -> bool:
     return any((folder / file).is_file() for file in whole) or all(pairs)
 
 
-def find_folder(name: str, *, revision: str | None = None) -> Path:
+def find_folder(name: str, *, revision: str | None = None, code: bool = False) -> Path:
     """Return the local folder that a model's name stands for.
 
     Args:
         name: A folder, `asset:<name>` for a model inside this package, or a hub id (`owner/model`), which is
             downloaded unless the hub's cache has it.
         revision: Branch, tag or commit of a hub id; None is its main branch.
+        code: Whether the Python code that comes with a hub id is fetched, too.
 
     Raises:
         CodeftError: There is no such folder or asset, or the hub can't give it.
@@ -127,10 +129,12 @@ def find_folder(name: str, *, revision: str | None = None) -> Path:
         raise CodeftError(f"expected a model folder, got the file {folder}: give the folder that holds it")
     if folder.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise CodeftError(f"there is no model folder {folder}: check model.weights and model.tokenizer")
-    return download(name, revision=revision)
+    return download(name, revision=revision, code=code)
 
 
-def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    folder: Path, *, pad_with_end: bool = False, code: RemoteCode | None = None
+) -> PreTrainedTokenizerBase:
     """Load a tokenizer that reads source text literally.
 
     Text that reads like a special token (`"</s>"` in a program) is encoded as plain characters and decoding
@@ -141,6 +145,7 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
         folder: What `save_pretrained` wrote, PLBART's sentencepiece model, GPT-4's vocabulary (AST-T5 reads
             with it), or a bare byte-level vocabulary: one `*vocab.json` and one `*merges.txt`.
         pad_with_end: Let a tokenizer without a padding token pad with its end token.
+        code: Whether a tokenizer of a class of its own may be run; None where the family never does.
 
     Raises:
         CodeftError: There is no tokenizer in the folder, or it can't be read.
@@ -160,11 +165,7 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
             elif (folder / TIKTOKEN).is_file() and not (folder / "tokenizer.json").is_file():
                 tokenizer = load_tiktoken(folder)
             else:
-                tokenizer = AutoTokenizer.from_pretrained(
-                    folder, local_files_only=True, trust_remote_code=False
-                )  # None would ask the user
-                if not _follows_file(tokenizer, folder):
-                    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+                tokenizer = _by_its_class(folder, code or RemoteCode(asked=None))
     except CodeftError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
@@ -177,6 +178,22 @@ def load_tokenizer(folder: Path, *, pad_with_end: bool = False) -> PreTrainedTok
     tokenizer.split_special_tokens = True
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.model_max_length = int(1e9)
+    return tokenizer
+
+
+def _by_its_class(folder: Path, code: RemoteCode) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )  # None would ask the user
+    except ValueError:
+        if not names_tokenizer(folder):
+            raise
+        code.permit(folder, what="tokenizer")
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=True)
+    if not _follows_file(tokenizer, folder):
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     return tokenizer
 
 

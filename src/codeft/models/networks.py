@@ -124,7 +124,8 @@ def _from_pretrained(
                 config=settings,
                 state_dict=None if rename is None else _read_weights(folder, rename=rename),
                 dtype=torch.float32,
-                attn_implementation="sdpa",
+                # A class of a model's own may not have it, and then chooses itself.
+                attn_implementation="sdpa" if network_class._supports_sdpa else None,
                 local_files_only=True,
                 output_loading_info=True,
             )
@@ -181,8 +182,9 @@ def _make_config(
     if kind != config_class.model_type and raw.get("auto_map"):
         raise CodeftError(
             f"the model in {folder} comes with code of its own to run (trust_remote_code, for its type "
-            f"'{kind}'), which could do anything on this machine: codeft never runs such code; choose a "
-            f"model of a family that codeft has, here '{config_class.model_type}'"
+            f"'{kind}'), which could do anything on this machine. This family is read by classes that codeft "
+            f"knows, '{config_class.model_type}' here, and never by such code: there is no "
+            "model.trust_remote_code for it, but for decoder-only models alone"
         )
     if kind != config_class.model_type:
         raise CodeftError(

@@ -52,6 +52,24 @@ model = {name}.from_pretrained(folder{options}).eval()
     return begin + (_SEARCH if has_queries else _COMPARE)
 
 
+def continuation_usage(network: str, *, options: str) -> str:
+    """Return the snippet for text by a decoder-only model.
+
+    Args:
+        network: transformers' class.
+        options: What else its `from_pretrained` takes, with the comma before it.
+    """
+    return f"""\
+import torch
+from transformers import {network}, PreTrainedTokenizerFast
+
+{INPUTS}
+
+tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+model = {network}.from_pretrained(folder{options}).eval()
+{_CONTINUATION}"""
+
+
 _TEXT = """
 inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
 ids = model.generate(**inputs)
