@@ -137,9 +137,7 @@ def test_transformers_own_classifier_brings_its_head(config, roberta_folder, tmp
     assert same(model.head, network.classifier) and not warnings(caplog)
 
 
-def test_codexglues_sequence_to_sequence_says_what_has_no_place(
-    config, encoder, roberta_folder, tmp_path, caplog
-):
+def test_codexglues_decoder_has_no_place_in_robertas(config, encoder, roberta_folder, tmp_path, caplog):
     layer = nn.TransformerDecoderLayer(config.hidden_size, 4, dim_feedforward=64)
     wrapped = Wrapped(
         encoder,
@@ -150,7 +148,8 @@ def test_codexglues_sequence_to_sequence_says_what_has_no_place(
     wrapped.register_buffer("bias", torch.ones(8, 8).tril())
     path = save(tmp_path, wrapped.state_dict())
     caplog.set_level(logging.INFO)
-    model = EncoderModel(weights=str(roberta_folder), checkpoint=str(path), num_decoder_layers=2)
+    given = {"weights": str(roberta_folder), "checkpoint": str(path), "num_decoder_layers": 2}
+    model = EncoderModel(**given, decoder="roberta")
     assert same(model.network.encoder, encoder)
     [told] = warnings(caplog)
     assert told.endswith("not used: bias; decoder.*; dense.*; lm_head.weight")

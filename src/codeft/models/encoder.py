@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import transformers
 from torch import Tensor, nn
-from transformers import RobertaForCausalLM, RobertaForSequenceClassification, RobertaModel
+from transformers import RobertaModel
 
 from codeft.models import loading
 from codeft.models.attention import ATTENTION, AttentionRecorder
@@ -20,8 +19,16 @@ from codeft.models.data_flow import DATA_FLOW, append_variables
 from codeft.models.dropout import use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, prepend_certain, search_beams, shift_right
-from codeft.models.heads import HEADS, ClassificationHead, fit_labels, pool
-from codeft.models.networks import build_network, describe_architecture, load_network
+from codeft.models.heads import (
+    HEADS,
+    ClassificationHead,
+    as_roberta_classifier,
+    check_label_order,
+    fit_labels,
+    pool,
+)
+from codeft.models.networks import build_network, describe_architecture, is_scripts_own, load_network
+from codeft.models.roberta_decoder import AUTO, CODEXGLUE, add_decoder, plan_decoder
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
 
@@ -30,15 +37,18 @@ ESSENTIAL = "encoder.layer."
 
 POOLER = "pooler"
 """Key of `architecture` beside `RobertaConfig`'s: whether the encoder has its pre-trained pooler."""
+DECODER = "decoder"
+"""Another key: of which kind the decoder is, where there is one."""
 
 
 class EncoderModel(AbstractCodeModel):
-    """A pre-trained RoBERTa encoder and, randomly initialised, a transformer decoder or a head for labels.
+    """A pre-trained RoBERTa encoder and a transformer decoder or a head for labels, new or from a checkpoint.
 
     Source: CodeBERT (arXiv 2002.08155) and GraphCodeBERT (arXiv 2009.08366), with the sequence-to-sequence
     set-up of CodeXGLUE (arXiv 2102.04664): encoder and decoder share one embedding module (tokens,
-    positions, norm) and the output layer is tied to its tokens. Deviations: the decoder's layers are
-    RoBERTa's (GELU, the encoder's feed-forward width), and so is the output layer's head.
+    positions, norm) and the output layer is tied to its tokens. Deviations: a new decoder's layers are
+    RoBERTa's (GELU, the encoder's feed-forward width), and so is the output layer's head, unless
+    `decoder="codexglue"` asks for the scripts' own (`roberta_decoder.add_decoder`).
 
     The decoder begins with the tokenizer's `<s>`. Labels that begin with it, too, are not asked to be
     predicted: that position's logits are certain, and its loss is 0.
@@ -61,6 +71,7 @@ class EncoderModel(AbstractCodeModel):
         weights: str,
         architecture: Mapping[str, Dimension] | None = None,
         num_decoder_layers: int = 6,
+        decoder: str = AUTO,
         tokenizer: str | None = None,
         dropout: float | None = None,
         revision: str | None = None,
@@ -76,7 +87,9 @@ class EncoderModel(AbstractCodeModel):
                 encoder.
             architecture: Dimensions (`RobertaConfig`'s names, and `pooler`, whether there is one; none by
                 default) of random weights; a checkpoint brings its own.
-            num_decoder_layers: Layers of the new decoder, at least 1.
+            num_decoder_layers: Layers of the decoder, at least 1.
+            decoder: "roberta" for RoBERTa's layers, "codexglue" for those of CodeXGLUE's scripts, "auto" for
+                what the checkpoint holds, RoBERTa's where it holds none.
             tokenizer: Where the tokenizer is, if not with the weights; random weights take the mini's.
             dropout: Probability that replaces the checkpoint's, everywhere; None keeps it.
             revision: Commit, tag or branch of a hub id.
@@ -95,15 +108,17 @@ class EncoderModel(AbstractCodeModel):
             raise CodeftError(f"model.num_decoder_layers must be at least 1, got {num_decoder_layers}")
         origin = loading.find_origin(weights=weights, checkpoint=checkpoint, tokenizer=tokenizer)
         weights, tokenizer = origin.weights, origin.tokenizer
-        order = _check_label_order(label_order, output=output)
+        order = check_label_order(label_order, output=output)
         overrides: dict[str, Dimension] = {}
         if dropout is not None:
             overrides = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        stored: object = None
+        over = origin.checkpoint
         if weights == loading.RANDOM:
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer or loading.MINI))
             overrides["pad_token_id"] = self.tokenizer.pad_token_id
             dimensions = {**(architecture or {}), **overrides}
-            has_pooler = dimensions.pop(POOLER, False)
+            has_pooler, stored = dimensions.pop(POOLER, False), dimensions.pop(DECODER, None)
             encoder = build_network(RobertaModel, dimensions)
             _settle_pooler(encoder, keep=bool(has_pooler))
             known: set[int] = set()
@@ -111,6 +126,8 @@ class EncoderModel(AbstractCodeModel):
             folder = loading.find_folder(weights, revision=revision)
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
             encoder, known = _load_encoder(folder, overrides=overrides)
+            if over is None and output == "text" and is_scripts_own(folder):
+                over = folder  # a script's decoder lies beside the encoder
         config = encoder.config
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
@@ -125,18 +142,31 @@ class EncoderModel(AbstractCodeModel):
             self.head = ClassificationHead(
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
             )
-        self.network = encoder if output != "text" else _add_decoder(encoder, num_layers=num_decoder_layers)
+        state = {} if over is None else read_state_dict(over)
+        self.network, self._decoder_kind, essential = encoder, None, None
+        if output == "text":
+            plan = plan_decoder(
+                decoder, state, stored=stored, num_layers=num_decoder_layers, source=origin.given
+            )
+            self._decoder_kind, state, essential = plan.kind, plan.state, plan.essential
+            self.network = add_decoder(encoder, kind=plan.kind, num_layers=num_decoder_layers)
         # transformers' own classifiers have a head beside the encoder, in a folder like any other.
         known |= self._load_head(None if weights == loading.RANDOM else folder, order=order)
-        if origin.checkpoint is not None:
-            known |= self._load_over(origin.checkpoint, order=order)
+        if over is not None:
+            parts = [Part(self._encoder, essential=ESSENTIAL)]
+            if output == "text":
+                parts.append(Part(self.network.decoder, behind=("decoder",), essential=essential))
+            if self.head is not None:
+                parts.append(self._head_part(order))
+            known |= lay_over(parts, state, source=str(over))
         if label_order is not None and (self.head is None or id(self.head.out_proj.weight) not in known):
             raise CodeftError(
                 "model.label_order says what the columns of a loaded head mean, but none was loaded from "
                 f"{origin.given}: leave it away, or give weights with a head for this task"
             )
         if known:
-            tell_random(self, known, source=origin.given, new=("head.", "network.decoder."))
+            new = ("head.",) if essential else ("head.", "network.decoder.")
+            tell_random(self, known, source=origin.given, new=new)
         self.network.set_attn_implementation(ATTENTION)
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._encoder.encoder.layer])
@@ -148,9 +178,12 @@ class EncoderModel(AbstractCodeModel):
 
     @property
     def architecture(self) -> Mapping[str, Dimension]:
-        """Return the encoder's dimensions. See `AbstractCodeModel.architecture`."""
+        """Return the encoder's dimensions and the decoder's kind. See `AbstractCodeModel.architecture`."""
         encoder = self._encoder
-        return {**describe_architecture(encoder.config), POOLER: encoder.pooler is not None}
+        own: dict[str, Dimension] = {POOLER: encoder.pooler is not None}
+        if self._decoder_kind is not None:
+            own[DECODER] = self._decoder_kind
+        return describe_architecture(encoder.config) | own
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run the model; for text without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
@@ -259,13 +292,22 @@ class EncoderModel(AbstractCodeModel):
         """Return transformers' encoder-decoder, encoder or classifier. See `AbstractCodeModel.exported`.
 
         A head over one text is RoBERTa's own; one over a pair has no class in transformers.
+
+        Raises:
+            CodeftError: The decoder is that of CodeXGLUE's scripts, for which transformers has no class.
         """
+        if self._decoder_kind == CODEXGLUE:
+            raise CodeftError(
+                "transformers has no class for the decoder of CodeXGLUE's scripts (its output layer has a "
+                "tanh where RoBERTa's has GELU and a norm): codeft doesn't export it; use the run itself "
+                "(codeft.predict run=..., codeft.evaluate run=...), or train with model.decoder=roberta"
+            )
         if self.output == "embedding":
             return ExportedModel(self.network, pooling="mean")
         if self.head is not None:
             if self.head.num_texts > 1:
                 return ExportedModel(self.network, head=self.head, pooling="first")
-            return ExportedModel(_as_classifier(self.network, self.head))
+            return ExportedModel(as_roberta_classifier(self.network, self.head))
         network = self.network
         embeddings, decoder = network.encoder.embeddings, network.decoder
         untied = decoder.lm_head.decoder.weight is not embeddings.word_embeddings.weight
@@ -285,15 +327,6 @@ class EncoderModel(AbstractCodeModel):
         state = {name: p for name, p in read_state_dict(folder).items() if HEADS[0] in name.split(".")}
         return lay_over([self._head_part(order)], state, source=str(folder))
 
-    def _load_over(self, checkpoint: Path, *, order: Sequence[int]) -> set[int]:
-        """Lay a checkpoint over all parts; return the `id`s of what was set."""
-        parts = [Part(self._encoder, essential=ESSENTIAL)]
-        if self.output == "text":
-            parts.append(Part(self.network.decoder, behind=("decoder",)))
-        if self.head is not None:
-            parts.append(self._head_part(order))
-        return lay_over(parts, read_state_dict(checkpoint), source=str(checkpoint))
-
     def _head_part(self, order: Sequence[int]) -> Part:
         assert self.head is not None
         return Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order))
@@ -304,16 +337,6 @@ class EncoderModel(AbstractCodeModel):
                 f"this model has {self.max_source_length} positions, a {what} came with {length} sub-tokens: "
                 f"lower {key}"
             )
-
-
-def _check_label_order(order: Sequence[int] | None, *, output: Output) -> Sequence[int]:
-    if order is None:
-        return (0, 1)
-    if sorted(order) != [0, 1]:
-        raise CodeftError(f"model.label_order must be [0, 1] or [1, 0], not {list(order)}")
-    if output != "label":
-        raise CodeftError(f"model.label_order is for tasks with labels, and this one asks for {output}")
-    return order
 
 
 def _load_encoder(folder: Path, *, overrides: Mapping[str, Dimension]) -> tuple[RobertaModel, set[int]]:
@@ -329,24 +352,3 @@ def _settle_pooler(encoder: RobertaModel, *, keep: bool) -> None:
         encoder.pooler = None
     elif encoder.pooler is not None:
         encoder.pooler.requires_grad_(False)
-
-
-def _add_decoder(encoder: RobertaModel, *, num_layers: int) -> transformers.EncoderDecoderModel:
-    config = copy.deepcopy(encoder.config)
-    config.is_decoder = config.add_cross_attention = True
-    config.num_hidden_layers = num_layers
-    decoder = RobertaForCausalLM(config)
-    decoder.roberta.embeddings = encoder.embeddings
-    decoder.lm_head.decoder.weight = encoder.embeddings.word_embeddings.weight
-    return transformers.EncoderDecoderModel(encoder=encoder, decoder=decoder)
-
-
-def _as_classifier(encoder: RobertaModel, head: ClassificationHead) -> RobertaForSequenceClassification:
-    config = copy.deepcopy(encoder.config)
-    config.num_labels = head.out_proj.out_features
-    config.problem_type = "single_label_classification"
-    with torch.device("meta"):
-        network = RobertaForSequenceClassification(config)
-    network.roberta.embeddings, network.roberta.encoder = encoder.embeddings, encoder.encoder
-    network.classifier.dense, network.classifier.out_proj = head.dense, head.out_proj
-    return network.train(encoder.training)

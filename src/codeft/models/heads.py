@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from transformers import RobertaForSequenceClassification, RobertaModel
 
 from codeft.models.dropout import FastDropout
+from codeft.types import CodeftError, Output
 
 POOLINGS = ("first", "mean")
 
@@ -87,3 +90,32 @@ def fit_labels(name: str, tensor: Tensor, *, order: Sequence[int]) -> Tensor:
     if len(tensor) != len(order):
         return tensor
     return tensor[torch.tensor(order).argsort()]
+
+
+def check_label_order(order: Sequence[int] | None, *, output: Output) -> Sequence[int]:
+    """Return `model.label_order`, or 0, 1 where it isn't given.
+
+    Raises:
+        CodeftError: It isn't an order of two labels, or the task has no labels.
+    """
+    if order is None:
+        return (0, 1)
+    if sorted(order) != [0, 1]:
+        raise CodeftError(f"model.label_order must be [0, 1] or [1, 0], not {list(order)}")
+    if output != "label":
+        raise CodeftError(f"model.label_order is for tasks with labels, and this one asks for {output}")
+    return order
+
+
+def as_roberta_classifier(
+    encoder: RobertaModel, head: ClassificationHead
+) -> RobertaForSequenceClassification:
+    """Return encoder and head as transformers' classifier of one text; it shares their parameters."""
+    config = copy.deepcopy(encoder.config)
+    config.num_labels = head.out_proj.out_features
+    config.problem_type = "single_label_classification"
+    with torch.device("meta"):
+        network = RobertaForSequenceClassification(config)
+    network.roberta.embeddings, network.roberta.encoder = encoder.embeddings, encoder.encoder
+    network.classifier.dense, network.classifier.out_proj = head.dense, head.out_proj
+    return network.train(encoder.training)

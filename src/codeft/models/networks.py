@@ -98,7 +98,7 @@ def load_network(
     raw = read_config(folder) if config is None else config
     settings = _make_config(network_class.config_class, raw, folder=folder, overrides=overrides)
     network: Any
-    if not any(folder.glob(SAFE)) and not any(folder.glob(PICKLED)) and any(folder.glob("model.bin")):
+    if is_scripts_own(folder):
         network, missing = network_class(settings), None
     else:
         network, missing = _from_pretrained(network_class, folder, settings, rename=rename)
@@ -108,6 +108,11 @@ def load_network(
         known = lay_over([part], _read_weights(folder, rename=rename), source=source, tell=False)
         missing = {name for name, parameter in network.named_parameters() if id(parameter) not in known}
     return network, missing
+
+
+def is_scripts_own(folder: Path) -> bool:
+    """Return whether a model's folder holds its weights under the name that scripts give them alone."""
+    return not any(folder.glob(SAFE)) and not any(folder.glob(PICKLED)) and any(folder.glob("model.bin"))
 
 
 def _from_pretrained(
