@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 
 import httpx
@@ -11,7 +12,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from codeft.models import hub
+from codeft.models import hub, loading
 from codeft.types import CodeftError
 
 NAME = "owner/model"
@@ -71,7 +72,7 @@ def test_without_network_it_asks_once_and_tells_what_to_do(network, error):
 def test_a_closed_port_is_no_network(monkeypatch):
     monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "_find_cached", lambda name, revision: None)
+    monkeypatch.setattr(hub, "_find_cached", lambda name, **values: None)
     with pytest.raises(CodeftError, match="can't reach the hub"):
         hub.download(NAME, revision=None)
 
@@ -94,6 +95,91 @@ def test_a_half_cached_model_is_downloaded(network, tmp_path):
     session, wanted = network(cached=tmp_path, files=["config.json", "model.safetensors"])
     hub.download(NAME, revision=None)
     assert session.asked and wanted["patterns"]
+
+
+def put(folder, *, shards=(), index=None, others=("config.json", "tokenizer.json")):
+    for name in (*shards, *others):
+        (folder / name).write_text("{}")
+    if index is not None:
+        weight_map = {f"layer.{number}": name for number, name in enumerate(index)}
+        kind = "model.safetensors" if index[0].endswith(".safetensors") else "pytorch_model.bin"
+        (folder / f"{kind}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+SHARDS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+PICKLED = [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("shards", "index"),
+    [
+        (SHARDS[:1], SHARDS),
+        (SHARDS, None),  # whose names nobody knows
+        (PICKLED[1:], PICKLED),
+        (PICKLED, SHARDS),  # transformers would follow the index
+    ],
+)
+def test_half_of_the_shards_are_no_model(network, tmp_path, shards, index):
+    put(tmp_path, shards=shards, index=index)
+    session, wanted = network(cached=tmp_path, files=["config.json", *SHARDS])
+    hub.download(NAME, revision=None)
+    assert session.asked and wanted["patterns"]
+    network(cached=tmp_path, offline=True)
+    with pytest.raises(CodeftError, match=r"the cache doesn't have all of 'owner/model'"):
+        hub.download(NAME, revision=None)
+
+
+@pytest.mark.parametrize(
+    ("shards", "index"),
+    [
+        (SHARDS, SHARDS),
+        (PICKLED, PICKLED),
+        (["pytorch_model.bin"], None),
+        (["model.safetensors"], PICKLED),  # the other kind isn't downloaded
+    ],
+)
+def test_all_shards_are_a_model(network, tmp_path, shards, index):
+    put(tmp_path, shards=shards, index=index)
+    session, _ = network(cached=tmp_path, offline=True)
+    assert hub.download(NAME, revision=None) == tmp_path and not session.asked
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 1}}'])
+def test_an_index_that_cant_be_read_is_no_whole_model(network, tmp_path, content):
+    put(tmp_path, shards=SHARDS)
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    session, _ = network(cached=tmp_path, files=SHARDS)
+    hub.download(NAME, revision=None)
+    assert session.asked
+
+
+@pytest.mark.parametrize(
+    ("files", "has_one"),
+    [
+        (["tokenizer.json"], True),
+        (["vocab.json", "merges.txt"], True),
+        (["sentencepiece.bpe.model"], True),
+        (["spiece.model"], True),
+        (["vocab.txt"], True),
+        (["vocab.json"], False),
+        (["tokenizer_config.json", "special_tokens_map.json"], False),
+    ],
+)
+def test_a_model_without_its_tokenizer_is_downloaded(network, tmp_path, files, has_one):
+    put(tmp_path, shards=["model.safetensors"], others=["config.json", *files])
+    session, _ = network(cached=tmp_path, files=["model.safetensors"])
+    hub.download(NAME, revision=None)
+    assert bool(session.asked) != has_one
+    session, _ = network(cached=tmp_path, offline=True)
+    assert hub.download(NAME, revision=None, with_tokenizer=False) == tmp_path  # given elsewhere
+
+
+def test_the_familys_own_tokenizer_neednt_lie_with_the_weights(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(loading, "download", lambda name, **values: asked.append(values) or tmp_path)
+    loading.find_folder(NAME, with_tokenizer=False)
+    loading.find_folder(NAME)
+    assert [values["with_tokenizer"] for values in asked] == [False, True]
 
 
 @pytest.mark.parametrize(

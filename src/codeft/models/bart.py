@@ -91,7 +91,7 @@ class BartModel(AbstractCodeModel):
             network_class: Any = RelativeBart if BUCKETS in dimensions else PLBartForConditionalGeneration
             whole: Any = build_network(network_class, dimensions)
         else:
-            folder = loading.find_folder(weights, revision=revision)
+            folder = loading.find_folder(weights, revision=revision, with_tokenizer=tokenizer is None)
             words = loading.find_folder(tokenizer) if tokenizer else folder
             if read_config(folder).get("model_type") == PUBLISHED_TYPE:
                 _check_words(words)

@@ -119,7 +119,13 @@ class CausalModel(AbstractCodeModel):
                 dimensions |= {"eos_token_id": self.tokenizer.eos_token_id}
                 self.network = build_network(self._family.network, dimensions)
         else:
-            folder = loading.find_folder(weights, revision=revision, code=code.allowed)
+            folder = loading.find_folder(
+                weights,
+                revision=revision,
+                code=code.allowed,
+                # One that comes with code may have a vocabulary of any name.
+                with_tokenizer=tokenizer is None and not code.allowed,
+            )
             comes_with_code = needs_code(folder)
             if comes_with_code:
                 code.permit(folder, what="model")

@@ -123,7 +123,7 @@ class EncoderModel(AbstractCodeModel):
             _settle_pooler(encoder, keep=bool(has_pooler))
             known: set[int] = set()
         else:
-            folder = loading.find_folder(weights, revision=revision)
+            folder = loading.find_folder(weights, revision=revision, with_tokenizer=tokenizer is None)
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
             encoder, known = _load_encoder(folder, overrides=overrides)
             if over is None and output == "text" and is_scripts_own(folder):

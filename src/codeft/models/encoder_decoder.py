@@ -87,7 +87,7 @@ class EncoderDecoderModel(AbstractCodeModel):
             network_class = _network_class(output, has_projection=has_projection)
             self.network = build_network(network_class, {**(architecture or {}), **overrides})
         else:
-            folder = loading.find_folder(weights, revision=revision)
+            folder = loading.find_folder(weights, revision=revision, with_tokenizer=tokenizer is None)
             has_projection = read_config(folder).get("model_type") == ProjectedT5.config_class.model_type
             if has_projection and output == "text":
                 raise CodeftError(_no_text(weights))

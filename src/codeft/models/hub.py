@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -19,6 +20,10 @@ from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
 CODE = "*.py"
+WHOLE = ("model.safetensors", "pytorch_model.bin")
+"""Weights in one file, in the order in which transformers takes them."""
+TOKENIZERS = ("tokenizer.json", "*.model", "*.tiktoken", "*vocab.txt")
+"""Each alone is a tokenizer; a byte-level vocabulary and its merges are one together."""
 HEAD = "head.safetensors"
 """What `codeft.export` writes beside the weights where there is no class of transformers."""
 
@@ -26,7 +31,14 @@ ADVICE = "download it elsewhere and give its folder: model.weights=/path/to/fold
 LOGIN = "log in (hf auth login, or the variable HF_TOKEN)"
 
 
-def download(name: str, *, revision: str | None, advice: str = ADVICE, code: bool = False) -> Path:
+def download(
+    name: str,
+    *,
+    revision: str | None,
+    advice: str = ADVICE,
+    code: bool = False,
+    with_tokenizer: bool = True,
+) -> Path:
     """Return a local folder with a hub model's config, tokenizer and weights.
 
     What the hub's cache holds is used as it is, so that a run is repeatable and works offline. The hub is
@@ -37,16 +49,17 @@ def download(name: str, *, revision: str | None, advice: str = ADVICE, code: boo
         revision: Branch, tag or commit; None is the main branch.
         advice: What to do where the hub can't be had.
         code: Whether to fetch the Python code that comes with it, too.
+        with_tokenizer: Whether the cache must have the model's tokenizer, too, to be used as it is.
 
     Raises:
         CodeftError: The hub can't be reached, or has no such model.
     """
-    cached = _find_cached(name, revision=revision)
+    cached = _find_cached(name, revision=revision, with_tokenizer=with_tokenizer)
     needed = named_files(cached) if cached is not None and code else ()
     if cached is not None and all((cached / file).is_file() for file in needed):
         return cached
     if constants.HF_HUB_OFFLINE:
-        raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have '{name}': {advice}")
+        raise CodeftError(f"HF_HUB_OFFLINE is set and the cache doesn't have all of '{name}': {advice}")
     silence = ask_hub()
     if silence is not None:
         raise CodeftError(f"can't reach the hub for '{name}' ({silence}): {advice}") from silence
@@ -77,10 +90,43 @@ def download(name: str, *, revision: str | None, advice: str = ADVICE, code: boo
         ) from error
 
 
-def _find_cached(name: str, *, revision: str | None) -> Path | None:
+def _find_cached(name: str, *, revision: str | None, with_tokenizer: bool) -> Path | None:
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-    complete = (folder / "config.json").is_file() and (any(folder.glob(SAFE)) or any(folder.glob(PICKLED)))
-    return folder if complete else None
+    complete = (folder / "config.json").is_file() and _has_weights(folder)
+    return folder if complete and (not with_tokenizer or _has_tokenizer(folder)) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    """Return whether all weights are there, in one file or in all those that an index names.
+
+    Of several kinds the first counts that transformers would take.
+    """
+    for whole in WHOLE:
+        if (folder / whole).is_file():
+            return True
+        index = folder / f"{whole}.index.json"
+        if index.is_file():
+            shards = _shards(index)
+            return bool(shards) and all((folder / shard).is_file() for shard in shards)
+    return False
+
+
+def _shards(index: Path) -> set[str]:
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # cut off, or something else
+        return set()
+    return names if all(isinstance(name, str) for name in names) else set()
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    if all(_has_file(folder, pattern) for pattern in ("*vocab.json", "*merges.txt")):
+        return True
+    return any(_has_file(folder, pattern) for pattern in TOKENIZERS)
+
+
+def _has_file(folder: Path, pattern: str) -> bool:
+    return any(path.is_file() for path in folder.glob(pattern))  # a link may lead nowhere

@@ -103,7 +103,9 @@ def _has_tokenizer(folder: Path) -> bool:
     return any((folder / file).is_file() for file in whole) or all(pairs)
 
 
-def find_folder(name: str, *, revision: str | None = None, code: bool = False) -> Path:
+def find_folder(
+    name: str, *, revision: str | None = None, code: bool = False, with_tokenizer: bool = True
+) -> Path:
     """Return the local folder that a model's name stands for.
 
     Args:
@@ -111,6 +113,7 @@ def find_folder(name: str, *, revision: str | None = None, code: bool = False) -
             downloaded unless the hub's cache has it.
         revision: Branch, tag or commit of a hub id; None is its main branch.
         code: Whether the Python code that comes with a hub id is fetched, too.
+        with_tokenizer: Whether the tokenizer is to come from there, too.
 
     Raises:
         CodeftError: There is no such folder or asset, or the hub can't give it.
@@ -129,7 +132,7 @@ def find_folder(name: str, *, revision: str | None = None, code: bool = False) -
         raise CodeftError(f"expected a model folder, got the file {folder}: give the folder that holds it")
     if folder.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise CodeftError(f"there is no model folder {folder}: check model.weights and model.tokenizer")
-    return download(name, revision=revision, code=code)
+    return download(name, revision=revision, code=code, with_tokenizer=with_tokenizer)
 
 
 def load_tokenizer(

@@ -122,7 +122,7 @@ class PrefixLMModel(AbstractCodeModel):
             has_pooler = bool(dimensions.pop(POOLER, False))
             self.network = build_network(network_class, dimensions)
         else:
-            folder = loading.find_folder(weights, revision=revision)
+            folder = loading.find_folder(weights, revision=revision, with_tokenizer=tokenizer is None)
             self.tokenizer = loading.load_tokenizer(loading.find_folder(tokenizer) if tokenizer else folder)
             prefix = "roberta." if output == "text" else ""
             self.network, missing = load_network(
