@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 from transformers import RobertaModel
 
 from codeft.models.encoder import EncoderModel
@@ -85,6 +86,20 @@ def test_positions_limit_source_and_target(roberta):
         roberta({**batch, "labels": longer})
     with pytest.raises(CodeftError, match="a target came with 65"):
         roberta.generate(batch, max_length=65, num_beams=1)
+
+
+def test_padding_takes_no_positions(roberta):
+    roberta.eval()
+    batch = make_batch(roberta, ["return x", "x"], ["area of", "x"])
+    wider = {
+        "input_ids": functional.pad(batch["input_ids"], (0, 70), value=roberta.tokenizer.pad_token_id),
+        "attention_mask": functional.pad(batch["attention_mask"], (0, 70)),
+        "labels": functional.pad(batch["labels"], (0, 70), value=-100),
+    }
+    logits, real = roberta(wider).logits[:, : batch["labels"].shape[1]], batch["labels"] >= 0
+    torch.testing.assert_close(logits[real], roberta(batch).logits[real], atol=1e-5, rtol=1e-5)
+    written = roberta.generate(wider, max_length=6, num_beams=2)
+    assert torch.equal(written, roberta.generate(batch, max_length=6, num_beams=2))
 
 
 def test_dropout_reaches_every_layer(roberta_folder):

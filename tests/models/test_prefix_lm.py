@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 from transformers import AutoModel, RobertaModel
 
 from codeft.data.collate import Collator, Item, pad
@@ -236,12 +237,43 @@ def test_source_and_target_share_the_positions(model, mode):
         model.generate(batch, max_length=25, num_beams=1)
 
 
+def padded(batch, model, *, source, target=0):
+    """The same batch with further columns of padding."""
+    wider = {
+        "input_ids": functional.pad(batch["input_ids"], (0, source), value=model.tokenizer.pad_token_id),
+        "attention_mask": functional.pad(batch["attention_mask"], (0, source)),
+    }
+    return wider | {"labels": functional.pad(batch["labels"], (0, target), value=-100)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_takes_no_positions(model, mode):
+    batch = make_batch(model)
+    wider = padded(batch, model, source=60, target=60)
+    expected, logits = model(batch).logits, model(wider).logits[:, : batch["labels"].shape[1]]
+    real = batch["labels"] >= 0
+    torch.testing.assert_close(logits[real], expected[real], atol=1e-5, rtol=1e-5)
+    written = model.generate(wider, max_length=10, num_beams=2)
+    assert torch.equal(written, model.generate(batch, max_length=10, num_beams=2))
+    # Rows that fit each for itself, though the longest source and the longest target wouldn't together.
+    ids = torch.full((2, 50), 5)
+    mask, labels = torch.ones_like(ids), torch.full((2, 30), 6)
+    mask[1, 20:], labels[0, 8:] = 0, -100
+    ids = ids.masked_fill(mask == 0, model.tokenizer.pad_token_id)
+    assert model({"input_ids": ids, "attention_mask": mask, "labels": labels}).logits.isfinite().all()
+    with pytest.raises(CodeftError, match=r"a source came with 50 sub-tokens and a target with (29|30)"):
+        model({"input_ids": ids, "attention_mask": mask, "labels": labels.flip(0)})
+
+
 def test_an_encoder_has_all_positions_for_the_source(built):
     model = built["encoder-only"]
     assert not model.shares_positions
     ids = torch.full((1, 65), 5)
     with pytest.raises(CodeftError, match=r"has 64 positions, a source came with 65 sub-tokens: lower"):
         model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    batch = model.tokenizer(["x"], return_tensors="pt")
+    wider = padded({**batch, "labels": batch["input_ids"]}, model, source=80)
+    torch.testing.assert_close(model(wider).embedding, model(batch).embedding, atol=1e-5, rtol=1e-5)
 
 
 def test_lengths_are_checked_before_training(built):

@@ -28,6 +28,7 @@ from codeft.models.heads import (
     pool,
 )
 from codeft.models.networks import build_network, describe_architecture, is_scripts_own, load_network
+from codeft.models.positions import longest_row
 from codeft.models.roberta_decoder import AUTO, CODEXGLUE, add_decoder, plan_decoder
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
@@ -202,7 +203,8 @@ class EncoderModel(AbstractCodeModel):
         if "labels" not in batch:
             return ModelOutput(attention=attention)
         labels = batch["labels"]
-        self._check_length(labels.shape[1], what="target", key="task.max_target_length")
+        [length] = longest_row(labels + 1, limit=self.max_source_length)  # a label may be 0
+        self._check_length(length, what="target", key="task.max_target_length")
         decoder_ids = shift_right(labels, start_id=self._start_id, pad_id=self._pad_id)
         if self._labels_hold_start:
             decoder_ids = decoder_ids[:, 1:]  # the labels' own <s> is the start
@@ -235,7 +237,8 @@ class EncoderModel(AbstractCodeModel):
     def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the hidden states, [N, L, D], and which are real, [N, L]; without data flow, L is S."""
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        self._check_length(ids.shape[1], what="source", key="task.max_source_length")
+        [length] = longest_row(mask, limit=self.max_source_length)
+        self._check_length(length, what="source", key="task.max_source_length")
         if "flow_start" not in batch:
             return self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
         flow = append_variables(

@@ -18,6 +18,7 @@ from codeft.models.exported import ExportedModel
 from codeft.models.generation import continue_beams, decoding, pad_left, shift_right
 from codeft.models.heads import HEADS, ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
+from codeft.models.positions import longest_row
 from codeft.models.prefix_network import PrefixLanguageModel
 from codeft.models.prefix_snippet import text_usage
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
@@ -179,7 +180,7 @@ class PrefixLMModel(AbstractCodeModel):
         ids, mask = batch["input_ids"], batch["attention_mask"]
         if self.output == "text":
             return self._read_and_write(ids, mask, batch.get("labels"))
-        self._check_length(ids.shape[1], 0)
+        self._check_length(*longest_row(mask, limit=self.max_source_length))
         hidden = self._hidden_states(self.network(input_ids=ids, attention_mask=mask))
         vectors, attention = pool(hidden, mask, pooling="mean"), self._recorder.take()
         if self.head is not None:
@@ -189,12 +190,14 @@ class PrefixLMModel(AbstractCodeModel):
     def _read_and_write(self, ids: Tensor, mask: Tensor, labels: Tensor | None) -> ModelOutput:
         """Run over source and target at once; the attention is that of the source to itself."""
         source_length = ids.shape[1]
+        parts = [mask]
         if labels is not None:
             written = self._written(labels)
             real = torch.ones_like(written)
             real[:, 1:] = written[:, 1:] != self._pad_id
-            ids, mask = torch.cat([ids, written], dim=1), torch.cat([mask, real], dim=1)
-        self._check_length(source_length, ids.shape[1] - source_length)
+            parts.append(real)
+            ids, mask = torch.cat([ids, written], dim=1), torch.cat(parts, dim=1)
+        self._check_length(*longest_row(*parts, limit=self.max_source_length))
         prefix_length = source_length if self.mode == BOTH else 0
         hidden = self._hidden_states(self.network.run_stack(ids, mask, prefix_length=prefix_length))
         attention = self._recorder.take()
@@ -226,8 +229,10 @@ class PrefixLMModel(AbstractCodeModel):
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""
-        ids, mask = pad_left(batch["input_ids"], batch["attention_mask"], pad_id=self._pad_id)
-        self._check_length(ids.shape[1], max_length)
+        mask = batch["attention_mask"]
+        longest = int(mask.sum(dim=1).max())
+        self._check_length(longest, max_length)
+        ids, mask = pad_left(batch["input_ids"][:, :longest], mask[:, :longest], pad_id=self._pad_id)
         prefix_length = 0
         if self.mode == BOTH:
             prefix_length = ids.shape[1]
@@ -292,7 +297,7 @@ class PrefixLMModel(AbstractCodeModel):
             network, untied=untied, usage=text_usage(blank=BLANK if self.mode == BOTH else None)
         )
 
-    def _check_length(self, source_length: int, target_length: int) -> None:
+    def _check_length(self, source_length: int, target_length: int = 0) -> None:
         total = source_length + target_length
         if total <= self.max_source_length:
             return

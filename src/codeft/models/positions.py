@@ -1,0 +1,26 @@
+"""How many positions a padded batch takes, in networks where padding takes none (RoBERTa's)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def longest_row(*real: Tensor, limit: int) -> list[int]:
+    """Return how many sub-tokens the longest row has in each of its parts.
+
+    Where all columns fit, it is their numbers, padding included: to count would make a GPU wait.
+
+    Args:
+        *real: [B, S] each, parts of the same rows: positive for a sub-token, 0 or less for padding.
+        limit: Positions there are.
+
+    >>> source, target = torch.tensor([[1, 1, 1], [1, 0, 0]]), torch.tensor([[1, 0], [1, 1]])
+    >>> longest_row(source, target, limit=4), longest_row(source, target, limit=5)
+    ([3, 1], [3, 2])
+    """
+    columns = [part.shape[1] for part in real]
+    if sum(columns) <= limit:
+        return columns
+    lengths = torch.stack([(part > 0).sum(dim=1) for part in real])  # [parts, B]
+    return lengths[:, int(lengths.sum(dim=0).argmax())].tolist()
