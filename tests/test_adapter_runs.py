@@ -80,7 +80,7 @@ def test_adapters_have_a_learning_rate_of_their_own(command, tiny, tmp_path):
         (["method=lora", "callbacks.adapter.config.target_modules=[qq]"], "matches nothing in this model"),
         (["method=lora", "callbacks.adapter.config.r=0"], r"callbacks\.adapter\.config: .*`r`"),
         (["method=[sat,lora]", "callbacks.adapter.config.target_modules=[v]"], "moves their attention"),
-        (["method=[sat,prefix]"], "all 2 encoder layers are frozen"),
+        (["method=[sat,prefix]"], "a prefix in the decoder doesn't move the encoder's attention"),
     ],
 )
 def test_what_is_wrong_is_told(command, tiny, tmp_path, words, said):

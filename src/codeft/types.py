@@ -134,7 +134,7 @@ class ModelOutput:
         embedding: [N, D] a vector for each text, where the model gives those.
         attention: [N, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
             1 over real sub-tokens unless recorded after dropout, or shared with the data flow's variables,
-            which are cut off); None where none is recorded.
+            which are cut off as a learned prefix is); None where none is recorded.
         attention_is_causal: Whether a sub-token of the source sees only those before it and itself.
     """
 

@@ -13,6 +13,7 @@ from adapting import SIZES, adapt, answer, build_module, plain_logits, random_ba
 from codeft.methods.adapters import AdapterCallback
 from codeft.methods.layer_freeze import LayerFreezeCallback
 from codeft.methods.structure_loss import choose_layer
+from codeft.models import attention
 from codeft.models.adapter_files import save_adapter
 from codeft.models.adapters import merge_adapters
 from codeft.types import CodeftError
@@ -172,9 +173,93 @@ def test_with_other_methods(make, batch, tmp_path):
         save_adapter(module.model, tmp_path)
     with pytest.raises(CodeftError, match="can't be merged"):
         merge_adapters(module.model)
-    with pytest.raises(CodeftError, match="all 3 encoder layers are frozen"):
+    with pytest.raises(CodeftError, match="a prefix in the decoder doesn't move the encoder's attention"):
         choose_layer(module.model, "auto")
     with pytest.raises(CodeftError, match="has adapters already"):
         adapt(module, prefix())
     with pytest.raises(CodeftError, match="PromptTuningConfig isn't supported"):
         adapt(make(), PromptTuningConfig(num_virtual_tokens=3))
+
+
+# What SAT reads:
+
+STACKS = [("unixcoder", "text"), ("gpt2", "text"), ("starcoder2", "text"), *ENCODERS]
+
+
+def recorded(model, batch, *, layer, after_dropout=False):
+    model.record_attention(layer, after_dropout=after_dropout)
+    output = model(batch)
+    model.record_attention(None)
+    return output
+
+
+@pytest.mark.parametrize(("family", "output"), STACKS, indirect=["family"])
+def test_recorded_attention_is_the_texts_own(make, batch, output, monkeypatch):
+    """The prefix's columns are cut off, and the others are what is left of an eager model's rows."""
+    module = make(output)
+    adapt(module, prefix())
+    model, length = module.eval().model, batch["input_ids"].shape[1]
+    seen = []
+    cut = attention.weights_of_text
+    monkeypatch.setattr(
+        attention, "weights_of_text", lambda whole, **how: seen.append(whole) or cut(whole, **how)
+    )
+    result = recorded(model, batch, layer=1)
+    found = result.attention
+    torch.testing.assert_close(
+        answer(model, batch), result.logits if output != "embedding" else result.embedding
+    )
+    assert found.shape == (2, 4, length, length)
+    [whole] = seen
+    assert whole.shape[-1] == whole.shape[-2] + LENGTH
+    own = whole[:, :, :length, LENGTH : LENGTH + length]
+    sums = whole[:, :, :length, LENGTH:].sum(-1, keepdim=True)
+    real = batch["attention_mask"].bool()
+    rows = real[:, None, :].expand(-1, 4, -1)
+    torch.testing.assert_close(found[rows], (own / sums)[rows])
+    torch.testing.assert_close(found.sum(-1)[rows], torch.ones(int(rows.sum())))
+    assert found[1, :, :8, 8:].eq(0).all()  # padding
+    if result.attention_is_causal:
+        assert found.triu(1).eq(0).all()
+    after = recorded(model, batch, layer=1, after_dropout=True).attention
+    torch.testing.assert_close(after[rows], own[rows])  # nothing is dropped here, and nothing renormalised
+
+
+@pytest.mark.parametrize("family", ["roberta"], indirect=True)
+def test_recorded_attention_is_the_eager_models(make, batch):
+    module = make("embedding")
+    adapt(module, prefix())
+    model = module.eval().model
+    found = recorded(model, batch, layer=1).attention
+    model.network.set_attn_implementation("eager")
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    eager = model.network(input_ids=ids, attention_mask=mask, output_attentions=True).attentions[1]
+    own = eager[..., LENGTH:] / eager[..., LENGTH:].sum(-1, keepdim=True)
+    torch.testing.assert_close(found, own, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "output"), STACKS, indirect=["family"])
+def test_a_prefix_moves_attention_from_the_second_layer_up(make, batch, output):
+    """In its own layer it takes the same share of all; the layer above reads what it changed."""
+    module = make(output)
+    adapt(module, prefix())
+    model = module.eval().model
+    assert choose_layer(model, "auto") == 1 and choose_layer(model, 2) == 2
+    with pytest.raises(CodeftError, match="the lowest trainable layer is 1"):
+        choose_layer(model, 0)
+    weight = model.prefix.encoder.embedding.weight
+    sizes = []
+    for layer in (0, 1):
+        loss = recorded(model, batch, layer=layer).attention.square().sum()
+        [gradient] = torch.autograd.grad(loss, weight)
+        sizes.append(gradient.abs().max().item())
+    assert sizes[0] < 1e-5 < 1e-3 < sizes[1]
+
+
+@pytest.mark.parametrize(("family", "output"), STACKS, indirect=["family"])
+def test_a_prefix_that_is_frozen_moves_nothing(make, output):
+    module = make(output)
+    adapt(module, prefix())
+    module.model.prefix.requires_grad_(False)
+    with pytest.raises(CodeftError, match="all 3 encoder layers are frozen"):
+        choose_layer(module.model, "auto")

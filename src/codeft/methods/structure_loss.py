@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from codeft.losses.structure import StructureLossTerm
-from codeft.models.base import AbstractCodeModel
+from codeft.models.base import PREFIX, AbstractCodeModel
 from codeft.module import FineTuneModule
 from codeft.types import CodeftError
 
@@ -125,6 +125,12 @@ def choose_layer(model: AbstractCodeModel, layer: int | str) -> int:
             "nothing that trains in the encoder layers moves their attention: the structure loss would have "
             "nothing to teach; have adapters on queries or keys too (callbacks.adapter.config.target_modules)"
         )
+    if lowest is None and _has_trained_prefix(model):
+        raise CodeftError(
+            "a prefix in the decoder doesn't move the encoder's attention, nor does one before a single "
+            "layer move its own: the structure loss would have nothing to teach; leave method=sat or "
+            "method=prefix away"
+        )
     if lowest is None:
         raise CodeftError(
             f"all {len(blocks)} encoder layers are frozen: the structure loss would have nothing to teach; "
@@ -147,12 +153,16 @@ def choose_layer(model: AbstractCodeModel, layer: int | str) -> int:
 def _can_learn(model: AbstractCodeModel, layer: int) -> bool:
     """Return whether something trains in a layer that its own attention depends on.
 
-    Where only a part of it trains, as with adapters, attention on a short text tells by its gradients.
+    Where only a part of it trains, as with adapters, attention on a short text tells by its gradients. A
+    learned prefix moves the attention between sub-tokens by what layers below read of it: in its own layer
+    it takes the same share of each of them.
     """
     parameters = list(model.blocks()[layer].parameters())
     trained = [p for p in parameters if p.requires_grad]
-    if len(trained) in (0, len(parameters)):
-        return bool(trained)
+    if not trained:
+        return layer > 0 and _has_trained_prefix(model, before_encoder=True)
+    if len(trained) == len(parameters):
+        return True
     device = trained[0].device
     ids = torch.full((2, 2), model.tokenizer.eos_token_id, device=device)  # labels may be about two texts
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
@@ -163,6 +173,13 @@ def _can_learn(model: AbstractCodeModel, layer: int) -> bool:
             return False
         gradients = torch.autograd.grad(attention.sum(), trained, allow_unused=True)
     return any(gradient is not None for gradient in gradients)
+
+
+def _has_trained_prefix(model: AbstractCodeModel, *, before_encoder: bool = False) -> bool:
+    prefix, site = dict(model.named_children()).get(PREFIX), model.prefix_site()
+    if prefix is None or site is None or not _trains(prefix):
+        return False
+    return not (before_encoder and site.is_encoder_decoder)
 
 
 def _trains(block: nn.Module) -> bool:

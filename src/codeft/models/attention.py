@@ -126,8 +126,31 @@ for name in (ATTENTION, BEFORE_DROPOUT, AFTER_DROPOUT):
     AttentionMaskInterface.register(name, sdpa_mask)
 
 
+def weights_of_text(weights: Tensor, *, renormalise: bool) -> Tensor:
+    """Cut off the columns of keys that stand before the text's own: a learned prefix's.
+
+    Args:
+        weights: [B, H, S, P + S].
+        renormalise: Scale what is left of a row to 1: how a sub-token attends to sub-tokens, given that it
+            does. Without a prefix nothing changes.
+
+    Returns:
+        [B, H, S, S].
+
+    >>> weights_of_text(torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]), renormalise=True).tolist()
+    [[1.0, 0.0], [0.25, 0.75]]
+    """
+    length = weights.shape[-2]
+    if weights.shape[-1] == length:
+        return weights
+    own = weights[..., -length:]
+    if not renormalise:
+        return own
+    return own / own.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny)
+
+
 class AttentionRecorder:
-    """Keeps the attention weights of at most one self-attention module of a stack.
+    """Keeps the attention weights of at most one self-attention module of a stack, of the text to itself.
 
     The chosen module gets a copy of its config that names the recorded attention; its siblings share the
     original and so stay on `attend`. Nothing is kept between two forward passes: `take` hands over.
@@ -142,6 +165,7 @@ class AttentionRecorder:
         """
         self._modules = modules
         self._recorded: int | None = None
+        self._after_dropout = False
         self._shared_config: PretrainedConfig | None = None
         self._hook: torch.utils.hooks.RemovableHandle | None = None
         self._weights: Tensor | None = None
@@ -156,7 +180,7 @@ class AttentionRecorder:
         if layer is None:
             return
         module = self._modules[layer]
-        self._recorded, self._shared_config = layer, module.config
+        self._recorded, self._shared_config, self._after_dropout = layer, module.config, after_dropout
         module.config = copy.copy(module.config)
         module.config._attn_implementation = AFTER_DROPOUT if after_dropout else BEFORE_DROPOUT
         self._hook = module.register_forward_hook(self._keep)
@@ -164,7 +188,7 @@ class AttentionRecorder:
     def take(self) -> Tensor | None:
         """Return the weights of the last forward pass, once; None where nothing is recorded."""
         weights, self._weights = self._weights, None
-        return weights
+        return None if weights is None else weights_of_text(weights, renormalise=not self._after_dropout)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

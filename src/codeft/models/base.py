@@ -26,6 +26,10 @@ Dimension: TypeAlias = "int | float | str | bool | list[Any] | dict[str, Any] | 
 """A value in a model's `architecture`; what a list or a mapping holds is plain, too."""
 
 
+PREFIX = "prefix"
+"""Name of a learned prefix among a model's children."""
+
+
 @dataclass(frozen=True, slots=True)
 class PrefixSite:
     """A pre-trained stack of layers whose self-attention can read a learned prefix from a cache.

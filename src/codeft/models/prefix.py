@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Cache, DynamicCache, EncoderDecoderCache
 
-from codeft.models.base import AbstractCodeModel, PrefixSite
+from codeft.models.base import PREFIX, AbstractCodeModel, PrefixSite
 from codeft.types import CodeftError
 
 CONFIG = "callbacks.adapter.config"
 """Where the config of an adapter or a prefix is typed; errors name it."""
-PREFIX = "prefix"
-"""Name of the prefix in a model."""
 
 
 class LearnedPrefix(nn.Module):
