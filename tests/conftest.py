@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,18 @@ ROOT = Path(__file__).resolve().parents[1]
 def same_precision_on_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `trainer.precision=auto` be fp32: what is compared to the last digit mustn't hang on the CPU."""
     monkeypatch.setattr("codeft.build.cpu_has_bf16", lambda: False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's caches out of it, in further processes too."""
+    before = os.environ.get("CODEFT_CACHE")
+    os.environ["CODEFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["CODEFT_CACHE"]
+    else:
+        os.environ["CODEFT_CACHE"] = before
 
 
 @pytest.fixture(scope="session")

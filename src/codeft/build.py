@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
@@ -15,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.early_stopping import ResumableEarlyStopping
 from codeft.callbacks.last_checkpoint import LastCheckpointCallback
+from codeft.callbacks.prefix_cache import PrefixCacheCallback
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.random_state import RandomStateCallback
 from codeft.callbacks.score_log import ScoreLogCallback
@@ -224,6 +227,10 @@ def cpu_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported()  # the public `get_capabilities` is much younger
 
 
+def _is_swept() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:
     """Return what every training run needs beside its method: checkpoints, random states, times, log, bars.
 
@@ -241,6 +248,12 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
     )
     watching = [TimingCallback(), ScoreLogCallback(), RunProgressBar(leave=True)]
     callbacks = [RandomStateCallback(), *watching, best, last]
+    if "cache" in cfg:  # pre-training freezes nothing
+        callbacks.append(
+            PrefixCacheCallback(
+                mode=cfg.cache, folder=cfg.cache_dir, limit_gb=cfg.cache_limit_gb, shared=_is_swept()
+            )
+        )
     if cfg.patience is not None:
         check_value("patience", cfg.patience, kind=int, low=1)
         callbacks.append(ResumableEarlyStopping(monitor, mode=task.mode, patience=cfg.patience))

@@ -21,6 +21,7 @@ from codeft.allocator import keep_freed_memory
 from codeft.build import Parts, build_parts, build_trainer, run_callbacks, without_weights
 from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
+from codeft.callbacks.prefix_cache import PrefixCacheCallback
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
@@ -86,7 +87,7 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         cfg,
         parts,
         params=params,
-        times=timing_of(trainer).summary(),
+        times=timing_of(trainer).summary() | {"cache_s": _cache_seconds(trainer)},
         scores=parts.module.scores,
         training=describe_training(trainer, folder, parts),
     )
@@ -205,6 +206,12 @@ def describe_training(trainer: pl.Trainer, folder: RunFolder, parts: Parts) -> d
             "stopped_early": stopping is not None and stopping.wait_count >= stopping.patience,
         },
     }
+
+
+def _cache_seconds(trainer: pl.Trainer) -> float:
+    """Return the seconds that the cache of frozen layers took to fill."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return sum(c.seconds for c in callbacks if isinstance(c, PrefixCacheCallback))
 
 
 def timing_of(trainer: pl.Trainer) -> TimingCallback:

@@ -118,7 +118,6 @@ class TimingCallback(pl.Callback):
             "epoch_s": statistics.median(later) if later else None,
             "first_epoch_s": self.epochs[0] if self.epochs else None,
             "val_s": statistics.median(self.validations) if self.validations else None,
-            "cache_s": 0.0,
             "fit_s": self._fit_seconds(),
             "test_s": self._test,
         }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, PLBartForConditionalGeneration
 
@@ -134,7 +135,7 @@ class BartModel(AbstractCodeModel):
         """Run the model; for text without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
         mask = batch["attention_mask"]
         self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
-        hidden = self._encoder(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        hidden = self._encode(batch)
         attention = self._recorder.take()
         if self.output != "text":
             vectors = pool(hidden, mask, pooling="mean")
@@ -154,6 +155,14 @@ class BartModel(AbstractCodeModel):
         )
         return ModelOutput(logits=output.logits, attention=attention)
 
+    def _encode(self, batch: Batch) -> Tensor:
+        """Return the encoder's hidden states, [N, S, D]."""
+        return self.run_stack(self._read, batch["input_ids"], batch["attention_mask"])
+
+    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    @torch.no_grad()
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""
         self._check_length(batch["input_ids"].shape[1], what="source", key="task.max_source_length")
@@ -162,6 +171,7 @@ class BartModel(AbstractCodeModel):
             return search_beams(
                 self.network,
                 batch,
+                encoded=self._encode(batch),
                 max_length=max_length,
                 num_beams=num_beams,
                 start_id=start_ids(batch, own=self._eos_id),

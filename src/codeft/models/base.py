@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from codeft.models.attention import AttentionRecorder
+from codeft.models.frozen_prefix import FrozenPrefix, Stack
 from codeft.models.heads import ClassificationHead
 from codeft.types import Batch, ModelOutput, Output
 
@@ -63,6 +64,8 @@ class AbstractCodeModel(nn.Module, ABC):
         output: What `forward` gives.
         head: Gives the labels where they are asked for.
         further_inputs: What `forward` reads beside the source's sub-tokens, where a batch has it.
+        can_skip_blocks: Whether `frozen_prefix` may be set.
+        frozen_prefix: What runs the stack while its bottom blocks are skipped; None where they aren't.
     """
 
     network: PreTrainedModel
@@ -73,6 +76,8 @@ class AbstractCodeModel(nn.Module, ABC):
     shares_positions: bool = False
     vocab_size: int
     further_inputs: ClassVar[frozenset[str]] = frozenset()
+    can_skip_blocks: bool = True
+    frozen_prefix: FrozenPrefix | None = None
     _recorder: AttentionRecorder
 
     @property
@@ -137,6 +142,30 @@ class AbstractCodeModel(nn.Module, ABC):
             CodeftError: The model has no such layer.
         """
         self._recorder.record(layer, after_dropout=after_dropout)
+
+    def run_stack(self, stack: Stack, ids: Tensor, mask: Tensor, *, tags: Sequence[int] | None = None) -> Any:
+        """Run the embeddings and `blocks`, from what `frozen_prefix` keeps where it is set.
+
+        Args:
+            stack: Runs all of it on ids and mask.
+            ids: int64 [N, L].
+            mask: [N, L], 1 for a sub-token and 0 for padding.
+            tags: See `FrozenPrefix.run`.
+        """
+        if self.frozen_prefix is None:
+            return stack(ids, mask)
+        return self.frozen_prefix.run(stack, ids, mask, tags=tags)
+
+    def pass_on(self, block: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return what a block that changes nothing would return.
+
+        Args:
+            block: One of `blocks`.
+            hidden: [N, L, D], its input.
+            *args: What else it is called with.
+            **kwargs: The same.
+        """
+        return hidden
 
     @abstractmethod
     def exported(self) -> ExportedModel:

@@ -200,6 +200,11 @@ class CausalModel(AbstractCodeModel):
         return self.network if self._own else self.network.base_model
 
     @property
+    def can_skip_blocks(self) -> bool:  # type: ignore[override]
+        """Whether `frozen_prefix` may be set: what code of its own hands from block to block isn't known."""
+        return self._own is None
+
+    @property
     def _own(self) -> RemoteFamily | None:
         return self._family if isinstance(self._family, RemoteFamily) else None
 
@@ -220,8 +225,9 @@ class CausalModel(AbstractCodeModel):
         if self._own:
             states = self.network(input_ids=joined, use_cache=False).logits  # [B, L, V]
         else:
-            embedded = self._embedding_dropout(self.network.get_input_embeddings()(joined))  # [B, L, D]
-            states = self._base(inputs_embeds=embedded, use_cache=False).last_hidden_state
+            lengths = mask.sum(dim=1) + (labels >= 0).sum(dim=1)
+            real = torch.arange(joined.shape[1], device=ids.device) < lengths[:, None]
+            states = self.run_stack(self._read_joined, joined, real)
         output = ModelOutput(attention=self._recorder.take(), attention_is_causal=True)
         if output.attention is not None:
             output.attention = _of_sources(output.attention, mask)
@@ -231,6 +237,10 @@ class CausalModel(AbstractCodeModel):
             if self._starts:
                 output.logits = prepend_certain(output.logits, token_id=self._starts[0])
         return output
+
+    def _read_joined(self, ids: Tensor, mask: Tensor) -> Tensor:
+        embedded = self._embedding_dropout(self.network.get_input_embeddings()(ids))  # [B, L, D]
+        return self._base(inputs_embeds=embedded, use_cache=False).last_hidden_state
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""

@@ -240,7 +240,7 @@ class EncoderModel(AbstractCodeModel):
         [length] = longest_row(mask, limit=self.max_source_length)
         self._check_length(length, what="source", key="task.max_source_length")
         if "flow_start" not in batch:
-            return self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+            return self.run_stack(self._read, ids, mask), mask
         flow = append_variables(
             self._encoder.embeddings.word_embeddings(ids),
             batch,
@@ -253,6 +253,9 @@ class EncoderModel(AbstractCodeModel):
             position_ids=flow.position_ids,
         )
         return encoded.last_hidden_state, flow.real
+
+    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state
 
     def embeddings(self) -> Sequence[nn.Module]:
         """Return the embeddings (tokens, positions, norm), and the pooler where the checkpoint has one."""

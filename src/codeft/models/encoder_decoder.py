@@ -139,10 +139,7 @@ class EncoderDecoderModel(AbstractCodeModel):
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run the model; for text without `labels`, the encoder alone. See `AbstractCodeModel.forward`."""
-        mask, encoder = batch["attention_mask"], self.network.encoder
-        embedded = self._embedding_dropout(encoder.embed_tokens(batch["input_ids"]))  # [B, S, D]
-        hidden = encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-        hidden = self._output_dropout(hidden)
+        mask, hidden = batch["attention_mask"], self._encode(batch)
         attention = self._recorder.take()
         if self.output != "text":
             if self.head is not None:
@@ -159,12 +156,32 @@ class EncoderDecoderModel(AbstractCodeModel):
         )
         return ModelOutput(logits=output.logits, attention=attention)
 
+    def _encode(self, batch: Batch) -> Tensor:
+        """Return the encoder's hidden states, [N, S, D]."""
+        hidden = self.run_stack(self._read, batch["input_ids"], batch["attention_mask"])
+        return self._output_dropout(hidden)
+
+    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
+        encoder = self.network.encoder
+        embedded = self._embedding_dropout(encoder.embed_tokens(ids))
+        return encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+
+    def pass_on(self, block: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Hand on the position bias, too, which T5's lowest block makes for all."""
+        bias = args[1]
+        if bias is None:
+            attention: Any = block.get_submodule("layer.0.SelfAttention")
+            bias = attention.compute_bias(hidden.shape[1], hidden.shape[1], device=hidden.device)
+        return hidden, bias, None
+
+    @torch.no_grad()
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""
         with self._recorder.paused():
             return search_beams(
                 self.network,
                 batch,
+                encoded=self._encode(batch),
                 max_length=max_length,
                 num_beams=num_beams,
                 start_id=self._start_id,

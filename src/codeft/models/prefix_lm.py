@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -181,7 +182,7 @@ class PrefixLMModel(AbstractCodeModel):
         if self.output == "text":
             return self._read_and_write(ids, mask, batch.get("labels"))
         self._check_length(*longest_row(mask, limit=self.max_source_length))
-        hidden = self._hidden_states(self.network(input_ids=ids, attention_mask=mask))
+        hidden = self._hidden_states(self.run_stack(self._read, ids, mask))
         vectors, attention = pool(hidden, mask, pooling="mean"), self._recorder.take()
         if self.head is not None:
             return ModelOutput(logits=self.head(vectors), attention=attention)
@@ -199,7 +200,9 @@ class PrefixLMModel(AbstractCodeModel):
             ids, mask = torch.cat([ids, written], dim=1), torch.cat(parts, dim=1)
         self._check_length(*longest_row(*parts, limit=self.max_source_length))
         prefix_length = source_length if self.mode == BOTH else 0
-        hidden = self._hidden_states(self.network.run_stack(ids, mask, prefix_length=prefix_length))
+        stack = partial(self.network.run_stack, prefix_length=prefix_length)
+        tags = mask[:, :prefix_length].sum(dim=1).tolist()
+        hidden = self._hidden_states(self.run_stack(stack, ids, mask, tags=tags))
         attention = self._recorder.take()
         if attention is not None:
             attention = attention[:, :, :source_length, :source_length]
@@ -213,6 +216,9 @@ class PrefixLMModel(AbstractCodeModel):
             told = torch.cat([hidden[row, last].unsqueeze(1), told], dim=1)
         output.logits = self.network.lm_head(told)
         return output
+
+    def _read(self, ids: Tensor, mask: Tensor) -> Any:
+        return self.network(input_ids=ids, attention_mask=mask)
 
     def _hidden_states(self, encoded: Any) -> Tensor:
         """Return the last hidden states [N, S, D], with a gradient of zero for a pooler that trains."""
