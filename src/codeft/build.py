@@ -8,8 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
@@ -227,10 +225,6 @@ def cpu_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported()  # the public `get_capabilities` is much younger
 
 
-def _is_swept() -> bool:
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
 def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:
     """Return what every training run needs beside its method: checkpoints, random states, times, log, bars.
 
@@ -250,9 +244,7 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
     callbacks = [RandomStateCallback(), *watching, best, last]
     if "cache" in cfg:  # pre-training freezes nothing
         callbacks.append(
-            PrefixCacheCallback(
-                mode=cfg.cache, folder=cfg.cache_dir, limit_gb=cfg.cache_limit_gb, shared=_is_swept()
-            )
+            PrefixCacheCallback(mode=cfg.cache, folder=cfg.cache_dir, limit_gb=cfg.cache_limit_gb)
         )
     if cfg.patience is not None:
         check_value("patience", cfg.patience, kind=int, low=1)

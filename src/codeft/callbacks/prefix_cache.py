@@ -44,19 +44,16 @@ class PrefixCacheCallback(pl.Callback):
     has dropout (`reference`), or inputs are drawn anew in each epoch, nothing is kept, and the log says so.
 
     Args:
-        mode: "memory", "disk", "off", or "auto": memory where little is needed and nobody shares it, else the
-            disk where there is room.
+        mode: "disk", "memory" (a resumed run computes anew, and rounds otherwise), "off", or "auto": the
+            disk where there is room, else memory, else off.
         folder: Where states lie on disk; None is `default_folder`.
         limit_gb: Of all that lies there, in 10^9 bytes.
-        shared: Whether other runs will want the same states: `auto` then prefers the disk.
 
     Raises:
         CodeftError: `mode` or `limit_gb` isn't what it should be.
     """
 
-    def __init__(
-        self, *, mode: str = "auto", folder: str | None = None, limit_gb: float = 50, shared: bool = False
-    ) -> None:
+    def __init__(self, *, mode: str = "auto", folder: str | None = None, limit_gb: float = 20) -> None:
         if mode not in MODES:
             raise CodeftError(f"cache must be one of {', '.join(MODES)}, not {mode!r}")
         if isinstance(limit_gb, bool) or not isinstance(limit_gb, int | float) or not limit_gb > 0:
@@ -64,7 +61,6 @@ class PrefixCacheCallback(pl.Callback):
         self.mode = mode
         self.root = Path(folder).expanduser() if folder is not None else default_folder()
         self.limit = int(limit_gb * _GB)
-        self.shared = shared
         self.prefix: FrozenPrefix | None = None
         self._states: MemoryStates | DiskStates | None = None
 
@@ -82,7 +78,7 @@ class PrefixCacheCallback(pl.Callback):
             return
         reason = _obstacle(pl_module, num_frozen)
         if reason is not None:
-            log.warning("the frozen layers run each time: %s", reason)
+            log.warning("frozen layers run each time: %s", reason)
             return
         self._states = self._open(trainer, pl_module, num_frozen)
         if self._states is None:
@@ -120,21 +116,20 @@ class PrefixCacheCallback(pl.Callback):
         }
         folder = self.root / _digest(json.dumps(facts).encode())
         about = f"the hidden states above the {num_frozen} frozen layers take up to {needed / _GB:.2f} GB"
-        mode, free_memory = self.mode, psutil.virtual_memory().available
-        is_alone = trainer.world_size == 1 and not self.shared
-        if mode == "auto" and is_alone and needed <= _MEMORY_SHARE * free_memory:
-            mode = "memory"
-        if mode == "memory":
-            log.info("%s of memory; %.1f GB are free", about, free_memory / _GB)
-            return MemoryStates(dtype=dtype, limit=max(needed, int(_MEMORY_SHARE * free_memory)))
         room = min(make_room(self.root, keep=folder, limit=self.limit), _free_disk(self.root))
-        if self.mode == "auto" and needed > room and not (folder / FACTS).is_file():
+        memory = int(_MEMORY_SHARE * psutil.virtual_memory().available)
+        on_disk = needed <= room or (folder / FACTS).is_file()
+        if self.mode == "memory" or (self.mode == "auto" and not on_disk and needed <= memory):
+            log.info("%s of memory", about)
+            return MemoryStates(dtype=dtype, limit=max(needed, memory))
+        if self.mode == "auto" and not on_disk:
             log.warning(
-                "%s; %s has room for %.1f (cache_limit_gb=%g): the frozen layers run each time",
+                "%s; %s has room for %.1f (cache_limit_gb=%g), memory for %.1f: frozen layers run each time",
                 about,
                 self.root,
                 room / _GB,
                 self.limit / _GB,
+                memory / _GB,
             )
             return None
         log.info("%s in %s, where there is room for %.1f GB", about, folder, room / _GB)
