@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.early_stopping import ResumableEarlyStopping
+from codeft.callbacks.freed_memory import FreedMemoryCallback
 from codeft.callbacks.last_checkpoint import LastCheckpointCallback
 from codeft.callbacks.prefix_cache import PrefixCacheCallback
 from codeft.callbacks.progress_bar import RunProgressBar
@@ -241,7 +242,7 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
         folder.last, every_n_steps=cfg.checkpoint.every_n_steps, every_minutes=cfg.checkpoint.every_minutes
     )
     watching = [TimingCallback(), ScoreLogCallback(), RunProgressBar(leave=True)]
-    callbacks = [RandomStateCallback(), *watching, best, last]
+    callbacks = [RandomStateCallback(), FreedMemoryCallback(), *watching, best, last]
     if "cache" in cfg:  # pre-training freezes nothing
         callbacks.append(
             PrefixCacheCallback(mode=cfg.cache, folder=cfg.cache_dir, limit_gb=cfg.cache_limit_gb)
