@@ -12,7 +12,7 @@ from codeft.allocator import give_back_memory
 class FreedMemoryCallback(pl.Callback):
     """Gives back what the allocator keeps, every so many steps and around validations.
 
-    The step that follows pays for it with page faults; the gaps that batches of many lengths leave don't grow.
+    The step that follows pays for it with page faults; gaps that batches of many lengths leave do not grow.
 
     Args:
         every_n_steps: Training batches between two times.
