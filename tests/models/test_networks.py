@@ -14,6 +14,7 @@ from codeft.models.encoder import EncoderModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.models.networks import build_network, load_network
 from codeft.models.placement import group_names
+from codeft.models.state_dict import read_state_dict
 from codeft.types import CodeftError
 
 
@@ -49,6 +50,24 @@ def test_half_precision_becomes_float32(copied, dtype):
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     stored = load_file(copied / "model.safetensors")["shared.weight"]
     assert torch.equal(network.shared.weight, stored.float())
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"])
+@pytest.mark.parametrize("prefix", ["", "mine."])
+def test_a_byte_a_number_becomes_float32(copied, name, prefix):
+    dtype = getattr(torch, name)
+    rewrite(copied, lambda state: {prefix + key: value.to(dtype) for key, value in state.items()})
+    network, missing = load_t5(copied)
+    stored = load_file(copied / "model.safetensors")[f"{prefix}shared.weight"]
+    assert not missing and network.shared.weight.dtype == torch.float32
+    assert torch.equal(network.shared.weight, stored.float())
+
+
+def test_what_cannot_become_float32_is_refused_by_its_type(copied):
+    packed = torch.zeros(4, 4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    rewrite(copied, lambda state: {"packed": packed})
+    with pytest.raises(CodeftError, match=r"is of type torch.float4_e2m1fn_x2, which can't become float32"):
+        read_state_dict(copied)
 
 
 def test_torch_file(copied):

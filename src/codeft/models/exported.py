@@ -103,7 +103,7 @@ def _copy(source: dict[str, Tensor], target: dict[str, Tensor], folder: Path) ->
     unlike = [name for name in wanted if name not in source or source[name].shape != target[name].shape]
     if unlike:
         raise CodeftError(f"{folder} holds a model of other dimensions: {_told(unlike)}")
-    broken = [name for name in wanted if not torch.isfinite(source[name]).all()]
+    broken = [name for name in wanted if not torch.isfinite(source[name].float()).all()]
     if broken:
         raise CodeftError(f"{folder} holds values that are no numbers: {_told(broken)}; use another one")
     for name in wanted:

@@ -22,8 +22,8 @@ from codeft.types import CodeftError
 Network = TypeVar("Network", bound=PreTrainedModel)
 
 INVALID_CONFIG = (
-    StrictDataclassError, TypeError, ValueError, ZeroDivisionError, AttributeError, LookupError, RecursionError,
-    OverflowError,
+    StrictDataclassError, TypeError, ValueError, ZeroDivisionError, AttributeError, LookupError,
+    RecursionError, OverflowError,
 )  # fmt: skip
 """What transformers raises at values that aren't what they should be."""
 

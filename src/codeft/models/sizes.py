@@ -1,4 +1,4 @@
-"""Sizes that a config names, checked before a network of them is built: weights of some bytes hold no more."""
+"""Sizes that a config names, checked before a network is built of them: so many bytes hold no more."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ def measure(files: Sequence[Path]) -> Room:
 
 
 def _count_tensors(file: Path) -> int:
+    if not file.is_file():
+        raise ValueError("expected a file, got a folder, a device or a pipe")
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as content:
             return len(content.keys())
@@ -79,7 +81,7 @@ def _count_tensors(file: Path) -> int:
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says, in one line of a length to read.
+    r"""Return what an error says, in one line of a length to read.
 
     >>> one_line(ValueError("not a size:\n    x"))
     'not a size: x'
