@@ -37,7 +37,7 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
         hydra_config: Hydra's own config of the job.
     """
     with open_dict(cfg):
-        cfg.choices = {group: chosen(group, hydra_config) for group in ("task", "model", "method", "data")}
+        cfg.choices = {group: chosen(group, hydra_config) for group in CHOICES}
     has_reader = OmegaConf.select(cfg, "data.reader", throw_on_missing=False)
     for key in READ_BY if has_reader else ():
         if OmegaConf.select(cfg, key, throw_on_missing=False) and not _is_read(cfg, key):
@@ -120,6 +120,9 @@ def _is_read(cfg: DictConfig, key: str) -> bool:
     return f"${{{key}}}" in repr(rest)
 
 
+CHOICES = ("task", "model", "method", "data")
+"""Groups whose choices a run's config tells."""
+
 _MAPPINGS = ("task", "model", "data", "callbacks", "optimizer", "trainer", "logger", "checkpoint", "choices")
 _PLAIN = (
     "k", "alpha", "seed", "lang", "patience", "dry_run", "resume", "run", "split", "references", "sources",
@@ -149,6 +152,9 @@ def check_sections(plain: Mapping[str, Any]) -> None:
             raise CodeftError(f"a run's config needs {name} with keys of its own, not {section!r}")
         if name not in _PARTIAL and "_partial_" in section:
             raise CodeftError(f"{name} can't be partial")
+    for name in CHOICES:
+        if not isinstance(sections["choices"].get(name, 0), str | None):
+            raise CodeftError(f"choices.{name} must be what was chosen, or null, and be there")
     for name in ("callbacks", "logger", "data.features"):
         for key, part in sections[name].items():
             if part and not (isinstance(part, dict) and isinstance(part.get("_target_"), str)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeft.build import OF_WEIGHTS
 from codeft.config import check_sections, literal_config
-from codeft.run_folder import write_text
+from codeft.run_folder import check_metrics, write_text
 from codeft.targets import check_targets
 from codeft.types import CodeftError
 
@@ -131,6 +131,7 @@ class ExportFolder:
         wrong = [name for name in TOLD if not isinstance(about.get(name), dict)]
         if wrong:
             raise CodeftError(f"{path / ABOUT} isn't what codeft.export writes: it needs {', '.join(wrong)}")
+        check_metrics(about.get("metrics", {}), source=path / ABOUT)
         model = {**about["model"], "weights": "random", "tokenizer": str(path.absolute())}
         return cls(path, {**about, "model": model})
 
@@ -153,8 +154,8 @@ class ExportFolder:
 
     def load_metrics(self) -> dict[str, Any]:
         """Return what the run's `metrics.json` held."""
-        metrics = self._about.get("metrics")
-        return metrics if isinstance(metrics, dict) else {}
+        metrics: dict[str, Any] = self._about.get("metrics", {})
+        return metrics
 
     def weights(self, checkpoint: str) -> Path:
         """Return the file of weights.

@@ -76,7 +76,7 @@ def _count_tensors(file: Path) -> int:
             return sum("/data/" in name for name in archive.namelist())
     with file.open("rb") as pickled:
         if pickled.read(1) != _PICKLE:
-            raise ValueError("expected a file of torch's, got something else")
+            raise ValueError("expected a file of torch's, got a damaged one or another")
     return _MOST_LAYERS
 
 
@@ -128,6 +128,30 @@ def check_sizes(values: Mapping[str, Any], *, source: str, room: Room | None = N
             )
     _check_ratios(values, source=source, has_angles=has_angles)
     _check_start(values, source=source)
+
+
+def check_same_sizes(
+    values: Mapping[str, Any], config: Mapping[str, Any], *, source: str, other: str
+) -> None:
+    """Check that two files name the same sizes.
+
+    Args:
+        values: Sizes by name, and other values.
+        config: What the other says, perhaps in parts (an encoder's, a decoder's).
+        source: The first file, for the error.
+        other: The second.
+
+    Raises:
+        CodeftError: They don't.
+    """
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    for name, value in values.items():
+        found = [part[name] for part in parts if name in part]
+        if _SIZE.fullmatch(name) and value is not None and found and value not in found:
+            raise CodeftError(
+                f"{source} says {name}={_shown(value)}, but {other} {_shown(found[0])}: one of them was "
+                "changed; export the run again"
+            )
 
 
 def _check_ratios(values: Mapping[str, Any], *, source: str, has_angles: bool) -> None:
