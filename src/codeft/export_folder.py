@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from codeft.build import OF_WEIGHTS
@@ -220,6 +221,26 @@ def check_free(target: Path, *, overwrite: bool) -> None:
         )
     if not overwrite:
         raise CodeftError(f"{str(target)!r} holds an export: overwrite=true replaces it, or {advice}")
+
+
+def check_takes_folder(target: Path) -> None:
+    """Check that a folder can be made where an export is to lie; nothing stays of the try.
+
+    Args:
+        target: Where to write; what it lies in needn't be there.
+
+    Raises:
+        CodeftError: It can't.
+    """
+    place = next(parent for parent in target.resolve().parents if parent.exists())
+    try:
+        with TemporaryDirectory(prefix=".codeft-export.", dir=place):
+            pass
+    except OSError as error:
+        raise CodeftError(
+            f"can't write an export into {str(target)!r}: no folder can be made in {str(place)!r} "
+            f"({error.strerror}); name another to="
+        ) from None
 
 
 @contextmanager
