@@ -76,7 +76,7 @@ def test_adapters_have_a_learning_rate_of_their_own(command, tiny, tmp_path):
     ("words", "said"),
     [
         (["method=lora", "+callbacks.adapter.config.rank=4"], "rank"),
-        (["method=[lora,ia3]"], "can't build .*AdapterCallback"),
+        (["method=[lora,ia3]"], r"lora and ia3 exclude one another, both are callbacks\.adapter: keep one"),
         (["method=lora", "callbacks.adapter.config.target_modules=[qq]"], "matches nothing in this model"),
         (["method=lora", "callbacks.adapter.config.r=0"], r"callbacks\.adapter\.config: .*`r`"),
         (["method=[sat,lora]", "callbacks.adapter.config.target_modules=[v]"], "moves their attention"),

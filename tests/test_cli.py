@@ -70,6 +70,9 @@ def test_folder_names_are_plain(overrides):
         ("logger=qqq", r"unknown logger 'qqq'\. There are: csv"),
         ("method=[sat,sat]", r"method=\[sat,sat\] chooses sat and sat: keep one"),
         ("method=[sat,telly,sat_reference]", r"chooses sat and sat_reference: keep one"),
+        ("method=[lora,dora]", r"lora and dora exclude one another, both are callbacks\.adapter: keep one"),
+        ("method=[lora,prefix]", r"lora and prefix exclude one another"),
+        ("method=[sat,dora,ia3]", r"dora and ia3 exclude one another"),
         ("trainer.qqq=1", r"unknown key trainer\.qqq\. Known here: .*\+trainer\.qqq"),
         ("alhpa=0.1", r"unknown key alhpa; did you mean 'alpha'\? .*\+alhpa=… adds it"),
         ("trainer.max_epoch=3", r"unknown key trainer\.max_epoch; did you mean 'max_epochs'\?"),
@@ -85,6 +88,41 @@ def test_mistyped_words_are_answered_with_the_nearest(command, tmp_path, capfd, 
     assert "\n" not in str(ended.value)
     assert "Traceback" not in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "said"),
+    [
+        ("train", ["lang=[java]"], r"lang must be one value, not \['java'\]"),
+        ("train", ["lang=7"], r"lang must be text or null, not 7"),
+        ("train", ["k=[1]"], r"k must be one value, not \[1\]"),
+        ("train", ["dry_run=[true]"], r"dry_run must be one value, not \[True\]"),
+        ("evaluate", ["predictions=p", "lang=[java]"], r"lang must be one value, not \['java'\]"),
+        ("evaluate", ["predictions=p", "task=generation", "lang=[java]"], r"lang must be one value"),
+        ("evaluate", ["predictions=p", "+lang={a: b}"], r"lang must be one value, not \{'a': 'b'\}"),
+        ("evaluate", ["run=r", "split=[test]"], r"split must be one value"),
+        ("evaluate", ["run=r", "trust_targets=x"], r"expected trust_targets=\[<dotted name>, …\], not 'x'"),
+        ("predict", ["run=r", "top=[1]"], r"top must be one value, not \[1\]"),
+        ("prepare", ["data.source=s", "seed=[1]"], r"seed must be one value"),
+        ("export", ["run=r", "overwrite=[true]"], r"overwrite must be one value"),
+        ("pretrain", ["data.train=t"], r"^codeft: data\.valid must be given: data\.valid=…$"),
+    ],
+)
+def test_one_value_is_no_list(command, tmp_path, verb, words, said):
+    with pytest.raises(SystemExit, match=said) as ended:
+        command(verb, *words, f"hydra.run.dir={tmp_path}")
+    assert "\n" not in str(ended.value)
+
+
+def test_a_method_that_changes_another_goes_with_it(tmp_path):
+    (tmp_path / "method").mkdir()
+    body = "# @package _global_\ncallbacks:\n  adapter:\n    config:\n      r: 2\n"
+    (tmp_path / "method" / "small.yaml").write_text(body)
+    folders = [conf_dir(), tmp_path]
+    check_choices(["method=[lora,small]"], folders=folders)
+    (tmp_path / "method" / "smaller.yaml").write_text(f"defaults: [lora, _self_]\n{body}")
+    with pytest.raises(CodeftError, match="lora and smaller exclude one another"):
+        check_choices(["method=[lora,smaller]"], folders=folders)
 
 
 def test_choices_of_a_users_own_folder_are_known(tmp_path):

@@ -379,3 +379,13 @@ def test_a_threshold_goes_with_labels(command, tmp_path):
     files = [f"predictions={tmp_path}/p.txt", f"references={tmp_path}/r.txt", f"hydra.run.dir={tmp_path}/out"]
     assert "goes with labels" in fails(command, *files, "task=summarization", "threshold=0.4")
     assert "a number from 0 to 1" in fails(command, *files, "task=clone_detection", "threshold=40")
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "pipe"])
+def test_predictions_that_have_no_end_are_refused(command, tmp_path, device):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "r.txt").write_text("a\n")
+    device = device if device.startswith("/") else str(tmp_path / device)
+    for key, other in (("predictions", "references"), ("references", "predictions")):
+        with pytest.raises(SystemExit, match=r"a device or a pipe; write its content into a file"):
+            command("evaluate", f"{key}={device}", f"{other}={tmp_path}/r.txt", f"hydra.run.dir={tmp_path}/o")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from codeft.export_folder import ExportFolder, check_free, write_about, written_whole
+from codeft.export_folder import ExportFolder, check_free, check_takes_folder, write_about, written_whole
 from codeft.types import CodeftError
 
 
@@ -230,3 +230,14 @@ def test_a_link_to_a_folder_is_somebody_s(tmp_path):
     (tmp_path / "to" / "data").symlink_to(tmp_path / "big")
     with pytest.raises(CodeftError, match="isn't empty"):
         check_free(tmp_path / "to", overwrite=False)
+
+
+@pytest.mark.parametrize("below", ["x", "not/there/x"])
+def test_where_no_folder_can_be_made_is_told(tmp_path, below):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        CodeftError, match=r"can't write an export into .*x': no folder can be made in .*file'"
+    ):
+        check_takes_folder(tmp_path / "file" / below)
+    check_takes_folder(tmp_path / below)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -179,3 +180,100 @@ def test_a_method_merges_what_it_added(command, finished_run, monkeypatch, tmp_p
     words = [f"run={finished_run}", f"to={tmp_path}/model", f"hydra.run.dir={tmp_path}/log"]
     command("export", *words)
     assert load_file(tmp_path / "model" / "model.safetensors")["shared.weight"].eq(0).all()
+
+
+@pytest.fixture
+def changed(folder, tmp_path):
+    """Return a copy of the export in which a value of a JSON file is another."""
+
+    def change(file: str, *path: str, value: object) -> Path:
+        copied = Path(shutil.copytree(folder, tmp_path / "changed"))
+        told = json.loads((copied / file).read_text())
+        inner = told
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        (copied / file).write_text(json.dumps(told))
+        return copied
+
+    return change
+
+
+def fails_before_the_model(command, monkeypatch, *words: str) -> str:
+    from codeft import finished_run
+
+    def build(_):
+        raise AssertionError("a model is built")
+
+    monkeypatch.setattr(finished_run, "build_parts", build)
+    said = fails(command, *words)
+    assert "\n" not in said and len(said) < 600
+    return said
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (["metrics"], {"test": "x"}, "expected a run's scores in .*codeft.json"),
+        (["metrics"], {"test": {"smoothed_bleu": "x"}}, "expected a run's scores"),
+        (["metrics"], {"test": {"smoothed_bleu": 10**400}}, "expected a run's scores"),
+        (["metrics"], {"params": []}, "expected a run's scores"),
+        (["metrics"], [1], "expected a run's scores"),
+        (["choices"], {}, "codeft.json isn't what codeft.export writes: choices.task must be"),
+        (["choices", "data"], ["x"], "choices.data must be"),
+        (["lang"], ["java"], "lang must be one value"),
+        (["model", "architecture", "num_layers"], 10**9, "codeft.json: num_layers=1000000000 can't be"),
+        (
+            ["model", "architecture", "num_layers"],
+            0,
+            "num_layers must be a whole number of at least 1, not 0",
+        ),
+        (
+            ["model", "architecture", "d_ff"],
+            72,
+            "says d_ff=72, but .*config.json 64: one of them was changed",
+        ),
+    ],
+)
+def test_what_an_export_cannot_say_is_told_at_the_start(
+    command, monkeypatch, changed, tiny_data, tmp_path, path, value, said
+):
+    copied = changed("codeft.json", *path, value=value)
+    words = ["evaluate", f"run={copied}", f"data.dir={tiny_data}", f"hydra.run.dir={tmp_path}/log"]
+    assert re.search(said, fails_before_the_model(command, monkeypatch, *words))
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"num_beams": 1_000_000}, "task.num_beams must be at most 1,000, not 1000000"),
+        ({"num_beams": 201}, "task.num_beams must be at most half of the model's vocabulary of 400, not 201"),
+        ({"max_target_length": 10**9}, "task.max_target_length must be at most 100,000"),
+    ],
+)
+def test_a_search_too_wide_is_refused(command, changed, folder, asked, task, said):
+    told = json.loads((folder / "codeft.json").read_text())["task"]
+    copied = changed("codeft.json", "task", value=told | task)
+    assert said in fails(command, "predict", f"run={copied}", *asked)
+
+
+@pytest.mark.parametrize("file", ["config.json", "codeft.json"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dense_act_fn", "gelu"), ("layer_norm_epsilon", 1e-3), ("relative_attention_max_distance", 64)],
+)
+def test_two_files_that_contradict_each_other_are_told(command, changed, asked, file, name, value):
+    path = [name] if file == "config.json" else ["model", "architecture", name]
+    copied = changed(file, *path, value=value)
+    said = fails(command, "predict", f"run={copied}", *asked)
+    assert "config.json" in said and name in said and "changed" in said and "\n" not in said
+
+
+def test_a_run_whose_sizes_are_not_its_weights(command, monkeypatch, finished_run, tmp_path):
+    copied = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("num_layers: 2", "num_layers: 1000000000"))
+    said = fails_before_the_model(
+        command, monkeypatch, "evaluate", f"run={copied}", f"hydra.run.dir={tmp_path}/l"
+    )
+    assert "config.yaml: num_layers=1000000000 can't be" in said

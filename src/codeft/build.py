@@ -31,7 +31,7 @@ from codeft.models.loading import RANDOM
 from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
 from codeft.signatures import check_value, check_values
-from codeft.tasks.base import AbstractTask
+from codeft.tasks.base import AbstractGenerationTask, AbstractTask
 from codeft.types import CodeftError
 
 READER_KEYS = ("reader", "features", "dir", "size", "source", "train", "valid")
@@ -153,9 +153,16 @@ def check_features(cfg: DictConfig, task: AbstractTask) -> None:
 def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
     """Check that the task's sources fit the model's positions, with their targets where both share them.
 
+    Beams, too, are checked: each goes on in two ways, and in its first step there is one.
+
     Raises:
         CodeftError: They don't.
     """
+    if isinstance(task, AbstractGenerationTask) and 2 * task.num_beams > model.vocab_size:
+        raise CodeftError(
+            f"task.num_beams must be at most half of the model's vocabulary of {model.vocab_size}, not "
+            f"{task.num_beams}"
+        )
     limit = model.max_source_length
     if limit is not None and task.max_source_length > limit:
         raise CodeftError(

@@ -37,16 +37,16 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
         hydra_config: Hydra's own config of the job.
     """
     with open_dict(cfg):
-        cfg.choices = {group: chosen(group, hydra_config) for group in ("task", "model", "method", "data")}
+        cfg.choices = {group: chosen(group, hydra_config) for group in CHOICES}
     has_reader = OmegaConf.select(cfg, "data.reader", throw_on_missing=False)
     for key in READ_BY if has_reader else ():
         if OmegaConf.select(cfg, key, throw_on_missing=False) and not _is_read(cfg, key):
             raise CodeftError(f"data={cfg.choices.data} doesn't read {key}; choose {READ_BY[key]}")
     _make_paths_absolute(cfg)
-    if "callbacks" in cfg:  # a run that trains
-        composed = OmegaConf.to_container(cfg, resolve=False)
-        assert isinstance(composed, dict)
-        check_sections({str(name): section for name, section in composed.items()})
+    composed = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(composed, dict)
+    check = check_sections if "callbacks" in cfg else check_plain  # a run that trains, or another verb
+    check({str(name): section for name, section in composed.items()})
     for key in METHOD_KEYS:
         if key in cfg and cfg[key] is not None and not _is_read(cfg, key):
             log.warning("%s=%s has no effect: method=%s doesn't read it", key, cfg[key], cfg.choices.method)
@@ -91,6 +91,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, CodeftError):
         return str(error)
     lines = str(error).splitlines()
+    if missing := re.search(r"Missing mandatory value: ([\w.]+)", lines[0]):
+        return f"{missing[1]} must be given: {missing[1]}=…"
     if isinstance(error, OverrideParseException):
         return (
             f"can't read {error.override!r} ({lines[0]}); a value of odd characters needs quotes of its own"
@@ -118,8 +120,17 @@ def _is_read(cfg: DictConfig, key: str) -> bool:
     return f"${{{key}}}" in repr(rest)
 
 
+CHOICES = ("task", "model", "method", "data")
+"""Groups whose choices a run's config tells."""
+
 _MAPPINGS = ("task", "model", "data", "callbacks", "optimizer", "trainer", "logger", "checkpoint", "choices")
-_PLAIN = ("k", "alpha", "seed", "patience", "dry_run")
+_PLAIN = (
+    "k", "alpha", "seed", "lang", "patience", "dry_run", "resume", "run", "split", "references", "sources",
+    "threshold", "input", "output", "query", "index", "top", "search", "to", "tokenizer_rows", "overwrite",
+    "adapter", "onnx", "push_to_hub", "private",
+)  # fmt: skip
+"""Keys at the top that hold one value, whatever the verb."""
+
 _PARTIAL = ("optimizer", "scheduler")
 
 
@@ -141,13 +152,33 @@ def check_sections(plain: Mapping[str, Any]) -> None:
             raise CodeftError(f"a run's config needs {name} with keys of its own, not {section!r}")
         if name not in _PARTIAL and "_partial_" in section:
             raise CodeftError(f"{name} can't be partial")
+    for name in CHOICES:
+        if not isinstance(sections["choices"].get(name, 0), str | None):
+            raise CodeftError(f"choices.{name} must be what was chosen, or null, and be there")
     for name in ("callbacks", "logger", "data.features"):
         for key, part in sections[name].items():
             if part and not (isinstance(part, dict) and isinstance(part.get("_target_"), str)):
                 raise CodeftError(f"{name}.{key} needs a _target_, or null to leave it out, not {part!r}")
+    check_plain(plain)
+
+
+def check_plain(plain: Mapping[str, Any]) -> None:
+    """Check what a verb's or a run's config has at its top beside sections.
+
+    Args:
+        plain: Nested dicts and lists.
+
+    Raises:
+        CodeftError: A key that holds one value has several, or a text is none.
+    """
     for name in _PLAIN:
         if isinstance(plain.get(name), dict | list):
             raise CodeftError(f"{name} must be one value, not {plain[name]!r}")
+    if not isinstance(plain.get("lang"), str | None):
+        raise CodeftError(f"lang must be text or null, not {plain['lang']!r}")
+    trusted = plain.get("trust_targets", [])
+    if not isinstance(trusted, list) or not all(isinstance(name, str) for name in trusted):
+        raise CodeftError(f"expected trust_targets=[<dotted name>, …], not {trusted!r}")
 
 
 class _PlainLoader(yaml.SafeLoader):

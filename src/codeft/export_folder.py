@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from codeft.build import OF_WEIGHTS
 from codeft.config import check_sections, literal_config
-from codeft.run_folder import write_text
+from codeft.run_folder import check_metrics, write_text
 from codeft.targets import check_targets
 from codeft.types import CodeftError
 
@@ -131,6 +132,7 @@ class ExportFolder:
         wrong = [name for name in TOLD if not isinstance(about.get(name), dict)]
         if wrong:
             raise CodeftError(f"{path / ABOUT} isn't what codeft.export writes: it needs {', '.join(wrong)}")
+        check_metrics(about.get("metrics", {}), source=path / ABOUT)
         model = {**about["model"], "weights": "random", "tokenizer": str(path.absolute())}
         return cls(path, {**about, "model": model})
 
@@ -153,8 +155,8 @@ class ExportFolder:
 
     def load_metrics(self) -> dict[str, Any]:
         """Return what the run's `metrics.json` held."""
-        metrics = self._about.get("metrics")
-        return metrics if isinstance(metrics, dict) else {}
+        metrics: dict[str, Any] = self._about.get("metrics", {})
+        return metrics
 
     def weights(self, checkpoint: str) -> Path:
         """Return the file of weights.
@@ -219,6 +221,26 @@ def check_free(target: Path, *, overwrite: bool) -> None:
         )
     if not overwrite:
         raise CodeftError(f"{str(target)!r} holds an export: overwrite=true replaces it, or {advice}")
+
+
+def check_takes_folder(target: Path) -> None:
+    """Check that a folder can be made where an export is to lie; nothing stays of the try.
+
+    Args:
+        target: Where to write; what it lies in needn't be there.
+
+    Raises:
+        CodeftError: It can't.
+    """
+    place = next(parent for parent in target.resolve().parents if parent.exists())
+    try:
+        with TemporaryDirectory(prefix=".codeft-export.", dir=place):
+            pass
+    except OSError as error:
+        raise CodeftError(
+            f"can't write an export into {str(target)!r}: no folder can be made in {str(place)!r} "
+            f"({error.strerror}); name another to="
+        ) from None
 
 
 @contextmanager

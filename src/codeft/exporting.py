@@ -11,7 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from safetensors import SafetensorError
 
-from codeft.export_folder import ABOUT, CARD, check_free, describe_export, write_about, written_whole
+from codeft.export_folder import (
+    ABOUT,
+    CARD,
+    check_free,
+    check_takes_folder,
+    describe_export,
+    write_about,
+    written_whole,
+)
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.metrics.classification import LABELS
 from codeft.model_card import is_on_hub, model_card
@@ -61,6 +69,7 @@ def export_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     try:
         target = Path(cfg.to).expanduser()
         check_free(target.resolve(), overwrite=cfg.overwrite)
+        check_takes_folder(target)
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, CodeftError):
             raise

@@ -14,8 +14,11 @@ from codeft.build import Parts, build_parts, build_trainer, without_weights
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.checkpoints import fitting_checkpoint
 from codeft.config import distrust_code, literal_config
-from codeft.export_folder import ELSEWHERE, ExportFolder
+from codeft.export_folder import ABOUT, ELSEWHERE, ExportFolder
 from codeft.models.exported import load_exported
+from codeft.models.loading import RANDOM
+from codeft.models.networks import read_config
+from codeft.models.sizes import check_same_sizes, check_sizes, measure
 from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
 from codeft.types import CodeftError
@@ -150,6 +153,7 @@ def reopen(
         CodeftError: There is no such checkpoint, or a part refused its values.
     """
     path = folder.weights(checkpoint)
+    _check_sizes(cfg, folder, path)
     parts = build_parts(cfg)
     loading = LoadWeightsCallback(path) if isinstance(folder, RunFolder) else LoadExportCallback(folder)
     callbacks = [*parts.callbacks, loading]
@@ -157,3 +161,18 @@ def reopen(
         cfg, RunFolder(work_dir), [*callbacks, RunProgressBar()], logger=False, enable_checkpointing=False
     )
     return FinishedRun(parts, trainer, callbacks)
+
+
+def _check_sizes(cfg: DictConfig, folder: RunFolder | ExportFolder, weights: Path) -> None:
+    """Check the sizes that a stored config names against the weights, before a network of them is built."""
+    if cfg.model.get("weights") != RANDOM or not weights.is_file():
+        return
+    model: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    architecture = model.get("architecture")
+    told = {**model, **architecture} if isinstance(architecture, dict) else model
+    source = str(folder.config if isinstance(folder, RunFolder) else folder.path / ABOUT)
+    check_sizes(told, source=source, room=measure([weights]))
+    if isinstance(folder, ExportFolder):
+        check_same_sizes(
+            told, read_config(folder.path), source=source, other=str(folder.path / "config.json")
+        )

@@ -23,6 +23,7 @@ from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.prefix_cache import PrefixCacheCallback
 from codeft.callbacks.progress_bar import RunProgressBar
+from codeft.callbacks.sudden_end import SuddenEndCallback
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
@@ -262,7 +263,7 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     trainer = build_trainer(
         cfg,
         folder,
-        [*parts.callbacks, timer, RunProgressBar()],
+        [*parts.callbacks, timer, RunProgressBar(), SuddenEndCallback(what="the dry run")],
         logger=False,
         enable_checkpointing=False,
         max_epochs=1,

@@ -116,7 +116,10 @@ def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:
                     f"unknown {group} {name!r}{nearest(name, known)} There are: {', '.join(known)}"
                 )
         for together in re.findall(r"\[(.*?)\]", value):
-            _check_together(group, re.findall(r"[\w.+-]+", together))
+            names = re.findall(r"[\w.+-]+", together)
+            _check_together(group, names)
+            if group == "method":
+                _check_callbacks(names, folders=folders)
 
 
 def _check_together(group: str, names: Sequence[str]) -> None:
@@ -127,6 +130,41 @@ def _check_together(group: str, names: Sequence[str]) -> None:
         ]
         if len(same) > 1:
             raise CodeftError(f"{group}=[{','.join(names)}] chooses {' and '.join(same)}: keep one of them")
+
+
+def _check_callbacks(names: Sequence[str], *, folders: Sequence[Path]) -> None:
+    """Check that no two methods are one callback: the later's keys would be mixed into the other's."""
+    taken: dict[str, str] = {}
+    for name in names:
+        for callback in sorted(_callbacks(name, folders=folders)):
+            other = taken.setdefault(callback, name)
+            if other != name:
+                raise CodeftError(
+                    f"method=[{','.join(names)}]: {other} and {name} exclude one another, both are "
+                    f"callbacks.{callback}: keep one of them"
+                )
+
+
+def _callbacks(name: str, *, folders: Sequence[Path], seen: frozenset[str] = frozenset()) -> set[str]:
+    """Return the callbacks that a method's YAML brings, itself or by the methods that it begins from."""
+    import yaml
+
+    file = next((file for folder in folders if (file := folder / "method" / f"{name}.yaml").is_file()), None)
+    if file is None or name in seen:
+        return set()
+    try:
+        method = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):  # Hydra says what is wrong with it
+        return set()
+    if not isinstance(method, dict):
+        return set()
+    callbacks, defaults = method.get("callbacks"), method.get("defaults")
+    parts = callbacks.items() if isinstance(callbacks, dict) else ()
+    found = {str(key) for key, part in parts if isinstance(part, dict) and "_target_" in part}
+    for base in defaults if isinstance(defaults, list) else ():
+        if isinstance(base, str):
+            found |= _callbacks(base.removeprefix("/method/"), folders=folders, seen=seen | {name})
+    return found
 
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:

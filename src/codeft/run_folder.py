@@ -30,6 +30,9 @@ _SHOWN_RUNS = 3
 _CHECKPOINTS_AT_ONCE = 3
 """The best, the last, and the one that is being written."""
 
+_LARGEST_COUNT = 2**63
+"""JSON has whole numbers that no float holds."""
+
 _NUMBERS = ("params", "test", "valid", "training")
 """Keys of `metrics.json` that hold numbers by name, and that codeft reads again."""
 
@@ -116,12 +119,7 @@ class RunFolder:
             return {}
         except (OSError, ValueError, RecursionError) as error:
             raise CodeftError(f"expected a run's scores in {self.metrics}: {error}") from None
-        groups = [metrics.get(key, {}) for key in _NUMBERS] if isinstance(metrics, dict) else [None]
-        values = [value for group in groups if isinstance(group, dict) for value in group.values()]
-        if not all(isinstance(group, dict) for group in groups) or not all(
-            isinstance(value, int | float) for value in values
-        ):
-            raise CodeftError(f"expected a run's scores in {self.metrics}, found something else")
+        check_metrics(metrics, source=self.metrics)
         return metrics
 
     def check_unfinished(self, cfg: DictConfig) -> None:
@@ -266,6 +264,26 @@ class RunFolder:
     def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store a row for each test example."""
         write_rows(self.predictions, rows)
+
+
+def check_metrics(metrics: object, *, source: Path) -> None:
+    """Check what codeft reads again of a run's metrics.
+
+    Args:
+        metrics: What was read.
+        source: Where, for the error.
+
+    Raises:
+        CodeftError: They aren't what a run writes.
+    """
+    groups = [metrics.get(key, {}) for key in _NUMBERS] if isinstance(metrics, dict) else [None]
+    values = [value for group in groups if isinstance(group, dict) for value in group.values()]
+    if not all(isinstance(group, dict) for group in groups) or not all(map(_is_score, values)):
+        raise CodeftError(f"expected a run's scores in {source}, found something else")
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST_COUNT)
 
 
 def known_runs(path: Path) -> str:

@@ -188,3 +188,11 @@ def test_a_small_compressed_file_does_not_fill_the_memory(tmp_path: Path, monkey
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000
+
+
+@pytest.mark.parametrize("name", ["pipe", "zero"])
+def test_what_may_have_no_end_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with pytest.raises(CodeftError, match=r"expected a readable file, got .*: a device or a pipe; write"):
+        list(read_rows(tmp_path / name))

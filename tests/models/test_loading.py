@@ -172,3 +172,25 @@ def test_a_tokenizer_splits_as_its_file_says_whatever_its_class(t5_folder, tmp_p
     written = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     found = loading.load_tokenizer(tmp_path)(text, add_special_tokens=False)["input_ids"]
     assert found == written.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize(("key", "role"), [("pad_token", "pads"), ("eos_token", "ends texts")])
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_special_token_that_texts_hold_is_refused(t5_folder, tmp_path, key, role, number):
+    pieces = loading.load_tokenizer(t5_folder).get_vocab()
+    token = sorted((piece for piece in pieces if piece.isascii() and piece.isalpha()), key=len)[number]
+    folder = shutil.copytree(t5_folder, tmp_path / "copied")
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: token}))
+    with pytest.raises(CodeftError, match=f"{role} with '{token}', which texts hold too and would lose"):
+        loading.load_tokenizer(folder)
+
+
+def test_a_tokenizer_with_code_of_its_own_is_answered_in_our_words(t5_folder, tmp_path):
+    folder = shutil.copytree(t5_folder, tmp_path / "copied")
+    said = {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    (folder / "config.json").unlink()
+    with pytest.raises(CodeftError, match=r"needs no code \(model.tokenizer=\)") as caught:
+        loading.load_tokenizer(folder)
+    assert "\n" not in str(caught.value) and "Please pass" not in str(caught.value)

@@ -449,7 +449,8 @@ def test_what_is_missing_is_named(unixcoder_folder, tmp_path, caplog):
 def test_another_architectures_weights_are_refused(unixcoder_folder, tmp_path):
     shutil.copytree(unixcoder_folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.safetensors").unlink()
-    torch.save({"transformer.h.0.weight": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+    others = {f"transformer.h.{i}.weight": torch.zeros(10_000) for i in range(8)}
+    torch.save(others, tmp_path / "pytorch_model.bin")
     with pytest.raises(CodeftError, match=r"none of the encoder's weights: expected roberta.encoder.layer"):
         PrefixLMModel(weights=str(tmp_path))
 

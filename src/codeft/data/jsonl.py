@@ -124,9 +124,11 @@ def read_byte_lines(path: Path, *, kind: str = "file") -> Iterator[bytes | None]
         A line; None for one longer than `MAX_LINE_BYTES`, which is passed over without being held.
 
     Raises:
-        CodeftError: The file can't be read or is a damaged gzip stream; the message names the line reached.
+        CodeftError: The file can't be read, is a device or a pipe, or is a damaged gzip stream; the message
+            names the line reached.
     """
     number = 0
+    check_has_end(path, kind=kind)
     try:
         with _open_binary(path) as file:
             while line := file.readline(MAX_LINE_BYTES + 1):
@@ -145,6 +147,19 @@ def read_byte_lines(path: Path, *, kind: str = "file") -> Iterator[bytes | None]
         ) from error
     except OSError as error:
         raise CodeftError(f"expected a readable {kind}, got {path}: {error.strerror or error}") from error
+
+
+def check_has_end(path: Path, *, kind: str) -> None:
+    """Raise `CodeftError` where a path is a device or a pipe: reading it may wait, or never end.
+
+    Args:
+        path: What is to be read; it needn't be there.
+        kind: What it is called in the error.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CodeftError(
+            f"expected a readable {kind}, got {path}: a device or a pipe; write its content into a file"
+        )
 
 
 def too_long() -> CodeftError:

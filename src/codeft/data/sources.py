@@ -16,7 +16,7 @@ from codeft.data.clone_rows import FUNCTIONS, clone_pairs
 from codeft.data.codexglue_hub import HUB, SIZES, codexglue_hub_rows
 from codeft.data.cosqa_rows import COSQA_CODES, cosqa_functions, cosqa_queries
 from codeft.data.hub_rows import CODESEARCHNET_LANGUAGES, chosen_languages, hub_rows, plain_names
-from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, read_rows
+from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, check_has_end, read_rows
 from codeft.data.splitting import mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
 from codeft.types import CodeftError
@@ -329,6 +329,7 @@ def parallel_rows(
 
 
 def _lines(path: Path) -> list[bytes]:
+    check_has_end(path, kind="text file")
     try:
         text = path.read_bytes()
     except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from codeft.models.hub import HEAD
 from codeft.models.networks import load_network, quiet_transformers
@@ -22,6 +23,14 @@ WEIGHTS = "model.safetensors"
 
 UNREAD = "pooler."
 """Marks parameters that codeft never reads: a checkpoint may lack them or have them."""
+
+MODEL_TYPE = "model_type"
+"""What every config has, and every part of one."""
+
+_ANY_CONFIG = frozenset(PretrainedConfig().to_dict())
+
+_UNTOLD = re.compile(r"drop|init|_ids?$|^use_cache$|^is_decoder$|^add_cross_attention$|^tie_")
+"""Names in a config of what training alone reads, and of what codeft takes from elsewhere."""
 
 TOLERANCE = 1e-5
 """Outputs that differ by less, relative to the largest, are the same."""
@@ -78,7 +87,8 @@ def load_exported(exported: ExportedModel, folder: Path) -> None:
         folder: As `write_exported`, or transformers itself, writes it.
 
     Raises:
-        CodeftError: A weight is missing, of another shape, not finite, or two differ that are one here.
+        CodeftError: A weight is missing, of another shape, not finite, or two differ that are one here;
+            or the config describes another network than the model's.
     """
     network: Any = exported.network
     loaded, missing = load_network(type(network), folder, overrides={}, essential="")
@@ -88,6 +98,7 @@ def load_exported(exported: ExportedModel, folder: Path) -> None:
             f"{folder} lacks weights of a fine-tuned {type(network).__name__}: {_told(lacking)}; "
             "give what was trained for this task"
         )
+    _check_config(loaded.config.to_dict(), network.config.to_dict(), folder=folder)
     _copy(loaded.state_dict(), network.state_dict(), folder)
     if exported.head is not None:
         try:
@@ -97,13 +108,39 @@ def load_exported(exported: ExportedModel, folder: Path) -> None:
         _copy(weights, exported.head.state_dict(), folder)
 
 
+def _check_config(found: Mapping[str, Any], expected: Mapping[str, Any], *, folder: Path) -> None:
+    """Check that a folder's config and the model say the same of what changes no weight's shape."""
+    own, other = _flat(found), _flat(expected)
+    unlike = [
+        f"{name}={own[name]!r}, not {other[name]!r}"
+        for name in sorted(own.keys() & other.keys())
+        if own[name] != other[name]
+    ]
+    if unlike:
+        raise CodeftError(
+            f"{folder / 'config.json'} says {'; '.join(unlike)}, as the model has it: one of the two was "
+            "changed after the weights were saved; export the run again"
+        )
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config says of its family, its parts' values by dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and MODEL_TYPE in value:
+            flat |= {f"{name}.{inner}": its for inner, its in _flat(value).items()}
+        elif name not in _ANY_CONFIG and not _UNTOLD.search(name):
+            flat[name] = value
+    return flat
+
+
 @torch.no_grad()
 def _copy(source: dict[str, Tensor], target: dict[str, Tensor], folder: Path) -> None:
     wanted = [name for name in target if UNREAD not in name]
     unlike = [name for name in wanted if name not in source or source[name].shape != target[name].shape]
     if unlike:
         raise CodeftError(f"{folder} holds a model of other dimensions: {_told(unlike)}")
-    broken = [name for name in wanted if not torch.isfinite(source[name]).all()]
+    broken = [name for name in wanted if not torch.isfinite(source[name].float()).all()]
     if broken:
         raise CodeftError(f"{folder} holds values that are no numbers: {_told(broken)}; use another one")
     for name in wanted:

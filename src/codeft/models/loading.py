@@ -173,8 +173,10 @@ def load_tokenizer(
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise CodeftError(f"can't read a tokenizer in {folder}, expected {EXPECTED}: {error}") from error
-    if PROBE not in tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True):
+    spelt = tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True)
+    if PROBE not in spelt and PROBE not in (tokenizer.pad_token, tokenizer.eos_token):
         raise CodeftError(f"the tokenizer in {folder} has no vocabulary, expected {EXPECTED}")
+    _check_special(tokenizer, folder)
     if pad_with_end and tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     _frame_texts(tokenizer, folder)
@@ -244,6 +246,23 @@ def _frame_texts(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=template, special_tokens=ids
     )
+
+
+def _check_special(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Check that what isn't text is never read in a text."""
+    for role, token in (("pads", tokenizer.pad_token), ("ends texts", tokenizer.eos_token)):
+        if token is not None and _occurs_in_texts(str(token), tokenizer):
+            raise CodeftError(
+                f"the tokenizer in {folder} {role} with {token!r}, which texts hold too and would lose; "
+                "name a token of its own in tokenizer_config.json, or give another one by model.tokenizer="
+            )
+
+
+def _occurs_in_texts(token: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether text that reads like a token is that token, though it is written as plain text."""
+    texts = [token, f" {token}", f"({token})"]
+    written = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return any(tokenizer.convert_tokens_to_ids(token) in ids for ids in written)
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, *, vocab_size: int, source: str) -> None:

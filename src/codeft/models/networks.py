@@ -15,16 +15,26 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codeft.models.base import Dimension
-from codeft.models.state_dict import PICKLED, SAFE, Part, StateDict, lay_over, read_state_dict
+from codeft.models.sizes import build_empty, check_sizes, check_total, measure, one_line
+from codeft.models.state_dict import NAMES, PICKLED, SAFE, Part, StateDict, lay_over, read_state_dict
 from codeft.types import CodeftError
 
 Network = TypeVar("Network", bound=PreTrainedModel)
 
-INVALID_CONFIG = (StrictDataclassError, TypeError, ValueError, ZeroDivisionError)
+INVALID_CONFIG = (
+    StrictDataclassError, TypeError, ValueError, ZeroDivisionError, AttributeError, LookupError,
+    RecursionError, OverflowError,
+)  # fmt: skip
+"""What transformers raises at values that aren't what they should be."""
+
 UNREADABLE = (
     SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError,
     ImportError,
 )  # fmt: skip
+
+
+_SHOWN = 3
+"""Tensors of another shape that are named."""
 
 
 def build_network(network_class: type[Network], architecture: Mapping[str, Dimension]) -> Network:
@@ -46,10 +56,13 @@ def build_network(network_class: type[Network], architecture: Mapping[str, Dimen
             f"model.architecture has {', '.join(unknown)}, which {config_class.__name__} doesn't know; "
             f"it knows {', '.join(known)}"
         )
+    check_sizes(_by_own_names(config_class, architecture), source="model.architecture")
     try:
         return network_class(config_class(**architecture))
-    except INVALID_CONFIG as error:
-        raise CodeftError(f"model.architecture describes no {config_class.model_type}: {error}") from error
+    except (*INVALID_CONFIG, RuntimeError) as error:  # torch has no room for so much
+        raise CodeftError(
+            f"model.architecture describes no {config_class.model_type}: {one_line(error)}"
+        ) from error
 
 
 def describe_architecture(config: PretrainedConfig) -> dict[str, Dimension]:
@@ -96,7 +109,7 @@ def load_network(
             or nothing in it for the essential parameters.
     """
     raw = read_config(folder) if config is None else config
-    settings = _make_config(network_class.config_class, raw, folder=folder, overrides=overrides)
+    settings = _make_config(network_class, raw, folder=folder, overrides=overrides)
     network: Any
     if is_scripts_own(folder):
         network, missing = network_class(settings), None
@@ -135,7 +148,8 @@ def _from_pretrained(
                 output_loading_info=True,
             )
     except UNREADABLE as error:
-        raise CodeftError(f"can't load the weights in {folder}: {error}") from error
+        told = _misfits(network_class, settings, folder, rename=rename) or one_line(error)
+        raise CodeftError(f"can't load the weights in {folder}: {told}") from error
     network, info = loaded
     return network, set(info["missing_keys"])
 
@@ -171,7 +185,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if raw.get("quantization_config") is not None:
             raise ValueError("it asks for quantized weights, which codeft doesn't load: give others")
     except (OSError, *INVALID_CONFIG) as error:
-        raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error
+        raise CodeftError(f"can't read {folder / 'config.json'}: {one_line(error)}") from error
     return raw
 
 
@@ -181,8 +195,9 @@ def _read_weights(folder: Path, *, rename: Callable[[str], str] | None) -> State
 
 
 def _make_config(
-    config_class: Any, raw: Mapping[str, Any], *, folder: Path, overrides: Mapping[str, Dimension]
+    network_class: Any, raw: Mapping[str, Any], *, folder: Path, overrides: Mapping[str, Dimension]
 ) -> PretrainedConfig:
+    config_class: Any = network_class.config_class
     kind = raw.get("model_type")
     if kind != config_class.model_type and raw.get("auto_map"):
         raise CodeftError(
@@ -196,7 +211,43 @@ def _make_config(
             f"{folder} holds a model of type '{kind}', expected '{config_class.model_type}': "
             "choose the model= whose family it is"
         )
+    file = folder / "config.json"
+    room = measure(files) if (files := [file for name in NAMES for file in folder.glob(name)]) else None
+    values = {**raw, **overrides}
+    for part in (values, *(value for value in values.values() if isinstance(value, dict))):
+        check_sizes(_by_own_names(config_class, part), source=str(file), room=room)
     try:
-        return config_class.from_dict({**raw, **overrides})
-    except INVALID_CONFIG as error:
-        raise CodeftError(f"can't read {folder / 'config.json'}: {error}") from error
+        settings = config_class.from_dict(values)
+        empty = None if _is_own_code(network_class) else build_empty(network_class, settings)
+    except (*INVALID_CONFIG, RuntimeError) as error:
+        raise CodeftError(f"can't read {file}: {one_line(error)}") from error
+    if room is not None and empty is not None:
+        check_total(empty, source=str(file), room=room)
+    return settings
+
+
+def _is_own_code(network_class: type[PreTrainedModel]) -> bool:
+    """Return whether a class came with a model; it may raise whatever it likes when it is built."""
+    return network_class.__module__.startswith("transformers_modules.")
+
+
+def _by_own_names(config_class: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's values by the names that its family has for them."""
+    return {config_class.attribute_map.get(name, name): value for name, value in values.items()}
+
+
+def _misfits(
+    network_class: Any, settings: PretrainedConfig, folder: Path, *, rename: Callable[[str], str] | None
+) -> str:
+    """Name the tensors of a checkpoint that are of another shape than the network's; "" where none is."""
+    if _is_own_code(network_class):
+        return ""
+    try:
+        found = _read_weights(folder, rename=rename)
+    except CodeftError:
+        return ""
+    wanted = build_empty(network_class, settings).state_dict()
+    shapes = {name: (tuple(found[name].shape), tuple(wanted[name].shape)) for name in wanted if name in found}
+    told = [f"{name} is {has}, not {wants}" for name, (has, wants) in shapes.items() if has != wants]
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return f"{folder / 'config.json'} describes other sizes: {'; '.join(told[:_SHOWN])}{more}" if told else ""

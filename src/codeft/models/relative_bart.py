@@ -196,8 +196,8 @@ def translate_config(raw: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fixed.items():
         if raw.get(name, value) != value:
             raise CodeftError(f"the AST-T5 checkpoint has {name}={raw[name]}, expected {value}")
-    for name in ("num_heads", "d_model"):
-        if not isinstance(raw[name], int) or raw[name] < 1:
+    for name in ("num_heads", "d_model", "d_kv"):
+        if not isinstance(raw.get(name, 1), int) or raw.get(name, 1) < 1:
             raise CodeftError(f"the AST-T5 checkpoint's {name} must be a whole number, not {raw[name]!r}")
     if raw["num_heads"] * raw.get("d_kv", 64) != raw["d_model"]:
         raise CodeftError("the AST-T5 checkpoint's heads don't add up to d_model")

@@ -18,6 +18,9 @@ KEY = "model.trust_remote_code"
 AUTO_MAP = "auto_map"
 """Key of `config.json` and `tokenizer_config.json`: which file's class stands for one of transformers'."""
 
+_KEYS = {"model": "weights", "tokenizer": "tokenizer"}
+"""By which key another one is given."""
+
 MEANING = "it can do anything that your account can: read, change and send your files"
 
 log = logging.getLogger(__name__)
@@ -54,7 +57,7 @@ class RemoteCode:
             raise CodeftError(
                 f"the {what} in {folder} needs Python code of its own ({files}), which transformers calls "
                 f"trust_remote_code: {MEANING}. This family is read by codeft's own classes, so there is no "
-                f"{KEY} for it: give a {what} that needs no code"
+                f"{KEY} for it: give a {what} that needs no code (model.{_KEYS[what]}=)"
             )
         if not self._asked:
             raise CodeftError(

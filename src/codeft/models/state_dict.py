@@ -112,17 +112,25 @@ def read_state_dict(path: Path) -> StateDict:
             raise CodeftError(
                 f"{file} holds no state dict: expected tensors by name, got {_describe(content)}"
             )
-        _check_tensors(tensors, file=file)
-        state |= tensors
+        state |= {name: _check_tensor(name, tensor, file=file) for name, tensor in tensors.items()}
     return state
 
 
-def _check_tensors(tensors: StateDict, *, file: Path) -> None:
-    for name, tensor in tensors.items():
-        if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_complex():
-            raise CodeftError(f"{file}: expected {name} to be a plain tensor of numbers, got {tensor.layout}")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CodeftError(f"{file}: {name} holds numbers that aren't finite; use another checkpoint")
+def _check_tensor(name: str, tensor: Tensor, *, file: Path) -> Tensor:
+    """Return a tensor that torch can compute with: one of a byte a number becomes float32."""
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_complex():
+        raise CodeftError(f"{file}: expected {name} to be a plain tensor of numbers, got {tensor.layout}")
+    if tensor.is_floating_point() and tensor.dtype.itemsize == 1:
+        try:
+            tensor = tensor.float()
+        except (NotImplementedError, RuntimeError):
+            raise CodeftError(
+                f"{file}: {name} is of type {tensor.dtype}, which can't become float32: give the "
+                "weights in float32, float16 or bfloat16"
+            ) from None
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise CodeftError(f"{file}: {name} holds numbers that aren't finite; use another checkpoint")
+    return tensor
 
 
 def _unwrap(content: Any) -> dict[str, Tensor]:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+_MOST = {"max_target_length": 100_000, "num_beams": 1_000}
+"""What a stored config can't ask more of: a search holds so many numbers for each example."""
+
+
 class AbstractTask(ABC):
     """One code task: how its rows are read and encoded, its loss, its predictions and its scores.
 
@@ -229,6 +233,8 @@ class AbstractGenerationTask(AbstractTask):
         ):
             if value < 1:
                 raise CodeftError(f"task.{key} must be at least 1, not {value}")
+            if value > _MOST.get(key, value):
+                raise CodeftError(f"task.{key} must be at most {_MOST[key]:,}, not {value}")
         self.max_source_length = max_source_length
         self.max_target_length = max_target_length
         self.num_beams = num_beams

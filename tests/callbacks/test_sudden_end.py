@@ -1,0 +1,53 @@
+"""A dry run ends on SIGTERM in the middle of a step."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+LONG_STEP = """
+import sys, time
+from codeft.module import FineTuneModule
+import codeft.train
+
+def step(self, batch, batch_idx):
+    print("in the step", file=sys.stderr, flush=True)
+    time.sleep(120)
+
+FineTuneModule.training_step = step
+codeft.train.main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "set_wakeup_fd"), reason="this system has no such signals")
+def test_a_dry_run_ends_at_once(tiny, tmp_path):
+    words = [*tiny, "dry_run=true", f"hydra.run.dir={tmp_path}/run"]
+    command = [sys.executable, "-c", LONG_STEP, *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+        try:
+            lines = iter(run.stderr.readline, "")
+            assert any("in the step" in line for line in lines)
+            start = time.monotonic()
+            run.send_signal(signal.SIGTERM)
+            said = run.stderr.read()
+            assert run.wait(30) == 128 + signal.SIGTERM
+        finally:
+            run.kill()
+    assert time.monotonic() - start < 20
+    assert "codeft: the dry run was stopped by SIGTERM\n" in said and "Traceback" not in said
+
+
+def test_nothing_listens_afterwards(command, tiny, tmp_path):
+    handler, threads = signal.getsignal(signal.SIGTERM), threading.active_count()
+    command("train", *tiny, "dry_run=true", f"hydra.run.dir={tmp_path}/run")
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert signal.set_wakeup_fd(-1) == -1
+    end = time.monotonic() + 5
+    while threading.active_count() > threads and time.monotonic() < end:
+        time.sleep(0.05)
+    assert threading.active_count() <= threads
