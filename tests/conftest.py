@@ -114,6 +114,7 @@ def tiny_model(tiny_tokenizer: Path) -> list[str]:
         "task.max_target_length=8",
         "task.num_beams=2",
         "trainer=cpu",
+        "trainer.precision=32-true",  # in further processes, too
     ]
 
 

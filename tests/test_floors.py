@@ -16,6 +16,8 @@ FLOORS = {
     "types": 0,
     "progress": 0,
     "hub": 0,
+    "allocator": 0,
+    "prefix_states": 1,
     "syntax": 1,
     "metrics": 2,
     "losses": 2,

@@ -121,7 +121,6 @@ def test_settings_that_make_no_sense(settings):
 @pytest.mark.slow
 def test_two_ranks_share_one_folder(tiny, tmp_path):
     words = [*tiny, *TELLY, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-    words.append("trainer.precision=32-true")
     for cache in ("disk", "off"):
         done = subprocess.run(
             [sys.executable, "-m", "codeft.train", *words, f"cache={cache}", f"cache_dir={tmp_path}/cache",
