@@ -126,7 +126,7 @@ def pooled_states(
         weight = batch["attention_mask"].unsqueeze(-1).float()  # [n, S, 1]
         if pooling == "reference":
             weight = torch.ones_like(weight)
-        weight = weight / weight.sum(dim=1, keepdim=True)
+        weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1)  # a text of no sub-tokens stays 0
         vectors: list[Tensor] = []
 
         def take(
