@@ -15,6 +15,7 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from codeft.analysis.representations import FEWEST_TEXTS, Similarity, compare
 from codeft.evaluation import SPLITS
@@ -26,7 +27,7 @@ from codeft.run_folder import check_writable, write_text
 from codeft.signatures import check_value
 from codeft.summary import commit, print_outputs, versions
 from codeft.tasks.base import AbstractTask
-from codeft.two_models import Side, find_sides
+from codeft.two_models import BEFORE, Side, find_sides
 from codeft.types import CodeftError, Example
 
 NAME = "similarity"
@@ -214,9 +215,9 @@ def _as_csv(result: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def _title(result: Mapping[str, Any]) -> str:
-    first, second = (model["name"] for model in result["models"])
-    return f"{first} and {second}" if first != "before" else f"{second}: before and after"
+def _title(result: Mapping[str, Any], *, short: bool = False) -> str:
+    first, second = (Path(m["name"]).name if short else m["name"] for m in result["models"])
+    return f"{first} and {second}" if first != BEFORE else f"{second}: before and after"
 
 
 def _table(result: Mapping[str, Any]) -> Table:
@@ -224,7 +225,9 @@ def _table(result: Mapping[str, Any]) -> Table:
     caption = f"{result['texts']:,} texts of the {result['split']} rows; layer 0 is the embeddings"
     if published is not None:
         caption += f"\npublished: {published.source} ({published.data}; {published.note})"
-    table = Table(title=_title(result), title_justify="left", caption=caption, caption_justify="left")
+    table = Table(
+        title=Text(_title(result)), title_justify="left", caption=Text(caption), caption_justify="left"
+    )
     table.add_column("layer", justify="right")
     for name in (*MEASURES.values(), *(["published r"] if published else [])):
         table.add_column(name, justify="right")
@@ -246,14 +249,10 @@ def _draw(result: Mapping[str, Any], folder: Path) -> None:
     if published is not None:
         axes.plot(numbers, published.pearson, label=f"published r ({published.data})", **PUBLISHED)
     axes.set(
-        xlabel="layer (0: embeddings)", ylabel="similarity", title=_short(_title(result)), xticks=numbers
+        xlabel="layer (0: embeddings)", ylabel="similarity", title=_title(result, short=True), xticks=numbers
     )
     axes.set_ylim(top=1.03)
     if axes.get_ylim()[0] > 0:
         axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize="small")
     save_figure(figure, folder, NAME)
-
-
-def _short(title: str, *, longest: int = 70) -> str:
-    return title if len(title) <= longest else f"…{title[-longest:]}"

@@ -40,6 +40,13 @@ class PublishedRun:
     epochs_to_best: int | None = None
     note: str = ""
 
+    @property
+    def to_best_s(self) -> float | None:
+        """Return the seconds until the best validation score; None where one of both isn't said."""
+        if self.epoch_s is None or self.epochs_to_best is None:
+            return None
+        return self.epoch_s * self.epochs_to_best
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedSimilarity:

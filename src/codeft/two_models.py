@@ -19,6 +19,9 @@ from codeft.run_folder import RunFolder
 from codeft.trained import find_trained, locate_trained
 from codeft.types import CodeftError
 
+BEFORE = "before"
+"""Names what a run began with."""
+
 _BEGINNING = ("weights", "tokenizer", *OF_WEIGHTS)
 """Keys of a run's model that say where its weights came from."""
 
@@ -28,7 +31,7 @@ class Side:
     """One of two models, not yet built.
 
     Attributes:
-        name: As typed; "before" for what a run began with.
+        name: As typed; `BEFORE` for what a run began with.
         cfg: By which it is built.
         folder: Whose weights are loaded then; None where the config names them.
     """
@@ -138,7 +141,7 @@ def _before_and_after(cfg: DictConfig) -> tuple[Side, Side]:
         folder.load_config(trust_targets=cfg.trust_targets).model, resolve=True
     )
     plain["model"].update({key: stored[key] for key in _BEGINNING if key in stored})
-    return Side("before", literal_config(plain), None), Side(str(cfg.run), changed, folder)
+    return Side(BEFORE, literal_config(plain), None), Side(str(cfg.run), changed, folder)
 
 
 def _asking_for(cfg: DictConfig, name: str) -> DictConfig:
