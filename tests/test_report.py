@@ -139,7 +139,7 @@ def test_published_rows_stand_beside(report, tmp_path):
     assert "## published" in text and "| telly k=6 | codesearchnet | 42.53 |" in text
     assert "arXiv 2304.05216" in text
     picture = (tmp_path / "report" / "report.svg").read_text()
-    assert "published (codesearchnet)" in picture and "share of the baseline" in picture
+    assert "published (codesearchnet)" in picture and "time an epoch, baseline = 1" in picture
     assert (tmp_path / "report" / "report.png").read_bytes().startswith(b"\x89PNG")
 
 

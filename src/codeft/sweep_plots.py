@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from codeft.analysis.sweeps import Cell, find_baseline, value_order
+from codeft.analysis.sweeps import Cell, value_order
 from codeft.plots import PUBLISHED, new_figure, save_figure, style
 from codeft.published import PublishedRun
 from codeft.sweep_report import READERS, SweepReport, score_reader
@@ -14,17 +14,21 @@ from codeft.sweep_report import READERS, SweepReport, score_reader
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLUMNS = 3
 _MOST_SCORES = 3
 """Panels of scores; the tables have all."""
 
-_LABELS = {"trainable": "trainable parameters, M", "epoch_s": "an epoch", "to_best_s": "to the best epoch"}
+_LABELS = {
+    "trainable": "trainable parameters, M",
+    "epoch_s": "time an epoch",
+    "to_best_s": "time to the best epoch",
+}
 
 
 def draw_sweep(report: SweepReport, folder: Path, *, name: str) -> None:
     """Draw a panel each for parameters, times and the first scores; a line for each line of the sweep.
 
-    Times are shares of the baseline's where there are published ones, which another machine took.
+    Times are multiples of the baseline's where there are published ones, which another machine took. A score
+    that is 0 everywhere is left out.
 
     Args:
         report: What to draw.
@@ -32,8 +36,12 @@ def draw_sweep(report: SweepReport, folder: Path, *, name: str) -> None:
         name: Of the files.
     """
     xs = _positions(report)
-    panels = [*READERS, *report.scores[:_MOST_SCORES]]
-    figure, axes = new_figure(columns=_COLUMNS, rows=-(-len(panels) // _COLUMNS))
+    scores = [
+        name for name in report.scores if any(run["test"].get(name) for c in report.cells for run in c.runs)
+    ]
+    panels = [*READERS, *scores[:_MOST_SCORES]]
+    columns = 2 if len(panels) == 4 else 3
+    figure, axes = new_figure(columns=columns, rows=-(-len(panels) // columns))
     for each, panel in zip(axes, panels, strict=False):
         _draw_panel(each, panel, report, xs)
     for each in axes[len(panels) :]:
@@ -47,11 +55,14 @@ def draw_sweep(report: SweepReport, folder: Path, *, name: str) -> None:
 
 
 def _positions(report: SweepReport) -> dict[str, int]:
-    """Return where each value stands: evenly, in order, with the published values of K among them."""
-    values = {cell.x for cell in report.cells}
+    """Return where each value stands: evenly, in order, with the published values of K among them.
+
+    Runs that weren't given one stand nowhere: they are a level line.
+    """
+    values = {cell.x for cell in report.cells if cell.x}
     if report.by == "k":
         values |= {_published_x(run) for run in report.published}
-    return {value: i for i, value in enumerate(sorted(values, key=value_order))}
+    return {value: i for i, value in enumerate(sorted(values, key=value_order))} or {"": 0}
 
 
 def _published_x(run: PublishedRun) -> str:
@@ -60,26 +71,36 @@ def _published_x(run: PublishedRun) -> str:
 
 def _draw_panel(axes: Axes, panel: str, report: SweepReport, xs: Mapping[str, int]) -> None:
     is_time = panel in ("epoch_s", "to_best_s")
-    relative = is_time and any(_published(run, panel) is not None for run in report.published)
+    relative = is_time and _has_published_times(report, panel)
     for i, line in enumerate(dict.fromkeys(cell.line for cell in report.cells)):
         cells = [cell for cell in report.cells if cell.line == line]
         _draw_line(axes, cells, panel, report, xs, relative=relative, number=i)
-    if report.by == "k":
+    if report.by == "k" and (relative or not is_time):
         _draw_published(axes, panel, report.published, xs, relative=relative)
     elif panel in report.scores:
         for run in report.published[:1]:
             if panel in run.scores:
                 label = f"published, {run.method} ({run.data})"
                 axes.axhline(run.scores[panel], label=label, **{**PUBLISHED, "marker": ""})
-    unit = "time {}, share of the baseline's" if relative else "time {}, s"
-    label = unit.format(_LABELS[panel]) if is_time else _LABELS.get(panel, panel)
-    axes.set(xlabel=(report.by or "").rpartition(".")[2], ylabel=label)
+    label = _LABELS.get(panel, panel)
+    unit = (", baseline = 1" if relative else ", s") if is_time else ""
+    axes.set_title(f"{label}{unit}", loc="left", size="medium")
+    axes.set_xlabel((report.by or "").rpartition(".")[2])
     axes.set_xticks(list(xs.values()), [_tick(value) for value in xs])
     axes.set_xlim(-0.5, len(xs) - 0.5)
     if panel in READERS:
         axes.set_ylim(bottom=0)
     else:
         axes.margins(y=0.15)
+
+
+def _has_published_times(report: SweepReport, panel: str) -> bool:
+    """Return whether published times can stand beside the sweep's: both as multiples of their baseline's."""
+    if report.by != "k" or report.baseline not in (None, "base"):
+        return False
+    lines = {cell.line for cell in report.cells}
+    own = all(any(c.line == line and c.x == "base" for c in report.cells) for line in lines)
+    return own and any(run.k is None and _published(run, panel) is not None for run in report.published)
 
 
 def _tick(value: str) -> str:
@@ -98,30 +119,24 @@ def _draw_line(
 ) -> None:
     label = " ".join(f"{key}={value}" for key, value in cells[0].line) or "this sweep"
     reader = READERS.get(panel) or score_reader(panel)
-    places, means, deviations = [], [], []
+    points = []
     for cell in cells:
         found = cell.spread(reader)
         scale = 1e-6 if panel == "trainable" else 1.0
         if relative:
-            base = find_baseline(cell, report.cells, by=report.by, asked=report.baseline) or cell
-            whole = base.spread(reader)
+            whole = next(other for other in cells if other.x == "base").spread(reader)
             scale = 1 / whole.mean if whole is not None and whole.mean else float("nan")
-        if found is None:
-            continue
-        places.append(xs[cell.x])
-        means.append(found.mean * scale)
-        deviations.append((found.deviation or 0.0) * scale)
+        if found is not None and cell.x in xs:
+            points.append((xs[cell.x], found.mean * scale, (found.deviation or 0.0) * scale))
+        elif found is not None:
+            axes.axhline(found.mean * scale, label=label, linewidth=1.2, color=style(number)["color"])
+    if not points:
+        return
+    places, means, deviations = zip(*points, strict=True)
     axes.plot(places, means, label=label, **style(number))
     if any(deviations):
-        axes.errorbar(
-            places,
-            means,
-            yerr=deviations,
-            fmt="none",
-            ecolor=style(number)["color"],
-            capsize=2.5,
-            linewidth=1,
-        )
+        line = {"ecolor": style(number)["color"], "capsize": 2.5, "linewidth": 1}
+        axes.errorbar(places, means, yerr=deviations, fmt="none", **line)
 
 
 def _published(run: PublishedRun, panel: str) -> float | None:
@@ -132,17 +147,12 @@ def _published(run: PublishedRun, panel: str) -> float | None:
 def _draw_published(
     axes: Axes, panel: str, runs: Sequence[PublishedRun], xs: Mapping[str, int], *, relative: bool
 ) -> None:
-    points: list[tuple[int, Any]] = [
-        (xs[_published_x(run)], value) for run in runs if (value := _published(run, panel)) is not None
-    ]
+    points = [(xs[_published_x(run)], value) for run in runs if (value := _published(run, panel)) is not None]
     if not points:
         return
-    scale = 1e-6 if panel == "trainable" else 1.0
-    if relative:
-        base = next((value for x, value in points if x == xs["base"]), None)
-        if base is None:
-            return
-        scale = 1 / base
     places, values = zip(*sorted(points), strict=True)
+    scale = 1e-6 if panel == "trainable" else 1.0
+    if relative:  # base is there, and comes first
+        scale = 1 / values[0]
     label = f"published ({runs[0].data})"
     axes.plot(places, [value * scale for value in values], label=label, **PUBLISHED)

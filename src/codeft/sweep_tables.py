@@ -41,8 +41,8 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
             *_lead(cell, report.by),
             str(len(cell.runs)),
             _shown(cell.spread(trainable), "{:.2f}", scale=1e-6),
-            _shown(cell.spread(epoch_seconds), "{:.1f}"),
-            _shown(cell.spread(seconds_to_best), "{:.1f}"),
+            _shown_seconds(cell.spread(epoch_seconds)),
+            _shown_seconds(cell.spread(seconds_to_best)),
             *(_shown_score(cell.spread(score_reader(n)), signatures.get(n, "")) for n in report.scores),
         ]
         for cell in report.cells
@@ -75,6 +75,10 @@ def _shown(value: Spread | None, form: str, *, scale: float = 1.0) -> str:
     return mean if not value.deviation else f"{mean} ± {form.format(value.deviation * scale)}"
 
 
+def _shown_seconds(value: Spread | None) -> str:
+    return _shown(value, "{:.0f}" if value is not None and value.mean >= 100 else "{:.1f}")
+
+
 def _shown_score(value: Spread | None, signature: str) -> str:
     if value is None:
         return ""
@@ -103,24 +107,26 @@ def _published_grid(report: SweepReport) -> Grid:
 
 
 def _differences_grid(report: SweepReport, lead: Sequence[str], *, names: Sequence[str]) -> Grid:
+    alone = names[0] if len(names) == 1 else None
     rows, reasons = [], []
     for i, comparison in report.comparisons.items():
         own = _lead(report.cells[i], report.by)
-        told = " ".join(_lead(comparison.baseline, report.by)) or "baseline"
+        told = " ".join(filter(None, _lead(comparison.baseline, report.by)))
         if comparison.reason:
-            reasons.append(f"{' '.join(own)} wasn't tested against {told}: {comparison.reason}")
+            reasons.append(f"{' '.join(filter(None, own))} wasn't tested against {told}: {comparison.reason}")
         for name in names:
             if name not in comparison.differences:
                 continue
-            found = comparison.differences[name]
-            signature = report.signatures.get(name, "")
+            found, signature = comparison.differences[name], report.signatures.get(name, "")
             change, low, high = (
                 shown_score(value, signature) for value in (found.difference, found.low, found.high)
             )
-            rows.append([*own, told, name, change, f"{low} to {high}", f"{found.p:.4f}"])
-    columns = [*(lead or ["run"]), "against", "score", "difference", "95% interval", "p"]
+            score = [] if alone else [name]
+            rows.append([*own, told, *score, change, f"{low} to {high}", f"{found.p:.4f}"])
+    columns = [*lead, "against", *([] if alone else ["score"]), "difference", "95% interval", "p"]
     notes = [bootstrap_signature(), *reasons] if rows else reasons
-    return Grid("differences", columns, rows, num_left=len(lead) + 2, notes=notes)
+    title = f"differences in {alone}" if alone else "differences"
+    return Grid(title, columns, rows, num_left=len(columns) - 3, notes=notes)
 
 
 def as_csv(report: SweepReport) -> str:
