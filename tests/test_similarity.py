@@ -123,8 +123,9 @@ def test_a_run_and_its_export_are_the_same(command, finished_run, exported, tmp_
     assert [model["name"] for model in read(tmp_path / "out")["models"]] == [str(exported), str(finished_run)]
 
 
-def test_a_published_model_takes_the_other_s_task_and_family(command, finished_run, tmp_path):
-    """The folder has no word of codeft in it; with other weights, all layers differ."""
+@pytest.fixture
+def published(finished_run, tmp_path):
+    """A model's folder without a word of codeft in it."""
     cfg = OmegaConf.load(finished_run / "config.yaml")
     model = EncoderDecoderModel(
         weights="random",
@@ -132,9 +133,33 @@ def test_a_published_model_takes_the_other_s_task_and_family(command, finished_r
         tokenizer=str(finished_run / "tokenizer"),
     )
     model.save(tmp_path / "published")
-    command("similarity", f"runs=[{tmp_path}/published,{finished_run}]", f"hydra.run.dir={tmp_path}/out")
-    assert all(0 < value < 0.999 for value in values(tmp_path / "out"))
+    return tmp_path / "published"
+
+
+def test_a_published_model_takes_the_other_s_task_and_family(command, finished_run, published, tmp_path):
+    command("similarity", f"runs=[{published},{finished_run}]", f"hydra.run.dir={tmp_path}/out")
+    assert all(0 < value < 0.999 for value in values(tmp_path / "out"))  # other weights
     assert read(tmp_path / "out")["models"][0]["task"] == "summarization"
+
+
+def test_a_run_that_began_with_a_published_model(command, tiny, published, tiny_data, tmp_path):
+    """By its own config, by name, and by what the user says of the model: the same beginning."""
+    own = [word for word in tiny if not word.startswith(("model.architecture", "model.tokenizer", "model.w"))]
+    weights = [f"model.weights={published}", "model.tokenizer=null", "method=telly", "k=1"]
+    command("train", *own, *weights, f"hydra.run.dir={tmp_path}/run")
+    command("similarity", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/alone")
+    both = f"runs=[{published},{tmp_path}/run]"
+    command("similarity", both, f"hydra.run.dir={tmp_path}/both")
+    told = ["task=summarization", "model=codet5", "task.max_source_length=48"]
+    command("similarity", both, *told, f"hydra.run.dir={tmp_path}/told")
+    expected = values(tmp_path / "alone")
+    assert expected[:2] == pytest.approx([1, 1], abs=1e-9) and 0 < expected[2] < 0.99999
+    assert values(tmp_path / "both") == values(tmp_path / "told") == pytest.approx(expected, abs=1e-9)
+    assert read(tmp_path / "told")["models"][0]["model"] == "codet5"
+    alone = f"runs=[{published},{published}]"
+    assert "say task= and model=" in fails(command, alone, f"hydra.run.dir={tmp_path}/no")
+    command("similarity", alone, *told, f"data.dir={tiny_data}", f"hydra.run.dir={tmp_path}/same")
+    assert values(tmp_path / "same") == pytest.approx([1, 1, 1], abs=1e-9)
 
 
 def test_models_of_other_sizes_words_and_tasks(command, finished_run, smaller_run, tmp_path):
@@ -243,3 +268,40 @@ print(sorted(slow & set(sys.modules)))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]" and "runs=[outputs/my-run,outputs/another]" in said
+
+
+ROBERTA = "num_hidden_layers:2,num_attention_heads:4,intermediate_size:64,max_position_embeddings:66"
+RUNS = {
+    "unixcoder": [
+        "model=unixcoder",
+        f"model.architecture={{vocab_size:404,hidden_size:32,{ROBERTA},type_vocab_size:10,pad_token_id:0}}",
+    ],
+    "data flow": [
+        "model=graphcodebert",
+        f"model.architecture={{vocab_size:400,hidden_size:32,{ROBERTA},type_vocab_size:1,pad_token_id:0}}",
+        "method=data_flow",
+    ],
+    "causal": [
+        "model=qwen2_5_coder_0_5b",
+        "model.architecture.vocab_size=400",
+        "model.architecture.hidden_size=32",
+        "model.architecture.num_hidden_layers=2",
+        "model.architecture.num_attention_heads=4",
+        "model.architecture.intermediate_size=64",
+    ],
+    "lora": ["method=lora", "optimizer.lr=0.1"],
+    "prefix": ["method=prefix", "callbacks.adapter.config.num_virtual_tokens=4"],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_family_and_what_adapters_change(command, tiny, tmp_path, name):
+    own = [word for word in tiny if RUNS[name][0].startswith("method") or "architecture" not in word]
+    command("train", *own, *RUNS[name], "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
+    command("similarity", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/out")
+    found = values(tmp_path / "out")
+    assert len(found) == 3 and all(value > 0.1 for value in found)
+    if name == "lora":  # the embeddings stand still, the layers above don't
+        assert found[0] == pytest.approx(1, abs=1e-9) and found[2] < 1 - 1e-6
+    if name == "prefix":  # it is the decoder's
+        assert found == pytest.approx([1, 1, 1], abs=1e-9)

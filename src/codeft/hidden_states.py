@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,7 +119,7 @@ def pooled_states(
         float32 [L + 1, N, D]; a memory map where it is large.
 
     Raises:
-        CodeftError: There are no texts, or another pooling was named.
+        CodeftError: There are no texts, another pooling was named, or the disk has no room for the result.
     """
     if pooling not in POOLINGS:
         raise CodeftError(f"expected pooling={' or '.join(POOLINGS)}, got {pooling!r}")
@@ -166,7 +168,7 @@ def states_at(
         float32 [L + 1, M, D], in the order of texts and their positions; a memory map where it is large.
 
     Raises:
-        CodeftError: There are no texts or no positions.
+        CodeftError: There are no texts or no positions, or the disk has no room for the result.
     """
     if not sum(map(len, positions)):
         raise CodeftError("expected sub-tokens to look at, got none")
@@ -219,9 +221,22 @@ def _batches(
 
 
 def _allocate(shape: tuple[int, ...], *, folder: Path | None, name: str) -> np.ndarray:
-    """Return an array of float32, in a file where it is large."""
-    if int(np.prod(shape)) * 4 <= _IN_MEMORY:
+    """Return an array of float32, in a file where it is large.
+
+    Raises:
+        CodeftError: The file has no room; a map that finds none later would end the program.
+    """
+    needed = math.prod(shape) * np.dtype(np.float32).itemsize
+    if needed <= _IN_MEMORY:
         return np.empty(shape, dtype=np.float32)
+    place = Path(tempfile.gettempdir()) if folder is None else folder
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        advice = "set TMPDIR= to another folder" if folder is None else "name another folder"
+        raise CodeftError(
+            f"the hidden states need {needed / 1e9:.1f} GB, but {str(place)!r} has {free / 1e9:.1f} GB free: "
+            f"ask for fewer texts, or {advice}"
+        )
     if folder is not None:
         return np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.float32, shape=shape)
     with tempfile.TemporaryFile() as file:  # has no name, and is freed with the last map of it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -189,3 +191,12 @@ def test_what_can_t_be_read(model):
         pooled_states(model, encode(model), pooling="max")
     with pytest.raises(CodeftError, match="sub-tokens to look at"):
         states_at(model, encode(model), [np.array([], dtype=int)] * len(SOURCES))
+
+
+def test_a_disk_without_room(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(hidden_states, "_IN_MEMORY", 0)
+    monkeypatch.setattr(hidden_states.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(CodeftError, match="TMPDIR"):
+        pooled_states(model, encode(model))
+    with pytest.raises(CodeftError, match="name another folder"):
+        pooled_states(model, encode(model), folder=tmp_path)
