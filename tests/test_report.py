@@ -91,7 +91,9 @@ def test_a_real_sweep(command, tiny, report, tmp_path, capsys):
     assert frozen["baseline"] == "base" and base["baseline"] is None
     stored = json.loads((Path(frozen["folders"][0]) / "metrics.json").read_text())
     assert frozen["scores"]["smoothed_bleu"]["mean"] == stored["test"]["smoothed_bleu"]
-    assert frozen["to_best_s"]["mean"] == stored["time"]["epoch_s"] * stored["best"]["epoch"]
+    times = stored["time"]
+    to_best = times["epoch_s"] * stored["best"]["epoch"] + times["cache_s"]
+    assert frozen["to_best_s"]["mean"] == pytest.approx(to_best)
     assert 0 < frozen["differences"]["smoothed_bleu"]["p"] <= 1
     [failed] = found["jobs"]
     assert (failed["job"], failed["status"]) == ("k=99", "failed") and "k must be base" in failed["error"]
@@ -246,7 +248,9 @@ def test_nothing_but_the_seed_varies(report, tmp_path):
 def test_numbers_that_a_job_lacks(report, tmp_path):
     write_job(tmp_path / "sweep", 0, ["k=base"], best={}, time={}, params={}, signatures={})
     write_job(tmp_path / "sweep", 1, ["k=1"], test={"corpus_bleu": 4.0})
-    first, second = report(tmp_path / "sweep")["cells"]
+    write_job(tmp_path / "sweep", 2, ["k=2"], time={"epoch_s": 2.0, "cache_s": 0.5})
+    first, second, third = report(tmp_path / "sweep")["cells"]
+    assert third["to_best_s"]["mean"] == 6.5  # three epochs, and what was computed before them
     assert first["epoch_s"] is first["to_best_s"] is first["trainable"] is None
     assert first["scores"]["corpus_bleu"] is None and second["scores"]["corpus_bleu"]["mean"] == 4.0
 

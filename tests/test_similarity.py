@@ -290,6 +290,7 @@ RUNS = {
         "model.architecture.intermediate_size=64",
     ],
     "lora": ["method=lora", "optimizer.lr=0.1"],
+    "cache": ["method=telly", "k=1", "cache=memory"],
     "prefix": ["method=prefix", "callbacks.adapter.config.num_virtual_tokens=4"],
 }
 
@@ -303,5 +304,7 @@ def test_every_family_and_what_adapters_change(command, tiny, tmp_path, name):
     assert len(found) == 3 and all(value > 0.1 for value in found)
     if name == "lora":  # the embeddings stand still, the layers above don't
         assert found[0] == pytest.approx(1, abs=1e-9) and found[2] < 1 - 1e-6
+    if name == "cache":  # what it held isn't read again
+        assert found[:2] == pytest.approx([1, 1], abs=1e-9) and found[2] < 1 - 1e-6
     if name == "prefix":  # it is the decoder's
         assert found == pytest.approx([1, 1, 1], abs=1e-9)

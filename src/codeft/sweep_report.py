@@ -126,9 +126,14 @@ def epoch_seconds(run: Mapping[str, Any]) -> float | None:
 
 
 def seconds_to_best(run: Mapping[str, Any]) -> float | None:
-    """Return the seconds that a run trained until its best validation score, validations left out."""
+    """Return the seconds that a run trained until its best validation score, validations left out.
+
+    Where frozen layers were computed beforehand, that time counts, too.
+    """
     seconds, epoch = epoch_seconds(run), run.get("best", {}).get("epoch")
-    return None if seconds is None or epoch is None else seconds * epoch
+    if seconds is None or epoch is None:
+        return None
+    return seconds * epoch + (run["time"].get("cache_s") or 0.0)
 
 
 def score_reader(name: str) -> Callable[[Mapping[str, Any]], float | None]:
