@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from codeft.sweep import Job
 
-VERBS = ("train", "evaluate", "predict", "prepare", "pretrain", "export")
+VERBS = ("train", "evaluate", "predict", "prepare", "pretrain", "export", "similarity", "report")
 
 RANK_CONFIG = "CODEFT_RANK_CONFIG"
 """Environment variable by which the first rank hands its resolved config to the ranks it starts."""
@@ -56,7 +56,7 @@ def main() -> None:
     if verb in ("", "-h", "--help"):
         from codeft.usage import summary
 
-        verbs = "\n".join(f"  {name:10}{summary(name)}" for name in VERBS)
+        verbs = "\n".join(f"  {name:12}{summary(name)}" for name in VERBS)
         print(f"codeft VERB key=value …\n\n{verbs}\n\ncodeft VERB --help says more of each.")
         return
     if verb not in VERBS:

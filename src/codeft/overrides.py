@@ -12,8 +12,8 @@ from codeft.types import CodeftError
 
 GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
 LITERAL_KEYS = (
-    "run", "resume", "input", "output", "query", "index", "predictions", "references", "sources", "to",
-    "data.dir", "data.source", "data.train", "data.valid", "model.tokenizer",
+    "run", "runs", "resume", "input", "output", "query", "index", "predictions", "references", "sources",
+    "to", "data.dir", "data.source", "data.train", "data.valid", "model.tokenizer",
     "data.splits.train", "data.splits.valid", "data.splits.test",
 )  # fmt: skip
 """Keys whose values are taken literally, whatever characters they hold: paths and sentences."""

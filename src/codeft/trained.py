@@ -46,6 +46,27 @@ def find_trained(cfg: DictConfig) -> RunFolder | ExportFolder:
     Raises:
         CodeftError: It is nothing that was trained, the hub can't give it, or its task isn't known.
     """
+    path = locate_trained(cfg)
+    if (path / ABOUT).is_file():
+        exported = ExportFolder.read(path)
+        _check_unchosen(cfg, exported)
+        return exported
+    if (path / "config.json").is_file():
+        return ExportFolder(path, _described(path, cfg))
+    run = RunFolder(path)
+    _check_unchosen(cfg, run)
+    return run
+
+
+def locate_trained(cfg: DictConfig) -> Path:
+    """Return the folder that a verb's `run=` names, downloaded where it is on the hub.
+
+    Args:
+        cfg: The verb's config.
+
+    Raises:
+        CodeftError: It is no folder here, and the hub can't give it.
+    """
     name = str(cfg.run)
     path = Path(name).expanduser()
     if not path.exists() and is_hub_id(name):
@@ -59,15 +80,7 @@ def find_trained(cfg: DictConfig) -> RunFolder | ExportFolder:
             raise CodeftError(
                 f"there is no folder {name!r} here, and as a name on the hub: {error}"
             ) from None
-    if (path / ABOUT).is_file():
-        exported = ExportFolder.read(path)
-        _check_unchosen(cfg, exported)
-        return exported
-    if (path / "config.json").is_file():
-        return ExportFolder(path, _described(path, cfg))
-    run = RunFolder(path)
-    _check_unchosen(cfg, run)
-    return run
+    return path
 
 
 def is_hub_id(name: str) -> bool:

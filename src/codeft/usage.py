@@ -30,6 +30,8 @@ EXAMPLES = {
     "prepare": ("data.dir=path/to/rows", "data.source=path/to/repository output=path/to/rows"),
     "pretrain": ("data.train=train.jsonl data.valid=valid.jsonl", "resume=outputs/my-run"),
     "export": ("run=outputs/my-run to=my-model", "run=outputs/my-run to=my-model onnx=true"),
+    "similarity": ("run=outputs/my-run", "runs=[outputs/my-run,outputs/another]"),
+    "report": ("run=outputs/my-sweep", "run=outputs/my-sweep by=data.train_limit scores=[smoothed_bleu]"),
 }
 
 _DIR = ("data.dir", "null", "folder of rows, where the data set reads one")
@@ -47,6 +49,8 @@ OFTEN = {
     "prepare": (_DIR, ("data.source", "null", "source tree to mine"), _RUN_DIR),
     "pretrain": (("trainer.max_steps", "4000", "steps in all"), _RUN_DIR),
     "export": (_RUN_DIR,),
+    "similarity": (_RUN_DIR,),
+    "report": (_RUN_DIR,),
 }
 """Key, default and meaning of what is often typed and stands in another file than the verb's own."""
 

@@ -1,0 +1,144 @@
+"""A sweep as one object: its runs in order, tested, and what is published beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from codeft.analysis.sweeps import Cell, choose_key, make_cells
+from codeft.published import PublishedRun, published_runs
+from codeft.sweep_folder import DONE, SweptJob, read_sweep
+from codeft.sweep_tests import FOLDER, Comparison, compare_cells
+from codeft.types import CodeftError
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """All that a sweep's tables and pictures show.
+
+    Attributes:
+        title: Task and model.
+        by: The key on the x axis; None where nothing but the seed varies.
+        cells: The finished runs, line by line.
+        comparisons: Of cells with their baselines, by position.
+        scores: The names shown, the one that picks checkpoints first.
+        signatures: Of the scores.
+        published: What is reported for the same model and task.
+        others: Jobs that aren't finished.
+        baseline: The value of `by` that others are compared with, where the user typed one.
+    """
+
+    title: str
+    by: str | None
+    cells: Sequence[Cell]
+    comparisons: Mapping[int, Comparison]
+    scores: Sequence[str]
+    signatures: Mapping[str, str]
+    published: Sequence[PublishedRun]
+    others: Sequence[SweptJob]
+    baseline: str | None = None
+
+
+def gather(cfg: DictConfig) -> SweepReport:
+    """Read a sweep, order it, and test it.
+
+    Args:
+        cfg: See `report_on`.
+
+    Raises:
+        CodeftError: See `report_on`.
+    """
+    jobs = read_sweep(Path(str(cfg.run)).expanduser())
+    done = [job for job in jobs if job.status == DONE]
+    if not done:
+        told = "; ".join(dict.fromkeys(f"{job.status}: {job.error}".rstrip(": ") for job in jobs))
+        raise CodeftError(f"no job of {str(cfg.run)!r} is finished: {told}")
+    typed = list(dict.fromkeys(key for job in jobs for key in _typed(job)))
+    by = choose_key(list(done[0].values), asked=_text(cfg.by), typed=typed)
+    pairs = []
+    for job in done:
+        values = dict(job.values)
+        if by is not None and by not in values:  # the same in all jobs, and asked for
+            values[by] = next(
+                w.partition("=")[2] for w in job.overrides if w.lstrip("+").startswith(f"{by}=")
+            )
+        pairs.append((values, {**job.metrics, FOLDER: str(job.folder)}))
+    cells = make_cells(pairs, by=by)
+    first = done[0].metrics
+    signatures = {name: s for job in done for name, s in job.metrics.get("signatures", {}).items()}
+    scores = choose_scores([job.metrics for job in done], asked=cfg.scores)
+    comparisons = (
+        compare_cells(cells, by=by, asked=_text(cfg.baseline), names=scores) if cfg.bootstrap else {}
+    )
+    alike = {(m.get("task"), m.get("model"), m.get("lang")) for _, m in pairs}
+    published = []
+    if len(alike) == 1:
+        [(task, model, lang)] = alike
+        published = published_runs(task=task, model=model, lang=lang)
+        published = [run for run in published if by == "k" or run.method == "full"]
+    shown = {name: {str(job.metrics.get(name)) for job in done} for name in ("task", "model", "lang")}
+    parts = [values.pop() for values in shown.values() if len(values) == 1 and values != {"None"}]
+    title = " ".join([*parts, f"by {by}" if by else f"({first.get('method')})"])
+    others = [job for job in jobs if job.status != DONE]
+    return SweepReport(
+        title, by, cells, comparisons, scores, signatures, published, others, _text(cfg.baseline)
+    )
+
+
+def _typed(job: SweptJob) -> dict[str, str]:
+    pairs = [word.lstrip("+").partition("=") for word in job.overrides]
+    return {key: value for key, _, value in pairs}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def choose_scores(runs: Sequence[Mapping[str, Any]], *, asked: Any) -> list[str]:
+    """Return the scores to show: what was asked for, or all, the one that picks checkpoints first.
+
+    Raises:
+        CodeftError: No run has a score that was asked for.
+    """
+    there = list(dict.fromkeys(name for run in runs for name in run["test"]))
+    if asked is not None:
+        names = [asked] if isinstance(asked, str) else [str(name) for name in asked]
+        missing = [name for name in names if name not in there]
+        if missing or not names:
+            raise CodeftError(f"no run has the score {', '.join(missing)!r}; there are: {', '.join(there)}")
+        return names
+    monitors = [key.removeprefix("val_") for run in runs for key in run.get("best", {}) if key != "val_rows"]
+    return sorted(there, key=lambda name: name not in monitors)
+
+
+def trainable(run: Mapping[str, Any]) -> float | None:
+    """Return how many parameters a run trained."""
+    return run.get("params", {}).get("trainable")
+
+
+def epoch_seconds(run: Mapping[str, Any]) -> float | None:
+    """Return a run's seconds an epoch, validation left out."""
+    return run.get("time", {}).get("epoch_s")
+
+
+def seconds_to_best(run: Mapping[str, Any]) -> float | None:
+    """Return the seconds that a run trained until its best validation score, validations left out.
+
+    Where frozen layers were computed beforehand, that time counts, too.
+    """
+    seconds, epoch = epoch_seconds(run), run.get("best", {}).get("epoch")
+    if seconds is None or epoch is None:
+        return None
+    return seconds * epoch + (run["time"].get("cache_s") or 0.0)
+
+
+def score_reader(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Return what reads a score of a run; None where the run hasn't it."""
+    return lambda run: run["test"].get(name)
+
+
+READERS = {"trainable": trainable, "epoch_s": epoch_seconds, "to_best_s": seconds_to_best}
