@@ -82,10 +82,7 @@ def parse(source: str, lang: str) -> SyntaxTree:
     """
     name = canonical_language(lang)
     nodes = parse_nodes(source, name)
-    is_comment = np.array(["comment" in kind for kind in nodes.types])
-    is_leaf = nodes.childless & ~is_comment
-    is_leaf[0] = False
-    leaves = np.flatnonzero(is_leaf)
+    leaves = leaf_nodes(nodes)
     if len(leaves) > 1:
         # The lowest node passed between two leaves is a child of their lowest common ancestor.
         lowest = np.minimum.reduceat(nodes.depths[: leaves[-1] + 1], leaves[:-1] + 1)
@@ -102,6 +99,14 @@ def parse(source: str, lang: str) -> SyntaxTree:
         owners=_character_owners(source, nodes, leaves),
         has_errors=nodes.num_errors > 0,
     )
+
+
+def leaf_nodes(nodes: NodeTable) -> np.ndarray:
+    """Return the nodes that are a tree's leaves, int64 [n], in pre-order; see `SyntaxTree`."""
+    is_comment = np.array(["comment" in kind for kind in nodes.types])
+    is_leaf = nodes.childless & ~is_comment
+    is_leaf[0] = False
+    return np.flatnonzero(is_leaf)
 
 
 @dataclass(frozen=True, slots=True)
