@@ -196,6 +196,66 @@ def states_at(
     return found
 
 
+def pooled_and_chosen_states(
+    model: AbstractCodeModel,
+    ids: Sequence[np.ndarray],
+    positions: Sequence[np.ndarray],
+    *,
+    batch_size: int = _BATCH_SIZE,
+    folder: Path | None = None,
+    description: str = "reading",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `pooled_states` (the mean) and `states_at` return, from one pass of the model.
+
+    Args:
+        model: See `pooled_states`.
+        ids: See `pooled_states`.
+        positions: See `states_at`.
+        batch_size: See `pooled_states`.
+        folder: See `pooled_states`.
+        description: See `pooled_states`.
+
+    Returns:
+        float32 [L + 1, N, D] and [L + 1, M, D].
+
+    Raises:
+        CodeftError: There are no texts or no positions.
+    """
+    if not sum(map(len, positions)):
+        raise CodeftError("expected sub-tokens to look at, got none")
+    starts = np.cumsum([0, *map(len, positions)])
+    pooled = chosen = np.empty((0, 0, 0), dtype=np.float32)
+    for rows, batch in _batches(model, ids, batch_size, pad_to=None, description=description):
+        weight = batch["attention_mask"].unsqueeze(-1).float()  # [n, S, 1]
+        weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1)
+        texts = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(positions[row]) for row in rows]))
+        places = torch.from_numpy(np.concatenate([positions[row] for row in rows]).astype(np.int64))
+        where = (texts.to(weight.device), places.to(weight.device))
+        means: list[Tensor] = []
+        vectors: list[Tensor] = []
+
+        def take(
+            layer: int,
+            states: Tensor,
+            weight: Tensor = weight,
+            where: Any = where,
+            means: list[Tensor] = means,
+            vectors: list[Tensor] = vectors,
+        ) -> None:
+            means.append((states.float() * weight).sum(dim=1).cpu())
+            vectors.append(states[where].float().cpu())
+
+        visit_layers(model, batch, take)
+        if not pooled.size:
+            layers, width = len(means), means[0].shape[1]
+            pooled = _allocate((layers, len(ids), width), folder=folder, name="pooled.npy")
+            chosen = _allocate((layers, int(starts[-1]), width), folder=folder, name="states.npy")
+        pooled[:, rows] = torch.stack(means).numpy()
+        target = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
+        chosen[:, target] = torch.stack(vectors).numpy()
+    return pooled, chosen
+
+
 def _batches(
     model: AbstractCodeModel,
     ids: Sequence[np.ndarray],
