@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from codeft.sweep import Job
 
-VERBS = ("train", "evaluate", "predict", "prepare", "pretrain", "export", "similarity", "report")
+VERBS = ("train", "evaluate", "predict", "prepare", "pretrain", "export", "similarity", "report", "probe")
 
 RANK_CONFIG = "CODEFT_RANK_CONFIG"
 """Environment variable by which the first rank hands its resolved config to the ranks it starts."""

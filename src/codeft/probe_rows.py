@@ -99,13 +99,13 @@ def choose_probes(asked: Sequence[str] | None, *, task: AbstractTask, texts: Pro
             )
         elif asked is not None and name in asked:
             raise CodeftError(
-                f"the {name} probe needs code in one of {', '.join(LANGUAGES)}, but {in_no_language:,} of the "
-                f"{len(texts.examples):,} texts say no language: give lang=, or rows with a language"
+                f"the {name} probe needs code in one of {', '.join(LANGUAGES)}, but {in_no_language:,} of "
+                f"the {len(texts.examples):,} texts say no language: give lang=, or rows with a language"
             )
     if not chosen:
         raise CodeftError(
-            f"there is nothing to probe: the texts are in none of {', '.join(LANGUAGES)}, and task={task.name} "
-            "has no problems"
+            f"there is nothing to probe: texts are in none of {', '.join(LANGUAGES)}, and task={task.name} has "
+            "no problems that they solve"
         )
     return chosen
 
@@ -191,7 +191,9 @@ def choose_leaves(
     for number, example in enumerate(texts.examples):
         numbers = np.array(token_type_numbers(token_types(example.source, example.lang)), dtype=np.int64)
         found = [_last_tokens(example, of_model[number]) for of_model in encodings]
-        common = {leaf for leaf in np.flatnonzero(numbers >= 0).tolist() if all(leaf in last for last in found)}
+        common = {
+            leaf for leaf in np.flatnonzero(numbers >= 0).tolist() if all(leaf in last for last in found)
+        }
         drawn = _draw(common, per_text, rng=np.random.default_rng((seed, number)))
         counts.append(len(drawn))
         types += numbers[drawn].tolist()

@@ -56,7 +56,9 @@ def open_models(cfg: DictConfig, task: AbstractTask, *, work_dir: Path) -> list[
     found = [_published(cfg, task)] if cfg.choices.model else []
     for name, label in zip(names, _labels(names), strict=True):
         found.append(_trained(cfg, name, label=label, work_dir=work_dir))
-    if cfg.random and found[0].config["weights"] != RANDOM or (cfg.random and names and not cfg.choices.model):
+    if (cfg.random and found[0].config["weights"] != RANDOM) or (
+        cfg.random and names and not cfg.choices.model
+    ):
         found.insert(0, _with_random_weights(cfg, found[0], task))
     for probed in found:
         probed.model.eval().to(device)
@@ -81,7 +83,9 @@ def split_names(runs: object) -> list[str]:
     words = text.split(",") if text is not None else [str(name) for name in list(runs)]  # type: ignore[call-overload]
     names: list[str] = []
     while words:
-        lengths = [n for n in range(1, len(words) + 1) if Path(",".join(words[:n]).strip()).expanduser().exists()]
+        lengths = [
+            n for n in range(1, len(words) + 1) if Path(",".join(words[:n]).strip()).expanduser().exists()
+        ]
         taken = lengths[0] if lengths else 1
         names.append(",".join(words[:taken]).strip(" '\""))
         words = words[taken:]

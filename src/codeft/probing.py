@@ -28,7 +28,7 @@ from codeft.analysis.probes import (
 from codeft.build import LARGEST_SEED, build_data
 from codeft.config import instantiate
 from codeft.hidden_states import pooled_and_chosen_states, pooled_states
-from codeft.metrics import map_at_r_of_labels, mrr
+from codeft.metrics import map_at_r_of_labels
 from codeft.probe_report import write_report
 from codeft.probe_rows import (
     LEXICAL,
@@ -58,7 +58,7 @@ from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError, Encoding
 
 SIGNATURES = {
-    LEXICAL: "accuracy|range:0-100|of:{of}|token_types:6|at:last_sub_token|v:1",
+    LEXICAL: "accuracy|range:0-100|token_types:6|at:last_sub_token|v:1",
     SYNTACTIC: "mrr|range:0-1|protocol:full|candidates:different_trees|traversal:pre_order|v:1",
     SEMANTIC: "map_at_r|range:0-1|ties:pessimistic|v:1",
     STRUCTURAL: "accuracy|range:0-100|classes:1,2,3,4,5,6+|v:1",
@@ -112,7 +112,7 @@ def probe_models(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     _check_sizes(texts)
     encodings = [_encode(task, texts, probed) for probed in models]
     labels = _labels(chosen, texts, encodings, cfg)
-    found = {}
+    found: dict[str, dict[str, list[ProbeResult]]] = {}
     for probed, of_model in zip(models, encodings, strict=True):
         number = len(found)
         states = _read(probed, task, of_model, labels, number)
@@ -167,9 +167,8 @@ def _check_sizes(texts: ProbeTexts) -> None:
     for split, size in texts.sizes.items():
         if size < FEWEST_ROWS:
             raise CodeftError(
-                f"probes need at least {FEWEST_ROWS} different texts in each split, but {split} has {size}: give "
-                "more rows, or take them from another split, data.splits."
-                f"{split}="
+                f"probes need at least {FEWEST_ROWS} different texts in each split, but {split} has {size}: "
+                f"give more rows, or take some of another split's, data.splits.{split}="
             )
 
 
@@ -297,7 +296,7 @@ def _describe_probe(
     assert wanted is not None
     by_split = {split: wanted[part] for split, part in rows.items()}
     described: dict[str, Any] = {
-        "signature": SIGNATURES[name].format(of="leaves"),
+        "signature": SIGNATURES[name],
         "baseline": _baseline(name, by_split),
         "rows": {split: len(part) for split, part in by_split.items()},
     }

@@ -32,6 +32,11 @@ EXAMPLES = {
     "export": ("run=outputs/my-run to=my-model", "run=outputs/my-run to=my-model onnx=true"),
     "similarity": ("run=outputs/my-run", "runs=[outputs/my-run,outputs/another]"),
     "report": ("run=outputs/my-sweep", "run=outputs/my-sweep by=data.train_limit scores=[smoothed_bleu]"),
+    "probe": (
+        "model=mini",
+        "model=mini runs=[outputs/my-run,outputs/another]",
+        "model=mini task=clone_detection_poj104 data=codexglue data.dir=path/to/poj104",
+    ),
 }
 
 _DIR = ("data.dir", "null", "folder of rows, where the data set reads one")
@@ -51,6 +56,7 @@ OFTEN = {
     "export": (_RUN_DIR,),
     "similarity": (_RUN_DIR,),
     "report": (_RUN_DIR,),
+    "probe": (_DIR, ("task.max_source_length", "256", "sub-tokens of a text at most"), _RUN_DIR),
 }
 """Key, default and meaning of what is often typed and stands in another file than the verb's own."""
 
