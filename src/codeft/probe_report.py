@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +16,10 @@ from rich.text import Text
 from codeft.plots import PUBLISHED, new_figure, save_figure, style
 from codeft.run_folder import write_text
 from codeft.summary import print_outputs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NAME, WEIGHTS = "probe", "probe_weights"
 MIX = "mix"
@@ -115,9 +119,7 @@ def _shown(probe: str, value: float) -> str:
 
 def _draw_scores(result: Mapping[str, Any], folder: Path) -> None:
     probes = result["probes"]
-    figure, axes = new_figure(columns=min(2, len(probes)), rows=(len(probes) + 1) // 2)
-    for each in axes[len(probes) :]:
-        each.set_visible(False)
+    figure, axes = _new_figure(len(probes))
     deepest = max(model["layers"] for model in result["models"])
     for each, (name, described) in zip(axes, probes.items(), strict=False):
         for number, (model, scores) in enumerate(described["models"].items()):
@@ -132,15 +134,29 @@ def _draw_scores(result: Mapping[str, Any], folder: Path) -> None:
         each.set(xlabel="layer (0: embeddings)", ylabel=_SCORES[name], title=name)
         each.set_xticks([*range(deepest), deepest + 0.5], [*map(str, range(deepest)), MIX])
         each.tick_params(labelsize="small")
-    axes[0].legend(frameon=False, fontsize="small")
+    _add_legend(figure, axes[0])
     save_figure(figure, folder, NAME)
+
+
+def _new_figure(num_probes: int) -> tuple[Figure, list[Axes]]:
+    columns = 2 if num_probes == len(_SCORES) else num_probes
+    return new_figure(columns=columns, rows=-(-num_probes // columns))
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Put one legend for all axes beside them: lines and bars would run through it."""
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize="small",
+    )
 
 
 def _draw_weights(result: Mapping[str, Any], folder: Path) -> None:
     probes = result["probes"]
-    figure, axes = new_figure(columns=min(2, len(probes)), rows=(len(probes) + 1) // 2)
-    for each in axes[len(probes) :]:
-        each.set_visible(False)
+    figure, axes = _new_figure(len(probes))
     for each, (name, described) in zip(axes, probes.items(), strict=False):
         width = 0.8 / len(described["models"])
         for number, (model, scores) in enumerate(described["models"].items()):
@@ -153,5 +169,5 @@ def _draw_weights(result: Mapping[str, Any], folder: Path) -> None:
         each.set(xlabel="layer (0: embeddings)", ylabel="weight in the mix", title=name)
         each.set_xticks(range(deepest))
         each.tick_params(labelsize="small")
-    axes[0].legend(frameon=False, fontsize="small")
+    _add_legend(figure, axes[0])
     save_figure(figure, folder, WEIGHTS)

@@ -104,8 +104,8 @@ def choose_probes(asked: Sequence[str] | None, *, task: AbstractTask, texts: Pro
             )
     if not chosen:
         raise CodeftError(
-            f"there is nothing to probe: texts are in none of {', '.join(LANGUAGES)}, and task={task.name} has "
-            "no problems that they solve"
+            f"there is nothing to probe: texts are in none of {', '.join(LANGUAGES)}, and "
+            f"task={task.name} has no problems that they solve"
         )
     return chosen
 
