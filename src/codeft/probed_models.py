@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,13 @@ def open_models(cfg: DictConfig, task: AbstractTask, *, work_dir: Path) -> list[
     found = [_published(cfg, task)] if cfg.choices.model else []
     for name, label in zip(names, _labels(names), strict=True):
         found.append(_trained(cfg, name, label=label, work_dir=work_dir))
-    if (cfg.random and found[0].config["weights"] != RANDOM) or (
-        cfg.random and names and not cfg.choices.model
-    ):
+    if cfg.random and (not cfg.choices.model or found[0].config["weights"] != RANDOM):
         found.insert(0, _with_random_weights(cfg, found[0], task))
     for probed in found:
         probed.model.eval().to(device)
         check_lengths(task, probed.model)
-    return found
+    different = _apart([probed.name for probed in found])
+    return [replace(probed, name=name) for probed, name in zip(found, different, strict=True)]
 
 
 def split_names(runs: object) -> list[str]:
@@ -98,6 +98,20 @@ def _labels(names: Sequence[str]) -> list[str]:
     """Return short names, the folders' own, where these differ."""
     short = [Path(name).name or name for name in names]
     return short if len(set(short)) == len(short) else list(names)
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Number the names that stood before.
+
+    >>> _apart(["mini", "first", "mini"])
+    ['mini', 'first', 'mini (2)']
+    """
+    count: Counter[str] = Counter()
+    found = []
+    for name in names:
+        count[name] += 1
+        found.append(name if count[name] == 1 else f"{name} ({count[name]})")
+    return found
 
 
 def _device(accelerator: object) -> torch.device:
