@@ -69,7 +69,7 @@ def test_a_model_and_a_run_on_the_same_texts(command, tiny_probed, finished_run,
             assert [layer["layer"] for layer in scores["layers"]] == [0, 1, 2]
             assert sum(scores["mix"]["weights"]) == pytest.approx(1)
             assert all(0 <= layer["score"] <= highest for layer in (*scores["layers"], scores["mix"]))
-            assert all(1 <= layer["epoch"] <= 3 for layer in (*scores["layers"], scores["mix"]))
+            assert all(0 <= layer["epoch"] <= 3 for layer in (*scores["layers"], scores["mix"]))
     assert sum(found["probes"]["lexical"]["shares"].values()) == pytest.approx(1)
     with (tmp_path / "out" / "probe.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -83,16 +83,26 @@ def test_a_model_and_a_run_on_the_same_texts(command, tiny_probed, finished_run,
 
 def test_random_weights_stand_beside_a_run(command, tiny_probed, finished_run, tiny_data, tmp_path):
     rows = [word for word in tiny_probed if not word.startswith("model")]
-    arguments = [*rows, f"runs=[{finished_run},{finished_run}]", "probes=[structural]"]
+    arguments = [*rows, f"runs=[{finished_run},{finished_run}]", "probes=[lexical]"]
     command("probe", *arguments, f"hydra.run.dir={tmp_path}/out")
-    found = read_probe(tmp_path / "out")["probes"]["structural"]["models"]
+    found = read_probe(tmp_path / "out")["probes"]["lexical"]["models"]
     assert list(found) == ["random", str(finished_run), f"{finished_run} (2)"]
     scores = list(found.values())
     assert scores[1] == scores[2] != scores[0], "the same weights have the same scores"
-    command("probe", *arguments[:-2], f"runs={finished_run}", "random=false", "probes=structural",
+    command("probe", *arguments[:-2], f"runs={finished_run}", "random=false", "probes=lexical",
             f"hydra.run.dir={tmp_path}/alone")  # fmt: skip
-    alone = read_probe(tmp_path / "alone")["probes"]["structural"]["models"]
+    alone = read_probe(tmp_path / "alone")["probes"]["lexical"]["models"]
     assert alone == {finished_run.name: scores[1]}
+
+
+def test_an_exported_folder_is_its_run(command, tiny_probed, finished_run, tmp_path):
+    command("export", f"run={finished_run}", f"to={tmp_path}/exported", f"hydra.run.dir={tmp_path}/export")
+    rows = [word for word in tiny_probed if not word.startswith("model")]
+    runs = f"runs=[{tmp_path}/exported,{finished_run}]"
+    command("probe", *rows, runs, "random=false", f"hydra.run.dir={tmp_path}/out")
+    for probe in read_probe(tmp_path / "out")["probes"].values():
+        first, second = probe["models"].values()
+        assert first == second
 
 
 def test_all_probes_of_programs_with_problems(command, tiny_probed, tmp_path):

@@ -251,9 +251,8 @@ def _probe(
     probes: AbstractProbes
     if name in (LEXICAL, STRUCTURAL):
         num_classes = len(TOKEN_TYPES if name == LEXICAL else COMPLEXITY_CLASSES)
-        probes = ClassProbes(
-            layers, num_layers=num_layers, width=width, num_classes=num_classes, recipe=recipe
-        )
+        counts = np.bincount(wanted[rows["train"]], minlength=num_classes).tolist()
+        probes = ClassProbes(layers, num_layers=num_layers, width=width, counts=counts, recipe=recipe)
     else:
         two_sided = name == SYNTACTIC
         probes = MatchProbes(layers, num_layers=num_layers, width=width, two_sided=two_sided, recipe=recipe)

@@ -35,7 +35,7 @@ def splits(
 
 
 def class_probes(layers=(*range(LAYERS), None), recipe=RECIPE) -> ClassProbes:
-    return ClassProbes(layers, num_layers=LAYERS, width=WIDTH, num_classes=CLASSES, recipe=recipe)
+    return ClassProbes(layers, num_layers=LAYERS, width=WIDTH, counts=[1] * CLASSES, recipe=recipe)
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
@@ -123,6 +123,18 @@ def test_equal_others_are_one_candidate():
     probes = MatchProbes([3], num_layers=LAYERS, width=WIDTH, two_sided=True, recipe=RECIPE)
     [result] = train_probes(probes, **rows)
     assert result.score > 0.95
+
+
+def test_a_probe_that_learns_nothing_says_the_most_frequent_class():
+    states, labels = made_up(planted=None)
+    labels = torch.where(torch.arange(240) % 8 == 0, labels, 1)
+    recipe = Recipe(epochs=15, batch_size=32, weight_decay=0.0, lr=1e-9)
+    rows = splits(states, labels)
+    counts = rows["train"].labels.bincount().tolist()
+    probes = ClassProbes([0, None], num_layers=LAYERS, width=WIDTH, counts=counts, recipe=recipe)
+    for result in train_probes(probes, **rows):
+        assert result.score == pytest.approx(100 * (rows["test"].labels == 1).float().mean().item())
+        assert result.epoch == 0
 
 
 def test_the_same_seed_is_the_same_result():

@@ -18,7 +18,13 @@ from transformers import (
 
 from codeft import hidden_states
 from codeft.data.collate import pad
-from codeft.hidden_states import evaluating, pooled_states, read_layers, states_at
+from codeft.hidden_states import (
+    evaluating,
+    pooled_and_chosen_states,
+    pooled_states,
+    read_layers,
+    states_at,
+)
 from codeft.models.bart import BartModel
 from codeft.models.causal import CausalModel
 from codeft.models.encoder import EncoderModel
@@ -179,6 +185,21 @@ def test_states_of_chosen_sub_tokens(model, tmp_path, monkeypatch):
     assert np.load(tmp_path / "states.npy").shape == found.shape
 
 
+def test_pooled_and_chosen_states_come_from_one_pass(model, monkeypatch):
+    ids = encode(model)
+    positions = [np.arange(len(text))[:k] for text, k in zip(ids, (0, 3, 1, 2), strict=True)]
+    expected = pooled_states(model, ids, batch_size=2), states_at(model, ids, positions, batch_size=2)
+    passes = []
+    visit = hidden_states.visit_layers
+    monkeypatch.setattr(
+        hidden_states, "visit_layers", lambda *args: (passes.append(len(args[1]["input_ids"])), visit(*args))
+    )
+    found = pooled_and_chosen_states(model, ids, positions, batch_size=2)
+    assert sum(passes) == len(ids)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_head_for_pairs_reads_any_number_of_texts(unixcoder_folder):
     model = PrefixLMModel(weights=str(unixcoder_folder), mode="encoder-only", output="label", num_texts=2)
     assert pooled_states(model, encode(model)[:3], batch_size=1).shape[:2] == (4, 3)
@@ -191,6 +212,8 @@ def test_what_can_t_be_read(model):
         pooled_states(model, encode(model), pooling="max")
     with pytest.raises(CodeftError, match="sub-tokens to look at"):
         states_at(model, encode(model), [np.array([], dtype=int)] * len(SOURCES))
+    with pytest.raises(CodeftError, match="sub-tokens to look at"):
+        pooled_and_chosen_states(model, encode(model), [np.array([], dtype=int)] * len(SOURCES))
 
 
 def test_a_disk_without_room(model, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ class ProbeResult:
         layer: The layer it reads; None for the mix.
         score: On the test rows.
         valid: On the validation rows.
-        epoch: The one that was kept, from 1.
+        epoch: The one that was kept, from 1; 0 where no training made it better.
         weights: [L + 1], of the layers in the mix; they add up to 1.
     """
 
@@ -116,13 +116,22 @@ class AbstractProbes(nn.Module, ABC):
         ]
         return torch.stack(read)
 
-    def add_layers(self, name: str, *, width_in: int, width_out: int) -> None:
-        """Add the matrices of one side: D to the width out, through the hidden layer if there is one."""
+    def add_layers(self, name: str, *, width_in: int, width_out: int, from_zero: bool = False) -> None:
+        """Add the matrices of one side: D to the width out, through the hidden layer if there is one.
+
+        Args:
+            name: Of the side.
+            width_in: D.
+            width_out: Of what it gives.
+            from_zero: Whether the last matrix begins at 0, so that at first the bias alone decides.
+        """
         widths = [width_in, self.recipe.hidden, width_out] if self.recipe.hidden else [width_in, width_out]
         generator = torch.Generator().manual_seed(self.recipe.seed)
         for number, (before, after) in enumerate(pairwise(widths)):
             bound = before**-0.5
             first = (torch.rand(before, after, generator=generator) * 2 - 1) * bound  # all begin alike
+            if from_zero and number == len(widths) - 2:
+                first = torch.zeros_like(first)
             self.register_parameter(
                 f"{name}_weight_{number}", nn.Parameter(first.repeat(len(self.layers), 1, 1))
             )
@@ -158,15 +167,25 @@ class ClassProbes(AbstractProbes):
         layers: See `AbstractProbes`.
         num_layers: See `AbstractProbes`.
         width: D.
-        num_classes: Classes to choose from.
+        counts: Training rows of each class. A probe begins with the classes' frequencies, and what it reads
+            adds to that.
         recipe: See `AbstractProbes`.
     """
 
     def __init__(
-        self, layers: Sequence[int | None], *, num_layers: int, width: int, num_classes: int, recipe: Recipe
+        self,
+        layers: Sequence[int | None],
+        *,
+        num_layers: int,
+        width: int,
+        counts: Sequence[int],
+        recipe: Recipe,
     ) -> None:
         super().__init__(layers, num_layers=num_layers, recipe=recipe)
-        self.add_layers("class", width_in=width, width_out=num_classes)
+        self.add_layers("class", width_in=width, width_out=len(counts), from_zero=True)
+        frequencies = torch.tensor(counts, dtype=torch.float32) + 1
+        bias = self.get_parameter(f"class_bias_{1 if recipe.hidden else 0}")
+        bias.data.copy_((frequencies / frequencies.sum()).log().expand_as(bias))
 
     def losses(self, rows: ProbeRows) -> Tensor:
         """Return the mean cross-entropy of each probe."""
@@ -305,8 +324,8 @@ def train_probes(
     best_scores = [float("-inf")] * len(probes.layers)
     best_epochs = [0] * len(probes.layers)
     best = {name: p.detach().clone() for name, p in probes.named_parameters()}
-    for epoch in range(1, recipe.epochs + 1):
-        for chosen in _batches(len(train), recipe.batch_size, generator):
+    for epoch in range(recipe.epochs + 1):
+        for chosen in _batches(len(train), recipe.batch_size, generator) if epoch else ():
             optimizer.zero_grad(set_to_none=True)
             probes.losses(_rows(train, chosen)).sum().backward()
             optimizer.step()
