@@ -140,6 +140,10 @@ def test_errors(command, tiny_probed, tmp_path):
     assert "random must be" in fails(command, *tiny_probed, "random=1", out)
     assert "trainer.accelerator must be" in fails(command, *tiny_probed, "trainer.accelerator=tpu", out)
     assert "isn't one" in fails(command, *rows, f"runs=[{tmp_path}/nowhere]", out)
+    write_jsonl(tmp_path / "published" / "config.json", [])
+    assert "such as model=codebert model.weights=" in fails(
+        command, *rows, f"runs=[{tmp_path}/published]", out
+    )
     few = fails(command, *tiny_probed, "data.test_limit=3", out)
     assert "at least 5 different texts in each split, but test has 3" in few
     cut = fails(command, *tiny_probed, "task.max_source_length=1", out)

@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from codeft.build import OF_WEIGHTS, check_lengths
 from codeft.config import instantiate, literal_config
+from codeft.export_folder import ABOUT
 from codeft.finished_run import reopen, stored_config
 from codeft.models.base import AbstractCodeModel
 from codeft.models.loading import RANDOM
 from codeft.tasks.base import AbstractTask
-from codeft.trained import find_trained
+from codeft.trained import find_trained, locate_trained
 from codeft.types import CodeftError
 
 _ACCELERATORS = (None, "auto", "cpu", "gpu", "cuda")
@@ -145,6 +146,12 @@ def _trained(cfg: DictConfig, name: str, *, label: str, work_dir: Path) -> Probe
         }
     )  # fmt: skip
     try:
+        path = locate_trained(asked)
+        if (path / "config.json").is_file() and not (path / ABOUT).is_file():
+            raise CodeftError(
+                f"{name!r} is a model as it was published: name its family, and it by its weights, such as "
+                f"model=codebert model.weights={name}"
+            )
         folder = find_trained(asked)
         run_cfg = stored_config(folder, asked)
         run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=work_dir)
