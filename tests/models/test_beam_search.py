@@ -12,6 +12,7 @@ from codeft.models import beam_search as module
 from codeft.models.attention import ATTENTION
 from codeft.models.beam_search import beam_search
 from codeft.models.generation import decoding
+from codeft.types import CodeftError
 
 VOCAB, EOS, PAD, START = 24, 2, 1, 0
 
@@ -131,3 +132,28 @@ def test_rows_are_padded_after_their_end(network):
     for row in found.tolist():
         if EOS in row:
             assert set(row[row.index(EOS) + 1 :]) <= {PAD}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_whatever_the_default_type_is(network, dtype):
+    """As a trainer sets it in `bf16-true` and `16-true`."""
+    expected, _ = both(network, num=5, num_beams=3, max_length=8)
+    torch.set_default_dtype(dtype)
+    try:
+        assert both(network, num=5, num_beams=3, max_length=8)[0] == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_under_autocast(network):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        own, theirs = both(network, num=30, num_beams=3, max_length=8)
+    same = sum(a == b for a, b in zip(own, theirs, strict=True))
+    assert same >= 24  # in bf16 many scores tie
+
+
+def test_logits_that_are_no_numbers_are_an_error(network):
+    with torch.no_grad():
+        network.get_output_embeddings().weight.fill_(torch.nan)
+    with pytest.raises(CodeftError, match="NaN"):
+        both(network, num=3, num_beams=2, max_length=4)

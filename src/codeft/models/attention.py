@@ -53,7 +53,8 @@ def attend(
     Returns:
         The output [B, S, H, D], and None.
     """
-    if len(query) > len(key):  # one query each; those of neighbours are one example's
+    if len(query) > len(key):
+        assert query.shape[2] == 1, "only single queries can share a key"
         folded = query.view(len(key), -1, *query.shape[1:]).squeeze(3).transpose(1, 2)
         output, _ = attend(
             module, folded, key, value, attention_mask, dropout, scaling, position_bias, **kwargs

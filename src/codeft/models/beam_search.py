@@ -11,8 +11,13 @@ from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from codeft.types import CodeftError
+
 _NEVER = -1e9
 """Score of what doesn't exist."""
+
+_NOT_FOUND = _NEVER / 2
+"""Scores below aren't those of a hypothesis."""
 
 _LEAVING = 8
 """Finished examples leave the batch once they are one in so many: it costs a copy each time."""
@@ -30,7 +35,7 @@ def beam_search(
     eos_id: int,
     pad_id: int,
 ) -> Tensor:
-    """Decode as transformers' `generate` does with `early_stopping=True`, sub-token for sub-token.
+    """Decode as transformers' `generate` does with `early_stopping=True`; only near ties may fall otherwise.
 
     An example is done when `num_beams` of its hypotheses have ended; they are ranked by their mean
     log-probability. `generate` repeats each source's keys and values for every beam, copies them at every
@@ -48,11 +53,14 @@ def beam_search(
 
     Returns:
         int64 [B, at most max_length], each example's best hypothesis with its end.
+
+    Raises:
+        CodeftError: The logits aren't numbers.
     """
     found = _Finished.none(len(hidden), num_beams=num_beams, max_length=max_length, device=hidden.device)
     live = torch.arange(len(hidden), device=hidden.device)  # [E], which examples are in the batch
     ids = live.new_zeros(len(live), 1, 0)  # [E, beams, t]; as long as all are alike there is one
-    scores = torch.zeros(len(live), 1, device=hidden.device)  # [E, beams], log-probabilities
+    scores = _floats(len(live), 1, value=0.0, device=hidden.device)  # [E, beams], log-probabilities
     seen, last = mask.bool()[:, None, None, :], start_ids[:, None]
     cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
     for length in range(1, max_length + 1):
@@ -72,14 +80,15 @@ def beam_search(
         scores, going = torch.where(ends, totals + _NEVER, totals).topk(num_beams)
         ids, beams = _pick(grown, going), origins.gather(1, going)
         rows = torch.arange(len(live), device=live.device)[:, None] * (len(log_probs) // len(live)) + beams
-        open_ = found.scores[live, -1] <= _NEVER / 2
+        open_ = found.scores[live, -1] <= _NOT_FOUND
         num_open = int(open_.sum())
         if num_open == 0:
             break
         if num_open <= len(live) - max(1, len(live) // _LEAVING):
             live, ids, scores, rows, seen = (part[open_] for part in (live, ids, scores, rows, seen))
             cache.cross_attention_cache.reorder_cache(open_.nonzero()[:, 0])
-        cache.self_attention_cache.reorder_cache(rows.flatten())
+        if num_beams > 1 or len(rows) < len(log_probs):
+            cache.self_attention_cache.reorder_cache(rows.flatten())
         last = ids[:, :, -1].reshape(-1, 1)
     return found.best(pad_id=pad_id)
 
@@ -99,7 +108,7 @@ class _Finished:
     @classmethod
     def none(cls, num: int, *, num_beams: int, max_length: int, device: torch.device) -> _Finished:
         ids = torch.full((num, num_beams, max_length), -1, dtype=torch.int64, device=device)
-        return cls(ids, torch.full((num, num_beams), _NEVER, device=device))
+        return cls(ids, _floats(num, num_beams, value=_NEVER, device=device))
 
     def add(self, examples: Tensor, ids: Tensor, scores: Tensor) -> None:
         """Keep the best of the old ones and these; an example that has all its hypotheses keeps them.
@@ -110,14 +119,23 @@ class _Finished:
             scores: float32 [E, beams]; `_NEVER` where a hypothesis hasn't ended.
         """
         num_beams = scores.shape[1]
-        news = ((scores > _NEVER / 2).any(dim=1) & (self.scores[examples, -1] <= _NEVER / 2)).nonzero()[:, 0]
+        news = ((scores > _NOT_FOUND).any(dim=1) & (self.scores[examples, -1] <= _NOT_FOUND)).nonzero()[:, 0]
         examples, ids, scores = examples[news], ids[news], scores[news]
         ids = functional.pad(ids, (0, self.ids.shape[2] - ids.shape[2]), value=-1)
         self.scores[examples], best = torch.cat([self.scores[examples], scores], dim=1).topk(num_beams)
         self.ids[examples] = _pick(torch.cat([self.ids[examples], ids], dim=1), best)
 
     def best(self, *, pad_id: int) -> Tensor:
-        """Return each example's best, int64 [B, the longest's length]."""
+        """Return each example's best, int64 [B, the longest's length].
+
+        Raises:
+            CodeftError: An example has none, for its logits weren't numbers.
+        """
+        if (self.scores[:, 0] <= _NOT_FOUND).any():
+            raise CodeftError(
+                "the model's logits are NaN, so that nothing can be decoded: train again with a lower "
+                "optimizer.lr, or with trainer.precision=32-true"
+            )
         ids = self.ids[:, 0]
         ids = ids[:, : int((ids >= 0).sum(dim=1).max())]
         return ids.masked_fill(ids < 0, pad_id)
@@ -136,6 +154,11 @@ def _best(log_probs: Tensor, scores: Tensor, *, number: int) -> tuple[Tensor, Te
     lacking = number - best.shape[1]
     best, places = functional.pad(best, (0, lacking), value=_NEVER), functional.pad(places, (0, lacking))
     return best, places // log_probs.shape[1], places % log_probs.shape[1]
+
+
+def _floats(*shape: int, value: float, device: torch.device) -> Tensor:
+    """Return float32, whatever torch's default type is (a trainer's, in half precision)."""
+    return torch.full(shape, value, dtype=torch.float32, device=device)
 
 
 def _pick(table: Tensor, index: Tensor) -> Tensor:
