@@ -18,6 +18,7 @@ FLOORS = {
     "hub": 0,
     "allocator": 0,
     "prefix_states": 1,
+    "prefix_budget": 2,
     "syntax": 1,
     "metrics": 2,
     "losses": 2,

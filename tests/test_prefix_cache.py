@@ -65,12 +65,14 @@ def test_other_weights_and_another_k_have_caches_of_their_own(command, tiny, tmp
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
-def test_a_resumed_run_goes_on_from_the_cache(command, tiny, monkeypatch, tmp_path):
-    words = [*tiny, *TELLY, "cache=disk", f"cache_dir={tmp_path}/cache"]
-    command("train", *words, f"hydra.run.dir={tmp_path}/whole")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_resumed_run_goes_on_from_the_cache(command, tiny, monkeypatch, tmp_path, precision):
+    words = [*tiny, *TELLY, "cache=disk", f"trainer.precision={precision}"]
+    command("train", *words, f"cache_dir={tmp_path}/cache", f"hydra.run.dir={tmp_path}/whole")
+    words.append(f"cache_dir={tmp_path}/another")
     interrupt(monkeypatch, "on_train_batch_end", 8)
     with pytest.raises(Killed):
-        command("train", *words, "checkpoint.every_n_steps=1", f"hydra.run.dir={tmp_path}/cut")
+        command("train", *words, "checkpoint.every_n_steps=3", f"hydra.run.dir={tmp_path}/cut")
     command("train", f"resume={tmp_path}/cut")
     assert_same_end(tmp_path / "cut", tmp_path / "whole")
 
@@ -81,6 +83,7 @@ def test_a_resumed_run_goes_on_from_the_cache(command, tiny, monkeypatch, tmp_pa
         (["method=telly", "callbacks.layer_freeze.reference=true"], "training mode"),
         (["method=full", "k=null"], ""),
         (["method=lora", "k=null"], ""),
+        (["method=[telly,sat_reference]", "alpha=0.1", "data.pad_to_max=true"], "counts padding"),
     ],
 )
 def test_what_isnt_frozen_whole_isnt_kept(command, tiny, tmp_path, words, reason):
@@ -91,11 +94,13 @@ def test_what_isnt_frozen_whole_isnt_kept(command, tiny, tmp_path, words, reason
     assert reason in log
 
 
-@pytest.mark.parametrize(("share", "told"), [(0.25, "of memory"), (0.0, "frozen layers run each time")])
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.25, "they lie in memory"), (0.0, "frozen layers run each time")]
+)
 def test_auto_takes_memory_or_nothing_where_the_disk_has_no_room(
     command, tiny, tmp_path, monkeypatch, share, told
 ):
-    monkeypatch.setattr("codeft.callbacks.prefix_cache._MEMORY_SHARE", share)
+    monkeypatch.setattr("codeft.prefix_budget.MEMORY_SHARE", share)
     words = [*tiny, *TELLY, "trainer.max_epochs=1", "cache_limit_gb=1e-9", f"cache_dir={tmp_path}/cache"]
     command("train", *words, f"hydra.run.dir={tmp_path}/run")
     assert told in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
-import json
+import os
+import shutil
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeft import prefix_states
+from codeft import prefix_budget, prefix_states
+from codeft.prefix_budget import Budget, measure
+from codeft.prefix_budget import open_states as budget_states
 from codeft.prefix_states import FACTS, DiskStates, MemoryStates, make_room
 from codeft.types import CodeftError
 
@@ -138,16 +141,80 @@ def test_a_folder_that_cant_be_made_is_an_error(tmp_path):
         open_states(tmp_path / "file" / "below")
 
 
-def test_what_was_used_least_lately_goes_first(tmp_path):
-    import os
-
+@pytest.fixture
+def three(tmp_path):
+    """Three caches of 3,200 bytes and more, and a folder of somebody else's."""
     for age, name in enumerate(("new", "older", "oldest")):
         states = open_states(tmp_path / name)
         states.put(key(1), some(1, length=100))
+        states.close()
         os.utime(tmp_path / name / FACTS, (1000 - age, 1000 - age))
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "file").write_text("x" * 5000)
-    left = make_room(tmp_path, keep=tmp_path / "oldest", limit=8000)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "new", "oldest"]
-    assert 0 < left < 8000
-    assert json.loads((tmp_path / "new" / FACTS).read_text()) == FACTS_HERE
+    return tmp_path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_was_used_least_lately_goes_first_and_no_more_than_needed(three):
+    make_room(three, keep=three / "own", limit=20_000, needed=5000)
+    assert names(three) == ["foreign", "new", "older", "oldest"]
+    make_room(three, keep=three / "own", limit=13_000, needed=5000)
+    assert names(three) == ["foreign", "new", "older"]
+    make_room(three, keep=three / "older", limit=4000, needed=3000)
+    assert names(three) == ["foreign", "older"]
+
+
+def test_what_is_in_use_stays(three):
+    used = open_states(three / "oldest")
+    make_room(three, keep=three / "own", limit=4000, needed=4000)
+    assert names(three) == ["foreign", "oldest"]
+    assert torch.equal(used.get(key(1)), some(1, length=100))
+    used.close()
+    make_room(three, keep=three / "own", limit=4000, needed=4000)
+    assert names(three) == ["foreign"]
+
+
+def test_states_whose_folder_was_removed_by_hand_are_computed_again(tmp_path, caplog):
+    first = open_states(tmp_path / "a")
+    for number in range(3):
+        first.put(key(number), some(number))
+    second = open_states(tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    assert [second.get(key(number)) for number in range(3)] == [None] * 3
+    assert caplog.text.count("computed again") == 1
+
+
+@pytest.mark.parametrize(
+    ("disk", "memory", "chosen"), [(100, 0, "disk"), (99, 100, "memory"), (99, 99, "off")]
+)
+def test_auto_takes_disk_then_memory_then_neither(disk, memory, chosen):
+    budget = Budget(needed=100, disk=disk, memory=memory, num_processes=1)
+    assert budget.choose("auto") == chosen
+    assert budget.choose("memory") == "memory"
+
+
+def test_a_cache_that_is_there_needs_less_and_processes_share(tmp_path):
+    states = open_states(tmp_path / "a")
+    states.put(key(1), some(1, length=1000))
+    settings = {"folder": tmp_path / "a", "limit": 100_000, "needed": 40_000}
+    budget = measure(tmp_path, num_processes=1, **settings)
+    assert 7000 < budget.needed < 8000
+    assert 66_000 < budget.disk < 68_000
+    assert measure(tmp_path, num_processes=4, **settings).memory <= budget.memory
+    both = Budget(needed=100, disk=64 * 3, memory=0, num_processes=2)
+    own = budget_states("disk", both, folder=tmp_path / "b", facts={}, width=8, dtype=torch.float32)
+    for number in range(3):
+        own.put(key(number), some(number))
+    assert len(own) == 1
+
+
+def test_a_container_has_less_memory_than_its_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(prefix_budget, "_CGROUP", tmp_path)
+    whole = prefix_budget.free_memory()
+    (tmp_path / "memory.current").write_text("600\n")
+    for limit, expected in (("max\n", whole), ("1000\n", 400), ("500\n", 0)):
+        (tmp_path / "memory.max").write_text(limit)
+        assert prefix_budget.free_memory() == pytest.approx(expected, rel=0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ class MemoryStates:
     """
 
     def __init__(self, *, dtype: torch.dtype, limit: int) -> None:
-        self._dtype = dtype
+        self.dtype = dtype
         self._room = limit
         self._states: dict[bytes, Tensor] = {}
         self._is_full = False
@@ -54,17 +56,21 @@ class MemoryStates:
 
     def put(self, key: bytes, states: Tensor) -> None:
         """See `States.put`."""
-        size = states.numel() * self._dtype.itemsize
+        size = states.numel() * self.dtype.itemsize
         if size > self._room:
             if not self._is_full:
                 log.warning("no more room for hidden states in memory: the others are computed each time")
             self._is_full = True
             return
         self._room -= size
-        self._states[key] = states.detach().to("cpu", self._dtype, copy=True)
+        self._states[key] = states.detach().to("cpu", self.dtype, copy=True)
 
     def refresh(self) -> None:
         """Do nothing: nobody else adds to these."""
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._states.clear()
 
 
 class DiskStates:
@@ -87,7 +93,8 @@ class DiskStates:
     def __init__(
         self, folder: Path, *, facts: Mapping[str, Any], width: int, dtype: torch.dtype, limit: int
     ) -> None:
-        self._folder, self._width, self._dtype = folder, width, dtype
+        self.dtype = dtype
+        self._folder, self._width = folder, width
         self._row_bytes = width * dtype.itemsize
         self._room = limit
         self._name = uuid.uuid4().hex
@@ -98,9 +105,9 @@ class DiskStates:
         self._files: tuple[int, int] | None = None  # of states and index
         self._written = 0
         self._is_full = False
+        self._damaged: set[str] = set()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _check_facts(folder / FACTS, facts)
+            self._lock = _open_shared(folder, facts)
         except OSError as error:
             raise CodeftError(
                 f"can't keep hidden states in {folder} ({error.strerror}): give another cache_dir"
@@ -118,18 +125,20 @@ class DiskStates:
         name, first, number, checksum = place
         data = self._bytes(name, first, first + number * self._row_bytes)
         if data is None or (key not in self._sound and zlib.crc32(data.data) != checksum):
-            log.warning("hidden states in %s are damaged: they are computed again", self._folder / name)
+            if name not in self._damaged:
+                log.warning("some hidden states in %s are damaged: computed again", self._folder / name)
+            self._damaged.add(name)
             del self._places[key]
             return None
         self._sound.add(key)
-        raw = data.copy().view(_RAW[self._dtype][1]).reshape(number, self._width)
-        return torch.from_numpy(raw).view(self._dtype)
+        raw = data.copy().view(_RAW[self.dtype][1]).reshape(number, self._width)
+        return torch.from_numpy(raw).view(self.dtype)
 
     def put(self, key: bytes, states: Tensor) -> None:
         """See `States.put`."""
         if self._is_full or key in self._places:
             return
-        raw = states.detach().to("cpu", self._dtype).contiguous().view(_RAW[self._dtype][0]).numpy()
+        raw = states.detach().to("cpu", self.dtype).contiguous().view(_RAW[self.dtype][0]).numpy()
         data = raw.tobytes()
         if len(data) > self._room:
             self._stop("cache_limit_gb is reached")
@@ -164,6 +173,14 @@ class DiskStates:
                 self._places.setdefault(key, (path.stem + _STATES, *place))
             self._read[path.stem] = self._read.get(path.stem, 0) + whole
 
+    def close(self) -> None:
+        """Let go of all files; others may remove the folder then."""
+        for file in (*(self._files or ()), self._lock):
+            os.close(file)
+        self._files, self._lock = None, -1
+        self._maps.clear()
+        self._places.clear()
+
     def _bytes(self, name: str, first: int, last: int) -> np.ndarray | None:
         """Return bytes of a file of states; None where it is shorter."""
         if name not in self._maps or len(self._maps[name]) < last:
@@ -176,7 +193,7 @@ class DiskStates:
 
     def _create(self, suffix: str) -> int:
         path = self._folder / (self._name + suffix)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o644)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
 
     def _stop(self, why: str) -> None:
         self._is_full = True
@@ -191,16 +208,36 @@ def _write(file: int, data: bytes) -> None:
         left = left[os.write(file, left) :]
 
 
-def _check_facts(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the facts, or compare them with those that are there.
+def _open_shared(folder: Path, facts: Mapping[str, Any]) -> int:
+    """Make the folder and its facts, or compare them; return a file that keeps `make_room` away.
 
     Raises:
-        CodeftError: They differ.
+        CodeftError: The facts are others.
+        OSError: The folder can't be made.
     """
-    if not path.is_file():
-        own = path.with_name(f"{uuid.uuid4().hex}.tmp")
-        own.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        own.replace(path)
+    path = folder / FACTS
+    while True:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.is_file():
+            own = path.with_name(f"{uuid.uuid4().hex}.tmp")
+            own.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            own.replace(path)
+        lock = os.open(path, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                break
+        os.close(lock)  # it was removed, or written by another, in between
+    try:
+        _check_facts(path, facts)
+        os.utime(path)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _check_facts(path: Path, facts: Mapping[str, Any]) -> None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         differing = [name for name in facts if found.get(name) != facts[name]]
@@ -214,23 +251,53 @@ def _check_facts(path: Path, facts: Mapping[str, Any]) -> None:
         )
 
 
-def make_room(root: Path, *, keep: Path, limit: int) -> int:
-    """Remove the caches that were used least lately until the others leave room; return the bytes left.
+def make_room(root: Path, *, keep: Path, limit: int, needed: int) -> None:
+    """Remove the caches that were used least lately, as far as needed; what is in use stays.
 
     Args:
         root: Holds a folder for each cache.
         keep: The one that stays whatever its size.
         limit: Bytes that all of them may have.
+        needed: Bytes that the one shall have.
     """
-    caches = [path.parent for path in root.glob(f"*/{FACTS}")] if root.is_dir() else []
-    sizes = {cache: sum(file.stat().st_size for file in cache.iterdir()) for cache in caches}
-    by_age = sorted(caches, key=lambda cache: (cache / FACTS).stat().st_mtime)
-    own = sizes.get(keep, 0)
-    for cache in by_age:
-        if sum(sizes.values()) - own <= limit // 2:  # half is for what comes
+    sizes = cache_sizes(root)
+    others = [cache for cache in sizes if cache != keep]
+    for cache in sorted(others, key=_last_used):
+        if sum(sizes[other] for other in others) + max(needed, sizes.get(keep, 0)) <= limit:
             break
-        if cache != keep:
-            log.info("removing the hidden states in %s: cache_limit_gb is for all of them", cache)
-            shutil.rmtree(cache, ignore_errors=True)
-            del sizes[cache]
-    return max(0, limit - sum(sizes.values()))
+        if _remove(cache):
+            log.info("removed the hidden states in %s: cache_limit_gb is for all of them", cache)
+            others.remove(cache)
+
+
+def cache_sizes(root: Path) -> dict[Path, int]:
+    """Return the bytes of each cache in a folder."""
+    sizes = {}
+    for facts in root.glob(f"*/{FACTS}") if root.is_dir() else ():
+        with suppress(OSError):  # another process removes it
+            sizes[facts.parent] = sum(file.stat().st_size for file in facts.parent.iterdir())
+    return sizes
+
+
+def _last_used(cache: Path) -> float:
+    try:
+        return (cache / FACTS).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _remove(cache: Path) -> bool:
+    """Remove a cache unless somebody has it open."""
+    try:
+        lock = os.open(cache / FACTS, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        shutil.rmtree(cache, ignore_errors=True)
+        return True
+    finally:
+        os.close(lock)

@@ -6,20 +6,21 @@ import hashlib
 import json
 import logging
 import os
-import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import nn
 
 from codeft.models.base import AbstractCodeModel
-from codeft.models.frozen_prefix import FrozenPrefix
+from codeft.models.frozen_prefix import FrozenPrefix, States
 from codeft.models.prefix import find_prefix
 from codeft.module import FineTuneModule
-from codeft.prefix_states import FACTS, DiskStates, MemoryStates, make_room
+from codeft.prefix_budget import GB, MODES, measure, open_states
+from codeft.prefix_states import DiskStates, make_room
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError
 
@@ -28,12 +29,9 @@ log = logging.getLogger(__name__)
 VARIABLE = "CODEFT_CACHE"
 """Names the folder of all of codeft's caches."""
 
-MODES = ("auto", "memory", "disk", "off")
 _FORMAT = 1
-_MEMORY_SHARE = 0.25
-"""Of the free memory, what `auto` takes at most."""
-
-_GB = 10**9
+_PACKAGES = ("codeft", "torch", "transformers")
+"""A new version may compute otherwise."""
 
 
 class PrefixCacheCallback(pl.Callback):
@@ -60,14 +58,9 @@ class PrefixCacheCallback(pl.Callback):
             raise CodeftError(f"cache_limit_gb must be a number above 0, not {limit_gb!r}")
         self.mode = mode
         self.root = Path(folder).expanduser() if folder is not None else default_folder()
-        self.limit = int(limit_gb * _GB)
-        self.prefix: FrozenPrefix | None = None
-        self._states: MemoryStates | DiskStates | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds that computing and keeping states took."""
-        return 0.0 if self.prefix is None else self.prefix.seconds
+        self.limit = int(limit_gb * GB)
+        self.seconds = 0.0
+        self._states: States | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at what is frozen, now that methods and checkpoint have had their say, and begin to keep."""
@@ -76,16 +69,14 @@ class PrefixCacheCallback(pl.Callback):
         num_frozen = 0 if self.mode == "off" else count_frozen(model)
         if num_frozen == 0:
             return
-        reason = _obstacle(pl_module, num_frozen)
+        reason = _obstacle(trainer, pl_module, num_frozen)
         if reason is not None:
             log.warning("frozen layers run each time: %s", reason)
             return
-        self._states = self._open(trainer, pl_module, num_frozen)
-        if self._states is None:
-            return
-        blocks = model.blocks()[:num_frozen]
-        self.prefix = FrozenPrefix(blocks, pass_on=model.pass_on, states=self._states)
-        model.frozen_prefix = self.prefix
+        self._states = self._open(trainer, model, num_frozen)
+        if self._states is not None:
+            blocks = model.blocks()[:num_frozen]
+            model.frozen_prefix = FrozenPrefix(blocks, pass_on=model.pass_on, states=self._states)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look for what other ranks and runs have kept."""
@@ -93,49 +84,45 @@ class PrefixCacheCallback(pl.Callback):
             self._states.refresh()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let the model run whole again."""
-        assert isinstance(pl_module, FineTuneModule)
-        pl_module.model.frozen_prefix = None
-        self._states = None
+        """Let the model run whole again, and let go of what was kept."""
+        self._close(pl_module)
 
-    def _open(
-        self, trainer: pl.Trainer, module: FineTuneModule, num_frozen: int
-    ) -> MemoryStates | DiskStates | None:
-        model = module.model
-        precision = str(trainer.precision)
-        dtype = torch.bfloat16 if "bf16" in precision else torch.float32
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Do the same after an error."""
+        self._close(pl_module)
+
+    def _close(self, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FineTuneModule)
+        prefix, pl_module.model.frozen_prefix = pl_module.model.frozen_prefix, None
+        if prefix is not None:
+            self.seconds = prefix.seconds
+        if self._states is not None:
+            self._states.close()
+            self._states = None
+
+    def _open(self, trainer: pl.Trainer, model: AbstractCodeModel, num_frozen: int) -> States | None:
+        """Choose a place and open it; None where there is none."""
+        dtype = torch.bfloat16 if "bf16" in str(trainer.precision) else torch.float32
         width = _width(model)
         needed = _num_states(trainer, model) * width * dtype.itemsize
-        facts = {
-            "format": _FORMAT,
-            "layers": num_frozen,
-            "weights": _fingerprint([*model.embeddings(), *model.blocks()[:num_frozen]]),
-            "tokenizer": _digest(model.tokenizer.backend_tokenizer.to_str().encode()),
-            "architecture": _digest(json.dumps(model.architecture, sort_keys=True, default=str).encode()),
-            "precision": precision,
-        }
+        facts = _facts(trainer, model, num_frozen)
         folder = self.root / _digest(json.dumps(facts).encode())
-        about = f"the hidden states above the {num_frozen} frozen layers take up to {needed / _GB:.2f} GB"
-        room = min(make_room(self.root, keep=folder, limit=self.limit), _free_disk(self.root))
-        memory = int(_MEMORY_SHARE * psutil.virtual_memory().available)
-        on_disk = needed <= room or (folder / FACTS).is_file()
-        if self.mode == "memory" or (self.mode == "auto" and not on_disk and needed <= memory):
-            log.info("%s of memory", about)
-            return MemoryStates(dtype=dtype, limit=max(needed, memory))
-        if self.mode == "auto" and not on_disk:
-            log.warning(
-                "%s; %s has room for %.1f (cache_limit_gb=%g), memory for %.1f: frozen layers run each time",
-                about,
-                self.root,
-                room / _GB,
-                self.limit / _GB,
-                memory / _GB,
-            )
+        if self.mode in ("auto", "disk") and trainer.local_rank == 0:
+            make_room(self.root, keep=folder, limit=self.limit, needed=needed)
+        trainer.strategy.barrier("make_room")
+        budget = measure(
+            self.root, folder=folder, limit=self.limit, needed=needed, num_processes=trainer.num_devices
+        )
+        mode = budget.choose(self.mode)
+        about = f"the hidden states above the {num_frozen} frozen layers take up to {budget.told()}"
+        if mode == "off":
+            log.warning("%s (cache_limit_gb=%g): frozen layers run each time", about, self.limit / GB)
             return None
-        log.info("%s in %s, where there is room for %.1f GB", about, folder, room / _GB)
-        states = DiskStates(folder, facts=facts, width=width, dtype=dtype, limit=room)
-        os.utime(folder / FACTS)
-        if len(states):
+        log.info("%s; they lie in %s", about, "memory" if mode == "memory" else folder)
+        states = open_states(mode, budget, folder=folder, facts=facts, width=width, dtype=dtype)
+        if isinstance(states, DiskStates) and len(states):
             log.info("%s of them are there", f"{len(states):,}")
         return states
 
@@ -155,17 +142,39 @@ def count_frozen(model: AbstractCodeModel) -> int:
     return next((index for index, block in enumerate(blocks) if _trains(block)), len(blocks))
 
 
-def _obstacle(module: FineTuneModule, num_frozen: int) -> str | None:
+def _obstacle(trainer: pl.Trainer, module: FineTuneModule, num_frozen: int) -> str | None:
     """Return why frozen layers can't be skipped; None where they can."""
     model = module.model
     parts = [*model.embeddings(), *model.blocks()[:num_frozen]]
+    features = trainer.datamodule.features.values()  # type: ignore[attr-defined]
     if not model.can_skip_blocks:
         return "this model's own code doesn't let them be skipped"
     if any(inner.training for part in parts for inner in part.modules()):
         return "they are in training mode, so that their dropout differs each time"
     if type(module.task).augment is not AbstractTask.augment:
         return f"{module.task.name} draws its inputs anew in each epoch"
+    if any(feature.model_input for feature in features):
+        return "what enters them isn't a text's sub-tokens alone"
+    if any(term.counts_padding for term in module.loss_terms.values()):
+        return "the structure loss counts padding, which isn't kept"
+    if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+        return f"{type(trainer.strategy).__name__} spreads them over devices"
     return None
+
+
+def _facts(trainer: pl.Trainer, model: AbstractCodeModel, num_frozen: int) -> dict[str, Any]:
+    """Return what the states depend on, beside a text's ids."""
+    return {
+        "format": _FORMAT,
+        "layers": num_frozen,
+        "weights": _fingerprint([*model.embeddings(), *model.blocks()[:num_frozen]]),
+        "model": type(model).__name__,
+        "architecture": _digest(json.dumps(model.architecture, sort_keys=True, default=str).encode()),
+        "tokenizer": _digest(model.tokenizer.backend_tokenizer.to_str().encode()),
+        "precision": f"{trainer.precision}, {torch.get_float32_matmul_precision()}",
+        "device": trainer.strategy.root_device.type,
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+    }
 
 
 def _num_states(trainer: pl.Trainer, model: AbstractCodeModel) -> int:
@@ -191,15 +200,9 @@ def _fingerprint(modules: list[nn.Module]) -> str:
     for place, module in enumerate(modules):
         for name, value in module.state_dict().items():
             digest.update(f"{place}.{name}{tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
-
-
-def _free_disk(folder: Path) -> int:
-    """Return the bytes that are free where the folder is or will be."""
-    there: Any = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    return shutil.disk_usage(there).free

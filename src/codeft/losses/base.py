@@ -16,11 +16,13 @@ class AbstractLossTerm(nn.Module, ABC):
         name: Names the term in logs (`train/<name>_loss`); lower case.
         weight: Factor of the term in the sum, at least 0.
         learning_rate: Of the term's own parameters; None for the run's.
+        counts_padding: Whether its value depends on what the model makes of padding.
     """
 
     name: str
     weight: float
     learning_rate: float | None
+    counts_padding: bool = False
 
     @abstractmethod
     def forward(self, output: ModelOutput, batch: Batch) -> Tensor:

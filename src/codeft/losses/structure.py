@@ -150,6 +150,7 @@ class StructureLossTerm(AbstractLossTerm):
         self.weight = weight
         self.learning_rate = learning_rate
         self.loss = StructureLoss(reference=reference, blur=blur)
+        self.counts_padding = reference
 
     def forward(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the loss of the recorded layer's attention.

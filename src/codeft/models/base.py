@@ -143,7 +143,7 @@ class AbstractCodeModel(nn.Module, ABC):
         """
         self._recorder.record(layer, after_dropout=after_dropout)
 
-    def run_stack(self, stack: Stack, ids: Tensor, mask: Tensor, *, tags: Sequence[int] | None = None) -> Any:
+    def run_stack(self, stack: Stack, ids: Tensor, mask: Tensor, *, tags: Tensor | None = None) -> Any:
         """Run the embeddings and `blocks`, from what `frozen_prefix` keeps where it is set.
 
         Args:

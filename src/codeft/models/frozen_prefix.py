@@ -20,13 +20,25 @@ PassOn = Callable[..., Any]
 
 
 class States(Protocol):
-    """Hidden states by key; those of padding aren't among them."""
+    """Hidden states by key; those of padding aren't among them.
+
+    Attributes:
+        dtype: In which they are kept.
+    """
+
+    dtype: torch.dtype
 
     def get(self, key: bytes) -> Tensor | None:
         """Return the states [n, D] that were put under the key, or None."""
 
     def put(self, key: bytes, states: Tensor) -> None:
         """Keep the states [n, D]; they may be dropped where there is no room."""
+
+    def refresh(self) -> None:
+        """Look for what others have kept."""
+
+    def close(self) -> None:
+        """Let go of files and memory."""
 
 
 class FrozenPrefix:
@@ -53,20 +65,20 @@ class FrozenPrefix:
         self.seconds = 0.0
         self.num_computed = self.num_found = 0
 
-    def run(self, stack: Stack, ids: Tensor, mask: Tensor, *, tags: Sequence[int] | None = None) -> Any:
+    def run(self, stack: Stack, ids: Tensor, mask: Tensor, *, tags: Tensor | None = None) -> Any:
         """Return what the stack gives for ids and mask; what isn't padding is as without this class.
 
         Args:
             stack: Runs it whole.
             ids: int64 [B, L].
             mask: [B, L], 1 for a sub-token and 0 for padding, anywhere.
-            tags: [B], what else a row's hidden states depend on; None where nothing does.
+            tags: int64 [B], what else a row's hidden states depend on; None where nothing does.
         """
         real = mask.bool()
         with self._starting_at(self._find(stack, ids, real, tags=tags)):
             return stack(ids, mask)
 
-    def _find(self, stack: Stack, ids: Tensor, real: Tensor, *, tags: Sequence[int] | None) -> Tensor:
+    def _find(self, stack: Stack, ids: Tensor, real: Tensor, *, tags: Tensor | None) -> Tensor:
         """Return the states [B, L, D] above the frozen blocks, 0 at padding."""
         keys = _keys(ids, real, tags)
         found = {key: self._states.get(key) for key in dict.fromkeys(keys)}
@@ -77,13 +89,14 @@ class FrozenPrefix:
             rows = torch.tensor(lacking, device=ids.device)
             computed = self._compute(stack, ids[rows], real[rows].long())
             for row, states in zip(lacking, computed, strict=True):
-                found[keys[row]] = own = states[real[row]]
+                # Rounded at once, so that it makes no difference what was kept before.
+                found[keys[row]] = own = states[real[row]].to(self._states.dtype)
                 self._states.put(keys[row], own)
             self.seconds += time.perf_counter() - start
             self.num_computed += len(lacking)
-        first = next(states for states in found.values() if states is not None)
-        together = torch.zeros(*ids.shape, first.shape[-1], dtype=first.dtype, device=ids.device)
-        together[real] = torch.cat([_given(found[key]) for key in keys]).to(ids.device, first.dtype)
+        every = torch.cat([_given(found[key]).to(ids.device) for key in keys])
+        together = every.new_zeros(*ids.shape, every.shape[-1])
+        together[real] = every
         return together
 
     @torch.no_grad()
@@ -100,14 +113,18 @@ class FrozenPrefix:
     @contextmanager
     def _starting_at(self, hidden: Tensor) -> Iterator[None]:
         """Let the blocks hand on what they get, and the last of them these states."""
-        for block in self._blocks:
-            own = hidden if block is self._blocks[-1] else None
-            block.forward = partial(self._skip, block, own)
+        before = [block.__dict__.get("forward") for block in self._blocks]
         try:
+            for block in self._blocks:
+                own = hidden if block is self._blocks[-1] else None
+                block.forward = partial(self._skip, block, own)
             yield
         finally:
-            for block in self._blocks:
-                del block.forward
+            for block, forward in zip(self._blocks, before, strict=True):
+                if forward is None:
+                    block.__dict__.pop("forward", None)
+                else:
+                    block.forward = forward
 
     def _skip(self, block: nn.Module, own: Tensor | None, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         return self._pass_on(block, hidden if own is None else own.to(hidden.dtype), *args, **kwargs)
@@ -130,10 +147,10 @@ def _given(states: Tensor | None) -> Tensor:
     return states
 
 
-def _keys(ids: Tensor, real: Tensor, tags: Sequence[int] | None) -> list[bytes]:
+def _keys(ids: Tensor, real: Tensor, tags: Tensor | None) -> list[bytes]:
     """Return 16 bytes for each row, of its sub-tokens and its tag."""
     rows, are_real = ids.to(torch.int32).cpu().numpy(), real.cpu().numpy()
-    told = [0] * len(rows) if tags is None else tags
+    told = [0] * len(rows) if tags is None else tags.tolist()
     return [
         hashlib.blake2b(row[mask].tobytes(), digest_size=16, key=tag.to_bytes(8, "little")).digest()
         for row, mask, tag in zip(rows, are_real, told, strict=True)

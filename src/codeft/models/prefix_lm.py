@@ -201,7 +201,7 @@ class PrefixLMModel(AbstractCodeModel):
         self._check_length(*longest_row(*parts, limit=self.max_source_length))
         prefix_length = source_length if self.mode == BOTH else 0
         stack = partial(self.network.run_stack, prefix_length=prefix_length)
-        tags = mask[:, :prefix_length].sum(dim=1).tolist()
+        tags = mask[:, :prefix_length].sum(dim=1)
         hidden = self._hidden_states(self.run_stack(stack, ids, mask, tags=tags))
         attention = self._recorder.take()
         if attention is not None:
