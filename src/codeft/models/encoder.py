@@ -52,7 +52,7 @@ class EncoderModel(AbstractCodeModel):
     `decoder="codexglue"` asks for the scripts' own (`roberta_decoder.add_decoder`).
 
     The decoder begins with the tokenizer's `<s>`. Labels that begin with it, too, are not asked to be
-    predicted: that position's logits are certain, and its loss is 0.
+    predicted: that position's logits are certain, and the loss leaves it out (`ModelOutput.num_given`).
 
     Labels are read off the first sub-token (RoBERTa's head); an embedding is the mean of all (UniXcoder's,
     arXiv 2203.03850).
@@ -216,7 +216,7 @@ class EncoderModel(AbstractCodeModel):
         ).logits
         if self._labels_hold_start:
             logits = prepend_certain(logits, token_id=self._start_id)
-        return ModelOutput(logits=logits, attention=attention)
+        return ModelOutput(logits=logits, num_given=int(self._labels_hold_start), attention=attention)
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""
