@@ -152,7 +152,7 @@ def test_codexglues_decoder_has_no_place_in_robertas(config, encoder, roberta_fo
     model = EncoderModel(**given, decoder="roberta")
     assert same(model.network.encoder, encoder)
     [told] = warnings(caplog)
-    assert told.endswith("not used: bias; decoder.*; dense.*; lm_head.weight")
+    assert told.endswith("not used: decoder.*; dense.*; lm_head.weight")
     assert "new, so random: network.decoder.*" in caplog.text
 
 
@@ -163,6 +163,7 @@ def test_unixcoders_one_stack_in_two_roles(unixcoder_folder, tmp_path, caplog, o
     lm_head = nn.Linear(stack.config.hidden_size, stack.config.vocab_size, bias=False)
     lm_head.weight = stack.embeddings.word_embeddings.weight
     wrapped = Wrapped(stack, decoder=stack, lm_head=lm_head, dense=nn.Linear(4, 4))
+    wrapped.register_buffer("bias", torch.ones(8, 8, dtype=torch.uint8).tril()[None])  # their causal mask
     path = save(tmp_path, wrapped.state_dict())
     model = PrefixLMModel(weights=str(unixcoder_folder), checkpoint=str(path), output=output)
     assert same(model.network.roberta if output == "text" else model.network, stack)
@@ -170,6 +171,12 @@ def test_unixcoders_one_stack_in_two_roles(unixcoder_folder, tmp_path, caplog, o
     assert told.endswith("not used: dense.*")
     plain = EncoderModel(weights=str(unixcoder_folder), checkpoint=str(path), output="embedding")
     assert same(plain.network, stack)
+
+
+def test_a_square_bias_that_is_no_mask_is_told(encoder, roberta_folder, tmp_path, caplog):
+    path = save(tmp_path, {**encoder.state_dict(), "extra.bias": torch.ones(8, 8)})
+    EncoderModel(weights=str(roberta_folder), checkpoint=str(path), output="embedding")
+    assert "not used: extra.bias" in caplog.text
 
 
 def test_a_decoder_only_model(tmp_path, roberta_folder, caplog):

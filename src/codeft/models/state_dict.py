@@ -168,7 +168,7 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
     Raises:
         CodeftError: An essential part isn't in it, or its shapes are others.
     """
-    left = {name for name in state if not f".{name}".endswith(_CONSTANTS)}
+    left = {name for name, value in state.items() if not _says_nothing(name, value)}
     done: dict[int, Tensor] = {}
     for part in parts:
         places = part.module.state_dict(keep_vars=True)
@@ -198,6 +198,15 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
         told = group_modules(left, others=taken)
         log.warning("in %s and not used: %s", source, "; ".join(told))
     return set(done)
+
+
+def _says_nothing(name: str, tensor: Tensor) -> bool:
+    """Return whether a tensor is a saved constant: positions, or the causal mask `bias` of scripts."""
+    if f".{name}".endswith(_CONSTANTS):
+        return True
+    if name.rpartition(".")[2] != "bias" or tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2]:
+        return False
+    return torch.equal(tensor, torch.ones_like(tensor).tril())
 
 
 def _check(
