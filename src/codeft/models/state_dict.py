@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which a training checkpoint holds the weights."""
 _CONSTANTS = (".position_ids", ".token_type_ids", ".attn.bias", ".attn.masked_bias")
 """Last words of buffers that were saved and say nothing."""
+_ADAPTERS = ("base_layer", "lora_A", "lora_B", "lora_magnitude_vector", "ia3_l")
+"""Words in the names of layers with an adapter of peft's; what it is multiplied by isn't in the file."""
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ def read_state_dict(path: Path) -> StateDict:
         path: See `find_weights`. A file holds a state dict, or a training checkpoint with one inside.
 
     Raises:
-        CodeftError: It can't be read, or holds no tensors by name.
+        CodeftError: It can't be read, holds no tensors by name, or adapters beside the weights they change.
     """
     state: dict[str, Tensor] = {}
     for file in find_weights(path):
@@ -112,8 +114,20 @@ def read_state_dict(path: Path) -> StateDict:
             raise CodeftError(
                 f"{file} holds no state dict: expected tensors by name, got {_describe(content)}"
             )
+        _check_merged(tensors, file=file)
         state |= {name: _check_tensor(name, tensor, file=file) for name, tensor in tensors.items()}
     return state
+
+
+def _check_merged(names: Iterable[str], *, file: Path) -> None:
+    words = {word for name in names for word in name.split(".")}
+    if found := [word for word in _ADAPTERS if word in words]:
+        raise CodeftError(
+            f"{file} holds adapters apart from the weights that they change ({', '.join(found)}), as a run "
+            "with method=lora, dora or ia3 keeps them, and can't be laid over a model as it is: have them "
+            "merged, codeft.export run=<the run's folder> to=<folder>, and give "
+            "model.checkpoint=<that folder>"
+        )
 
 
 def _check_tensor(name: str, tensor: Tensor, *, file: Path) -> Tensor:
