@@ -83,7 +83,10 @@ def test_codexglues_defect_detection(config, roberta_folder, tmp_path, caplog):
     config.num_labels = 1
     network = RobertaForSequenceClassification(config).eval()
     path = save(tmp_path, Wrapped(network).state_dict())
+    caplog.set_level(logging.INFO)
     model = EncoderModel(weights=str(roberta_folder), checkpoint=str(path), output="label").eval()
+    count = len([name for name in network.state_dict() if name.startswith("roberta.")])
+    assert f"taken from {path}, tensors: encoder {count}, head 4 (its 1 output became 2)" in caplog.text
     batch = dict(model.tokenizer(["return width", "x"], padding=True, return_tensors="pt"))
     expected = network(**batch).logits[:, 0].sigmoid()
     torch.testing.assert_close(model(batch).logits.softmax(-1)[:, 1], expected)

@@ -109,7 +109,7 @@ class BartModel(AbstractCodeModel):
         self.network = whole if output == "text" else whole.model.encoder
         if origin.checkpoint is not None:
             # Not PLBART's `classification_head`: it reads the decoder, and this head the encoder's mean.
-            head = [Part(self.head, behind=("head",))] if self.head is not None else []
+            head = [Part(self.head, behind=("head",), name="head")] if self.head is not None else []
             own = Part(self.network, essential=ESSENTIAL if output == "text" else "layers.")
             known |= lay_over([own, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint))
         if known:

@@ -154,9 +154,12 @@ class EncoderModel(AbstractCodeModel):
         # transformers' own classifiers have a head beside the encoder, in a folder like any other.
         known |= self._load_head(None if weights == loading.RANDOM else folder, order=order)
         if over is not None:
-            parts = [Part(self._encoder, essential=ESSENTIAL)]
+            parts = [Part(self._encoder, essential=ESSENTIAL, name="encoder")]
             if output == "text":
-                parts.append(Part(self.network.decoder, behind=("decoder",), essential=essential))
+                decoder_part = Part(
+                    self.network.decoder, behind=("decoder",), essential=essential, name="decoder"
+                )
+                parts.append(decoder_part)
             if self.head is not None:
                 parts.append(self._head_part(order))
             known |= lay_over(parts, state, source=str(over))
@@ -335,7 +338,7 @@ class EncoderModel(AbstractCodeModel):
 
     def _head_part(self, order: Sequence[int]) -> Part:
         assert self.head is not None
-        return Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order))
+        return Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order), name="head")
 
     def _check_length(self, length: int, *, what: str, key: str) -> None:
         if length > self.max_source_length:

@@ -113,7 +113,7 @@ class EncoderDecoderModel(AbstractCodeModel):
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout_rate)
         if origin.checkpoint is not None:
             # Not CodeT5's `classifier`: it reads the decoder's last state, and this head the encoder's mean.
-            head = [Part(self.head, behind=("head",))] if self.head is not None else []
+            head = [Part(self.head, behind=("head",), name="head")] if self.head is not None else []
             known |= lay_over(
                 [Part(self.network, essential=ESSENTIAL), *head],
                 read_state_dict(origin.checkpoint),

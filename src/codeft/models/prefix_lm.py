@@ -155,8 +155,8 @@ class PrefixLMModel(AbstractCodeModel):
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
             )
         if origin.checkpoint is not None:
-            head = [] if self.head is None else [Part(self.head, behind=HEADS)]
-            stack = Part(self._stack, essential="encoder.layer.")
+            head = [] if self.head is None else [Part(self.head, behind=HEADS, name="head")]
+            stack = Part(self._stack, essential="encoder.layer.", name="stack")
             known |= lay_over(
                 [stack, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint)
             )

@@ -45,12 +45,14 @@ class Part:
         essential: Prefix of the parameters without which the checkpoint is of something else; a part without
             one may lack, and is left out where anything in it has another shape.
         adapt: Changes a tensor before it is laid into the place of this name.
+        name: What the log calls it.
     """
 
     module: nn.Module
     behind: Sequence[str] = ()
     essential: str | None = None
     adapt: Callable[[str, Tensor], Tensor] | None = None
+    name: str = "network"
 
 
 def find_weights(path: Path) -> list[Path]:
@@ -168,13 +170,15 @@ def _first_line(error: Exception) -> str:
 
 @torch.no_grad()
 def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool = True) -> set[int]:
-    """Copy a checkpoint's tensors into the modules that they belong to; the log names what has no place.
+    """Copy a checkpoint's tensors into the modules that they belong to.
+
+    The log says how many went where, and names what has no place.
 
     Args:
         parts: The modules, those first whose shared parameters count.
         state: The checkpoint's tensors.
         source: Names the checkpoint in messages.
-        tell: Whether what has no place is named.
+        tell: Whether the log says it.
 
     Returns:
         The `id` of each parameter that was set.
@@ -184,6 +188,7 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
     """
     left = {name for name, value in state.items() if not _says_nothing(name, value)}
     done: dict[int, Tensor] = {}
+    told: list[str] = []
     for part in parts:
         places = part.module.state_dict(keep_vars=True)
         placement = place_keys(left, places, behind=part.behind)
@@ -204,14 +209,28 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
             place.copy_(tensor)
             done[id(place)] = tensor
             left.discard(placement.mapping[own])
+        if tensors and not wrong:
+            told.append(_describe_part(part, placement, state=state, tensors=tensors))
+    if told and tell:
+        log.info("taken from %s, tensors: %s", source, ", ".join(told))
     taken = state.keys() - left
     placed = {(state[name].data_ptr(), state[name].shape) for name in taken}
     # A tied tensor has several names, and lies in a torch file once.
     left = {name for name in left if (state[name].data_ptr(), state[name].shape) not in placed}
     if left and tell:
-        told = group_modules(left, others=taken)
-        log.warning("in %s and not used: %s", source, "; ".join(told))
+        log.warning("in %s and not used: %s", source, "; ".join(group_modules(left, others=taken)))
     return set(done)
+
+
+def _describe_part(part: Part, placement: Placement, *, state: StateDict, tensors: StateDict) -> str:
+    """Say how many tensors a part took, and where a head's outputs became more."""
+    grown = {
+        (len(state[placement.mapping[own]]), len(tensor))
+        for own, tensor in tensors.items()
+        if tensor.ndim and len(tensor) != len(state[placement.mapping[own]])
+    }
+    changed = "".join(f" (its {before} output became {after})" for before, after in sorted(grown))
+    return f"{part.name} {len(tensors)}{changed}"
 
 
 def _says_nothing(name: str, tensor: Tensor) -> bool:
