@@ -30,6 +30,9 @@ _CONSTANTS = (".position_ids", ".token_type_ids", ".attn.bias", ".attn.masked_bi
 _ADAPTERS = ("base_layer", "lora_A", "lora_B", "lora_magnitude_vector", "ia3_l")
 """Words in the names of layers with an adapter of peft's; what it is multiplied by isn't in the file."""
 
+_SHOWN_FOUND, _SHOWN_EXPECTED = 8, 3
+"""Groups of names that an error lists: of what a checkpoint has, and of what it should have."""
+
 log = logging.getLogger(__name__)
 
 StateDict = Mapping[str, Tensor]
@@ -256,8 +259,9 @@ def _check(
     needed = [name for name in places if name.startswith(part.essential)]
     if not any(name in placement.mapping for name in needed):
         raise CodeftError(
-            f"{source} has none of the encoder's weights: expected {'; '.join(group_names(needed))}; "
-            f"it has {'; '.join(group_names(placement.leftover)) or 'no other weights'}"
+            f"{source} has none of the encoder's weights: it has "
+            f"{_some(group_names(placement.leftover), limit=_SHOWN_FOUND) or 'no other weights'}; expected "
+            f"{_some(group_names(needed), limit=_SHOWN_EXPECTED)}"
         )
     if wrong:
         shapes = {name: (tuple(tensors[name].shape), tuple(places[name].shape)) for name in wrong}
@@ -267,6 +271,11 @@ def _check(
             f"the weights in {source} are of another size than the network: {told}{more}; give the "
             "model.architecture that they were trained with, or a base model of their size in model.weights"
         )
+
+
+def _some(groups: Sequence[str], *, limit: int) -> str:
+    more = f"; and {len(groups) - limit} more" if len(groups) > limit else ""
+    return "; ".join(groups[:limit]) + more
 
 
 def tell_random(model: nn.Module, known: Collection[int], *, source: str, new: Collection[str] = ()) -> None:
