@@ -121,6 +121,13 @@ def test_tokenizer_larger_than_the_embeddings_is_an_error(t5_folder):
     loading.check_vocabulary(tokenizer, vocab_size=420, source="x")
     with pytest.raises(CodeftError, match=r"go up to 419, but the embeddings of x have 419 rows"):
         loading.check_vocabulary(tokenizer, vocab_size=419, source="x")
+    for source, given, advice in (
+        ("random", None, r"the random weights have 419 rows: set model\.architecture\.vocab_size=420"),
+        ("x", "y", r"leave model\.tokenizer=y away"),
+        ("x", None, r"beside the weights isn't the one .* give that one, model\.tokenizer="),
+    ):
+        with pytest.raises(CodeftError, match=advice):
+            loading.check_vocabulary(tokenizer, vocab_size=419, source=source, given=given)
 
 
 def test_remote_code_is_refused_without_asking(t5_folder, tmp_path, monkeypatch):

@@ -101,8 +101,8 @@ class BartModel(AbstractCodeModel):
         config = whole.config
         self.vocab_size = config.vocab_size
         self.max_source_length = config.max_position_embeddings
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
-        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights, given=tokenizer)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         if output == "label":
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout)

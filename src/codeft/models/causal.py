@@ -163,7 +163,7 @@ class CausalModel(AbstractCodeModel):
             tell_random(self, known, source=origin.given)
         config = self.network.config
         self.vocab_size = len(self.network.get_input_embeddings().weight)
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
         # A class of its own may give it another name, and none but the name is known.
         self.max_source_length = getattr(config, "max_position_embeddings", None)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id

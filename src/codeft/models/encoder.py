@@ -131,8 +131,8 @@ class EncoderModel(AbstractCodeModel):
                 over = folder  # a script's decoder lies beside the encoder
         config = encoder.config
         self.vocab_size = config.vocab_size
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
-        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights, given=tokenizer)
         # RoBERTa's positions begin after the padding's, at pad + 1.
         self.max_source_length = config.max_position_embeddings - self.tokenizer.pad_token_id - 1
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id

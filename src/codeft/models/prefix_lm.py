@@ -143,10 +143,10 @@ class PrefixLMModel(AbstractCodeModel):
             may_add=weights == loading.RANDOM,
             source=tokenizer or weights,
         )
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         self._blank_id = self.tokenizer.get_vocab()[BLANK]
-        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights, given=tokenizer)
         # RoBERTa's positions begin after the padding's, at pad + 1.
         self.max_source_length = config.max_position_embeddings - self._pad_id - 1
         self.shares_positions = output == "text"
