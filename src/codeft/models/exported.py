@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from codeft.models.heads import HEADS
 from codeft.models.hub import HEAD
 from codeft.models.networks import load_network, quiet_transformers
 from codeft.models.placement import group_names
@@ -23,6 +24,9 @@ WEIGHTS = "model.safetensors"
 
 UNREAD = "pooler."
 """Marks parameters that codeft never reads: a checkpoint may lack them or have them."""
+
+_HEADS = tuple(f"{name}." for name in HEADS)
+"""What begins the names of a head for labels, where it is part of transformers' network."""
 
 MODEL_TYPE = "model_type"
 """What every config has, and every part of one."""
@@ -91,8 +95,18 @@ def load_exported(exported: ExportedModel, folder: Path) -> None:
             or the config describes another network than the model's.
     """
     network: Any = exported.network
+    if exported.head is not None and not (folder / HEAD).is_file():
+        raise CodeftError(
+            f"{folder} has no head for this task, there is no {HEAD} as codeft.export writes it; "
+            "give what was trained for this task"
+        )
     loaded, missing = load_network(type(network), folder, overrides={}, essential="")
     lacking = [name for name in missing if UNREAD not in name]
+    if lacking and all(name.startswith(_HEADS) for name in lacking):
+        raise CodeftError(
+            f"{folder} has no head for this task, it lacks {_told(lacking)}; "
+            "give what was trained for this task"
+        )
     if lacking:
         raise CodeftError(
             f"{folder} lacks weights of a fine-tuned {type(network).__name__}: {_told(lacking)}; "
