@@ -24,6 +24,18 @@ def test_missing_folder_is_an_error_not_a_download(name):
         loading.find_folder(name)
 
 
+def test_a_mistyped_path_may_have_been_meant(monkeypatch, tmp_path):
+    def download(name, **_):
+        raise CodeftError(f"can't reach the hub for {name!r}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "download", download)
+    with pytest.raises(CodeftError) as caught:
+        loading.find_folder("bad/nothere")
+    said = f"there is no folder 'bad/nothere' in {str(tmp_path)!r}, and as a name on the hub: can't reach"
+    assert str(caught.value).startswith(said)
+
+
 def test_a_file_is_an_error(t5_folder):
     with pytest.raises(CodeftError, match="expected a model folder, got the file"):
         loading.find_folder(str(t5_folder / "config.json"))

@@ -132,7 +132,12 @@ def find_folder(
         raise CodeftError(f"expected a model folder, got the file {folder}: give the folder that holds it")
     if folder.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise CodeftError(f"there is no model folder {folder}: check model.weights and model.tokenizer")
-    return download(name, revision=revision, code=code, with_tokenizer=with_tokenizer)
+    try:
+        return download(name, revision=revision, code=code, with_tokenizer=with_tokenizer)
+    except CodeftError as error:
+        raise CodeftError(
+            f"there is no folder {name!r} in {str(Path.cwd())!r}, and as a name on the hub: {error}"
+        ) from error
 
 
 def load_tokenizer(
