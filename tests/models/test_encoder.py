@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
-from transformers import RobertaModel
+from transformers import EncoderDecoderModel, RobertaModel
 
 from codeft.models.encoder import EncoderModel
+from codeft.models.exported import write_exported
 from codeft.module import FineTuneModule
 from codeft.tasks.span_corruption import SpanCorruptionTask
 from codeft.tasks.summarization import SummarizationTask
@@ -56,6 +57,15 @@ def test_no_pooler_where_the_checkpoint_has_none(roberta_folder, tmp_path):
     model.network.encoder.save_pretrained(tmp_path)
     model.tokenizer.save_pretrained(tmp_path)
     assert len(EncoderModel(weights=str(tmp_path)).embeddings()) == 1
+
+
+@pytest.mark.parametrize("has_pooler", [True, False])
+def test_transformers_misses_nothing_of_an_export(roberta, tmp_path, has_pooler):
+    if not has_pooler:
+        roberta.network.encoder.pooler = None
+    write_exported(roberta.exported(), tmp_path)
+    _, info = EncoderDecoderModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
 
 
 def test_the_start_is_not_predicted(roberta):

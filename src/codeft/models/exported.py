@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import EncoderDecoderModel, PretrainedConfig, PreTrainedModel
 
 from codeft.models.heads import HEADS
 from codeft.models.hub import HEAD
@@ -64,7 +64,9 @@ class ExportedModel:
 def write_exported(exported: ExportedModel, folder: Path) -> None:
     """Write config and weights as transformers does, and the head beside them.
 
-    A parameter that two modules share, and that transformers wouldn't tie again, is written twice.
+    A parameter that two modules share, and that transformers wouldn't tie again, is written twice. An encoder
+    beside a decoder that has no pooler gets one of zeros: transformers builds it whatever the config says,
+    and nothing reads it.
 
     Args:
         exported: What to write.
@@ -77,6 +79,10 @@ def write_exported(exported: ExportedModel, folder: Path) -> None:
         if weight.data_ptr() in seen and name not in tied:
             state[name] = weight.clone()
         seen.add(weight.data_ptr())
+    if isinstance(network, EncoderDecoderModel) and network.encoder.pooler is None:
+        width = network.encoder.config.hidden_size
+        state |= {f"encoder.{UNREAD}dense.weight": torch.zeros(width, width)}
+        state |= {f"encoder.{UNREAD}dense.bias": torch.zeros(width)}
     with quiet_transformers():
         network.save_pretrained(str(folder), state_dict=state)
     if exported.head is not None:
