@@ -28,7 +28,7 @@ from codeft.models.heads import (
     pool,
 )
 from codeft.models.networks import build_network, describe_architecture, is_scripts_own, load_network
-from codeft.models.positions import longest_row
+from codeft.models.positions import longest_row, usable_positions
 from codeft.models.roberta_decoder import AUTO, CODEXGLUE, add_decoder, plan_decoder
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
@@ -133,8 +133,9 @@ class EncoderModel(AbstractCodeModel):
         self.vocab_size = config.vocab_size
         loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
         loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights, given=tokenizer)
-        # RoBERTa's positions begin after the padding's, at pad + 1.
-        self.max_source_length = config.max_position_embeddings - self.tokenizer.pad_token_id - 1
+        self.max_source_length = usable_positions(
+            config.max_position_embeddings, pad_id=self.tokenizer.pad_token_id
+        )
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id, self._eos_id)
         self._start_id = next(start for start in starts if start is not None)
