@@ -12,6 +12,7 @@ from transformers import RobertaConfig, RobertaModel, T5Config, T5ForConditional
 from codeft.adapter_export import UNKNOWN
 from rows import write_jsonl
 
+PREFIX = "callbacks.adapter.config.num_virtual_tokens=4"
 CASES = {
     "t5 text": ("summarization", "lora", "SEQ_2_SEQ_LM"),
     "t5 prefix": ("summarization", "prefix", "SEQ_2_SEQ_LM"),
@@ -99,6 +100,21 @@ def test_the_cards_python_answers_as_the_run_did(command, base, tiny_data, tmp_p
     if method == "prefix":
         with pytest.raises(SystemExit, match="can't be merged"):
             command("export", *export, "overwrite=true")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method=lora"], "have them merged"),
+        (["method=prefix", PREFIX], "a prefix can't be merged: train it"),
+    ],
+)
+def test_adapters_beside_random_weights_are_of_no_use(command, tiny, tmp_path, words, said):
+    command("train", *tiny, *words, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
+    export = [f"run={tmp_path}/run", f"to={tmp_path}/adapter", f"hydra.run.dir={tmp_path}/log"]
+    with pytest.raises(SystemExit, match=f"began with random weights.*{said}"):
+        command("export", *export, "adapter=separate")
+    assert not (tmp_path / "adapter").exists()
 
 
 def test_what_cannot_stand_apart(command, base, tiny_data, tmp_path):

@@ -57,6 +57,16 @@ def test_killed_and_resumed_ends_as_if_never_stopped(command, tiny, reference, m
     assert_same_end(tmp_path, whole)
 
 
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
+def test_another_run_begins_with_what_was_merged(command, tiny, tmp_path, method):
+    command("train", *tiny, f"method={method}", f"hydra.run.dir={tmp_path}/run")
+    words = ["dry_run=true", f"hydra.run.dir={tmp_path}/next"]
+    with pytest.raises(SystemExit, match=r"holds adapters apart.*codeft\.export run=.*checkpoint=<that"):
+        command("train", *tiny, *words, f"model.checkpoint={tmp_path}/run/checkpoints/best.ckpt")
+    command("export", f"run={tmp_path}/run", f"to={tmp_path}/merged", f"hydra.run.dir={tmp_path}/export")
+    command("train", *tiny, *words, f"model.checkpoint={tmp_path}/merged")
+
+
 def test_a_dry_run_counts_what_trains(command, tiny, tmp_path):
     words = ["method=lora", "callbacks.adapter.config.r=3", "dry_run=true"]
     command("train", *tiny, *words, f"hydra.run.dir={tmp_path}")

@@ -80,6 +80,21 @@ def test_the_facts_are_told():
     assert 'texts = ["Summarize Python: def area(r)' in text
 
 
+@pytest.mark.parametrize(
+    ("metrics", "trainer", "told", "differs"),
+    [
+        ({"precision": "bf16-mixed"}, {"precision": "auto"}, "bf16-mixed", True),
+        ({"precision": "32-true"}, {"precision": "auto"}, "32-true", False),
+        ({}, {"precision": "16-mixed"}, "16-mixed", True),
+        ({}, {"precision": "auto"}, "not known", False),
+    ],
+)
+def test_the_precision_of_the_run_is_told(metrics, trainer, told, differs):
+    text = card(run={**RUN, "trainer": trainer}, metrics=metrics)
+    assert f"| precision | {told}; the weights here are float32 |" in text
+    assert (f"The run computed in {told}," in text) is differs
+
+
 def test_weights_without_scores_claim_none():
     text = card(metrics={})
     assert "There are none of these weights." in text

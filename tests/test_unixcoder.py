@@ -93,5 +93,5 @@ def test_a_senseless_mode_is_told_in_a_line(arguments, command):
 
 
 def test_lengths_beyond_the_positions_are_told_in_a_line(arguments, command):
-    with pytest.raises(SystemExit, match=r"share the model's 65 positions; .*=60 and .*=8 make 68"):
+    with pytest.raises(SystemExit, match=r"share the model's 64 positions; .*=60 and .*=8 make 68"):
         command("train", *arguments("summarization"), "task.max_source_length=60")

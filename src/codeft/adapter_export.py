@@ -9,10 +9,39 @@ from typing import Any
 from safetensors.torch import save_file
 
 from codeft.models.adapter_files import read_adapter_again, save_adapter
+from codeft.models.adapters import has_adapters
 from codeft.models.base import AbstractCodeModel
 from codeft.models.exported import HEAD, ExportedModel
+from codeft.models.loading import RANDOM
+from codeft.models.prefix import find_prefix
+from codeft.types import CodeftError
 
 UNKNOWN = "path/to/the/weights/that/training/began/with"
+
+
+def check_base(model: AbstractCodeModel, *, weights: str, checkpoint: str | None) -> None:
+    """Check that others can have the weights that adapters were trained beside.
+
+    Args:
+        model: As it was trained.
+        weights: What training began with, as it was typed.
+        checkpoint: What was laid over them.
+
+    Raises:
+        CodeftError: They were drawn for this run, and lie nowhere.
+    """
+    if weights != RANDOM or checkpoint is not None:
+        return
+    begun = "this run began with random weights, which are kept nowhere"
+    if find_prefix(model) is not None:
+        raise CodeftError(
+            f"{begun}, so its prefix alone is of no use, and a prefix can't be merged: train it again on "
+            "weights that can be had, model.weights=<folder or hub id>"
+        )
+    if has_adapters(model):
+        raise CodeftError(
+            f"{begun}, so its adapters alone are of no use: have them merged, leave adapter=separate away"
+        )
 
 
 def write_adapter(

@@ -152,10 +152,11 @@ def _write(
     separate, graphs = cfg.adapter == SEPARATE, {}
     is_sentence_model = exported.pooling is not None and exported.head is None and not separate
     if separate:
-        from codeft.adapter_export import adapter_usage, write_adapter  # peft takes a second
+        from codeft.adapter_export import adapter_usage, check_base, write_adapter  # peft takes a second
 
-        weights = str(plain["model"]["weights"])
-        known = weights if is_on_hub(weights) else None
+        weights, laid_over = str(plain["model"]["weights"]), plain["model"].get("checkpoint")
+        check_base(model, weights=weights, checkpoint=laid_over)
+        known = weights if is_on_hub(weights) and laid_over is None else None
         write_adapter(model, exported, folder, weights=known)
         usage = adapter_usage(usage, exported, weights=known)
     else:

@@ -83,6 +83,7 @@ def model_card(
         f"# {choices.get('model') or 'A code model'}, fine-tuned for {task}\n",
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in _facts(run, metrics))]),
         f"\n## Scores\n\n{_scores(metrics)}",
+        _of_precision(run, metrics),
         f"\n## Use\n\n{_reads(run, inputs)}\n\n```python\n{_with_inputs(usage, run)}```",
         _SENTENCES.format(folder=FOLDER) if is_sentence_model else "",
         _onnx(graphs),
@@ -165,6 +166,7 @@ def _facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[tuple
         yield "rows", ", ".join(f"{count:,} {name}" for name, count in rows.items() if count)
     if params := metrics.get("params"):
         yield "parameters", f"{params['total']:,}, of which {params['trainable']:,} were trained"
+    yield "precision", f"{_precision(run, metrics) or 'not known'}; the weights here are float32"
     trained, written = metrics.get("versions", {}), versions()
     yield "trained with", ", ".join(f"{name} {version}" for name, version in trained.items()) or "not known"
     yield "written by", ", ".join(f"{name} {written[name]}" for name in ("codeft", "torch", "transformers"))
@@ -181,6 +183,23 @@ def _scores(metrics: Mapping[str, Any]) -> str:
     head = ["On the test split. Only scores with equal signatures can be compared.", ""]
     head += ["| score | value | signature |", "|---|---|---|"]
     return "\n".join([*head, *map(_escape_bars, rows)])
+
+
+def _precision(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
+    """Return the precision that a run computed in; None where it was left to the machine and isn't known."""
+    told = metrics.get("precision") or run.get("trainer", {}).get("precision")
+    return None if told in (None, "auto") else str(told)
+
+
+def _of_precision(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    precision = _precision(run, metrics)
+    if precision is None or precision.startswith("32"):
+        return ""
+    return (
+        f"\nThe run computed in {precision}, and the weights here are float32: where two answers are nearly "
+        "as good, plain transformers in float32 may give the other one, and its scores may differ in their "
+        "last digits.\n"
+    )
 
 
 def _escape_bars(row: str) -> str:

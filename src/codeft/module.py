@@ -118,7 +118,8 @@ class FineTuneModule(pl.LightningModule):
         output = self.model(batch)
         if self.task.has_eval_loss:
             loss = self.task.loss(output, batch)
-            self.eval_loss.update(loss, (batch["labels"] != IGNORED_LABEL).sum())
+            predicted = batch["labels"][:, output.num_given :]
+            self.eval_loss.update(loss, (predicted != IGNORED_LABEL).sum())
         if not self.metrics:
             return
         texts = self.task.predict(self.model, batch, output=output)

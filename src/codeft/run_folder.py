@@ -299,7 +299,7 @@ def known_runs(path: Path) -> str:
             latest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
             runs = [str(file.parent) for file in latest]
             return f"{nearest(str(path), runs)} The latest: {', '.join(runs[:_SHOWN_RUNS])}"
-    return f"; there are no runs in {OUTPUTS}/"
+    return f", seen from {str(Path.cwd())!r}; there are no runs in {OUTPUTS}/ there"
 
 
 def check_writable(folder: Path, *, advice: str) -> None:

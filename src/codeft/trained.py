@@ -78,7 +78,7 @@ def locate_trained(cfg: DictConfig) -> Path:
                 log.warning("run=%s isn't pinned: what is run now is its commit %s", name, path.name)
         except CodeftError as error:
             raise CodeftError(
-                f"there is no folder {name!r} here, and as a name on the hub: {error}"
+                f"there is no folder {name!r} in {str(Path.cwd())!r}, and as a name on the hub: {error}"
             ) from None
     return path
 

@@ -131,6 +131,8 @@ class ModelOutput:
     Attributes:
         logits: [B, T, V] scores of each label position, before softmax; [B, L] of each label, where the model
             gives labels; None for an encoder alone.
+        num_given: How many labels at the front of each row the model is given (a start token), not asked to
+            predict; the loss leaves them out.
         embedding: [N, D] a vector for each text, where the model gives those.
         attention: [N, H, S, S] attention weights of the recorded encoder layer (float32, rows sum to
             1 over real sub-tokens unless recorded after dropout, or shared with the data flow's variables,
@@ -139,6 +141,7 @@ class ModelOutput:
     """
 
     logits: Tensor | None = None
+    num_given: int = 0
     embedding: Tensor | None = None
     attention: Tensor | None = None
     attention_is_causal: bool = False

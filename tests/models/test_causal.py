@@ -16,6 +16,7 @@ from codeft.models.causal import CausalModel, join_target
 from codeft.models.causal_families import FAMILIES
 from codeft.models.loading import load_tokenizer
 from codeft.models.tokenizer import train_tokenizer
+from codeft.tasks.completion import CompletionTask
 from codeft.types import CodeftError
 
 SNIPPET = "def area(width, height):\n    if width:\n        return width * height\n    return None\n"
@@ -483,12 +484,14 @@ def test_a_start_token_stands_before_the_source_alone(folders, tmp_path, start, 
     assert batch["labels"][:, 0].eq(start_id).all() and batch["labels"][0, -1] == 1
     eager = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.no_grad():
-        logits = model(batch).logits
+        output, losses = model(batch), []
+        logits = output.logits
         for i in range(2):
             source, target = rows_of(batch, i)
             expected = eager(input_ids=torch.cat([source, target[1:]])[None]).logits[0, len(source) - 1 : -1]
             torch.testing.assert_close(logits[i, 1 : len(target)], expected, atol=1e-5, rtol=1e-5)
-    assert functional.cross_entropy(logits[:, 0], batch["labels"][:, 0]) == 0
+            losses.append(functional.cross_entropy(expected, target[1:], reduction="none"))
+    torch.testing.assert_close(CompletionTask().loss(output, batch), torch.cat(losses).mean())
     ids = model.generate(batch, max_length=5, num_beams=2)
     assert (ids[:, 0] != start_id).all() or start_id == 1
     model.save(tmp_path / "saved")

@@ -4,9 +4,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
-from transformers import RobertaModel
+from transformers import EncoderDecoderModel, RobertaModel
 
 from codeft.models.encoder import EncoderModel
+from codeft.models.exported import write_exported
+from codeft.module import FineTuneModule
+from codeft.tasks.span_corruption import SpanCorruptionTask
+from codeft.tasks.summarization import SummarizationTask
 from codeft.types import CodeftError
 
 
@@ -55,6 +59,15 @@ def test_no_pooler_where_the_checkpoint_has_none(roberta_folder, tmp_path):
     assert len(EncoderModel(weights=str(tmp_path)).embeddings()) == 1
 
 
+@pytest.mark.parametrize("has_pooler", [True, False])
+def test_transformers_misses_nothing_of_an_export(roberta, tmp_path, has_pooler):
+    if not has_pooler:
+        roberta.network.encoder.pooler = None
+    write_exported(roberta.exported(), tmp_path)
+    _, info = EncoderDecoderModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+
+
 def test_the_start_is_not_predicted(roberta):
     roberta.eval()
     batch = make_batch(roberta, ["return x", "x"], ["area of", "x"])
@@ -72,6 +85,40 @@ def test_the_start_is_not_predicted(roberta):
     assert losses[:, 0].eq(0).all() and (losses[0, 1:] > 0).all()
     assert logits.isfinite().all()
     assert not roberta.generate(batch, max_length=4, num_beams=2)[:, 0].eq(start).all()
+
+
+def plain_loss(roberta, batch):
+    """The decoder called directly, and torch's cross-entropy; the `<s>` of a target starts the decoder."""
+    ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
+    encoded = roberta.network.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    logits = roberta.network.decoder(
+        input_ids=labels[:, :-1].masked_fill(labels[:, :-1] < 0, roberta.tokenizer.pad_token_id),
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=mask,
+    ).logits
+    return functional.cross_entropy(logits.transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="sum")
+
+
+def test_loss_is_the_mean_over_the_sub_tokens_that_are_predicted(roberta):
+    roberta.eval()
+    batch = make_batch(roberta, ["return x", "x"], ["area of", "x"])
+    loss = SummarizationTask().loss(roberta(batch), batch)
+    expected = plain_loss(roberta, batch) / int((batch["labels"][:, 1:] >= 0).sum())
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=0)
+    parameters = list(roberta.network.decoder.parameters())
+    found, wanted = torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_loss_of_a_split_weighs_each_sub_token_alike(roberta):
+    module = FineTuneModule(model=roberta, task=SpanCorruptionTask()).eval()
+    batches = [make_batch(roberta, ["x"], ["area of the width"]), make_batch(roberta, ["return x"], ["x"])]
+    for batch in batches:
+        module._evaluate(batch, [])
+    count = sum(int((batch["labels"][:, 1:] >= 0).sum()) for batch in batches)
+    expected = sum(plain_loss(roberta, batch) for batch in batches) / count
+    torch.testing.assert_close(module.eval_loss.compute(), expected, atol=1e-5, rtol=0)
 
 
 def test_positions_limit_source_and_target(roberta):

@@ -198,6 +198,13 @@ def test_what_doesn_t_fit_is_told(build, family, kind, tmp_path):
         (tmp_path / "head.safetensors").write_bytes(b"x" * 20)
         with pytest.raises(CodeftError, match="weights of the head"):
             load_exported(build(4).exported(), tmp_path)
+        (tmp_path / "head.safetensors").unlink()
+        with pytest.raises(CodeftError, match=r"has no head for this task, there is no head\.safetensors"):
+            load_exported(build(4).exported(), tmp_path)
+    elif any(key.startswith("classifier.") for key in weights):
+        store(**{key: None for key in weights if key.startswith("classifier.")})
+        with pytest.raises(CodeftError, match=r"has no head for this task, it lacks classifier\.dense"):
+            load_exported(build(4).exported(), tmp_path)
     if (family, kind[0]) == ("roberta", "text"):
         table = "decoder.roberta.embeddings.LayerNorm.weight"
         store(**{table: weights[table] + 1})

@@ -24,6 +24,18 @@ def test_missing_folder_is_an_error_not_a_download(name):
         loading.find_folder(name)
 
 
+def test_a_mistyped_path_may_have_been_meant(monkeypatch, tmp_path):
+    def download(name, **_):
+        raise CodeftError(f"can't reach the hub for {name!r}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "download", download)
+    with pytest.raises(CodeftError) as caught:
+        loading.find_folder("bad/nothere")
+    said = f"there is no folder 'bad/nothere' in {str(tmp_path)!r}, and as a name on the hub: can't reach"
+    assert str(caught.value).startswith(said)
+
+
 def test_a_file_is_an_error(t5_folder):
     with pytest.raises(CodeftError, match="expected a model folder, got the file"):
         loading.find_folder(str(t5_folder / "config.json"))
@@ -121,6 +133,13 @@ def test_tokenizer_larger_than_the_embeddings_is_an_error(t5_folder):
     loading.check_vocabulary(tokenizer, vocab_size=420, source="x")
     with pytest.raises(CodeftError, match=r"go up to 419, but the embeddings of x have 419 rows"):
         loading.check_vocabulary(tokenizer, vocab_size=419, source="x")
+    for source, given, advice in (
+        ("random", None, r"the random weights have 419 rows: set model\.architecture\.vocab_size=420"),
+        ("x", "y", r"leave model\.tokenizer=y away"),
+        ("x", None, r"beside the weights isn't the one .* give that one, model\.tokenizer="),
+    ):
+        with pytest.raises(CodeftError, match=advice):
+            loading.check_vocabulary(tokenizer, vocab_size=419, source=source, given=given)
 
 
 def test_remote_code_is_refused_without_asking(t5_folder, tmp_path, monkeypatch):

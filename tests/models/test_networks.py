@@ -143,7 +143,7 @@ def test_without_the_encoder_is_an_error_that_lists_groups(copied):
     with pytest.raises(CodeftError, match="none of the encoder's weights") as caught:
         load_t5(copied)
     message = str(caught.value)
-    assert "encoder.block.{0,1,2}.layer.1.layer_norm.weight" in message
+    assert "expected encoder.block.{0,1,2}.layer.0.SelfAttention.k.weight" in message
     assert "it has encoder.clock.{0,1,2}.layer.0.SelfAttention.k.weight" in message
 
 

@@ -142,7 +142,9 @@ def test_random_weights_give_any_tokenizer_the_modes(t5_folder):
     batch = make_batch(model)
     assert model(batch).logits.shape == (*batch["labels"].shape, 424)
     assert model.generate(batch, max_length=3, num_beams=2).shape[0] == 3
-    with pytest.raises(CodeftError, match="go up to 423, but the embeddings of random have 423 rows"):
+    with pytest.raises(
+        CodeftError, match=r"go up to 423, but the embeddings of the random weights have 423.*vocab_size=424"
+    ):
         PrefixLMModel(weights=RANDOM, tokenizer=str(t5_folder), architecture=sizes | {"vocab_size": 423})
 
 
@@ -451,7 +453,9 @@ def test_another_architectures_weights_are_refused(unixcoder_folder, tmp_path):
     (tmp_path / "model.safetensors").unlink()
     others = {f"transformer.h.{i}.weight": torch.zeros(10_000) for i in range(8)}
     torch.save(others, tmp_path / "pytorch_model.bin")
-    with pytest.raises(CodeftError, match=r"none of the encoder's weights: expected roberta.encoder.layer"):
+    with pytest.raises(
+        CodeftError, match=r"none of the encoder's weights: it has .*expected roberta.encoder.layer"
+    ):
         PrefixLMModel(weights=str(tmp_path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 
 import pytest
@@ -79,7 +80,8 @@ def told(caplog):
 def test_logits_are_the_scripts(plain, roberta_folder, saved, caplog):
     caplog.set_level(logging.INFO)
     model = load(roberta_folder, saved)
-    assert not told(caplog)  # all has its place, and nothing is random
+    [said] = told(caplog)  # all has its place, and nothing is random
+    assert re.fullmatch(r"taken from .*model\.bin, tensors: encoder \d+, decoder \d+", said)
     batch, targets = make_batch(model)
     with torch.no_grad():
         expected = plain(batch["input_ids"], batch["attention_mask"], targets[:, :-1])

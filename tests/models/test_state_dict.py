@@ -83,7 +83,10 @@ def test_codexglues_defect_detection(config, roberta_folder, tmp_path, caplog):
     config.num_labels = 1
     network = RobertaForSequenceClassification(config).eval()
     path = save(tmp_path, Wrapped(network).state_dict())
+    caplog.set_level(logging.INFO)
     model = EncoderModel(weights=str(roberta_folder), checkpoint=str(path), output="label").eval()
+    count = len([name for name in network.state_dict() if name.startswith("roberta.")])
+    assert f"taken from {path}, tensors: encoder {count}, head 4 (its 1 output became 2)" in caplog.text
     batch = dict(model.tokenizer(["return width", "x"], padding=True, return_tensors="pt"))
     expected = network(**batch).logits[:, 0].sigmoid()
     torch.testing.assert_close(model(batch).logits.softmax(-1)[:, 1], expected)
@@ -152,7 +155,7 @@ def test_codexglues_decoder_has_no_place_in_robertas(config, encoder, roberta_fo
     model = EncoderModel(**given, decoder="roberta")
     assert same(model.network.encoder, encoder)
     [told] = warnings(caplog)
-    assert told.endswith("not used: bias; decoder.*; dense.*; lm_head.weight")
+    assert told.endswith("not used: decoder.*; dense.*; lm_head.weight")
     assert "new, so random: network.decoder.*" in caplog.text
 
 
@@ -163,6 +166,7 @@ def test_unixcoders_one_stack_in_two_roles(unixcoder_folder, tmp_path, caplog, o
     lm_head = nn.Linear(stack.config.hidden_size, stack.config.vocab_size, bias=False)
     lm_head.weight = stack.embeddings.word_embeddings.weight
     wrapped = Wrapped(stack, decoder=stack, lm_head=lm_head, dense=nn.Linear(4, 4))
+    wrapped.register_buffer("bias", torch.ones(8, 8, dtype=torch.uint8).tril()[None])  # their causal mask
     path = save(tmp_path, wrapped.state_dict())
     model = PrefixLMModel(weights=str(unixcoder_folder), checkpoint=str(path), output=output)
     assert same(model.network.roberta if output == "text" else model.network, stack)
@@ -170,6 +174,12 @@ def test_unixcoders_one_stack_in_two_roles(unixcoder_folder, tmp_path, caplog, o
     assert told.endswith("not used: dense.*")
     plain = EncoderModel(weights=str(unixcoder_folder), checkpoint=str(path), output="embedding")
     assert same(plain.network, stack)
+
+
+def test_a_square_bias_that_is_no_mask_is_told(encoder, roberta_folder, tmp_path, caplog):
+    path = save(tmp_path, {**encoder.state_dict(), "extra.bias": torch.ones(8, 8)})
+    EncoderModel(weights=str(roberta_folder), checkpoint=str(path), output="embedding")
+    assert "not used: extra.bias" in caplog.text
 
 
 def test_a_decoder_only_model(tmp_path, roberta_folder, caplog):
@@ -322,10 +332,15 @@ def test_published_files(config, encoder, roberta_folder, tmp_path, caplog, publ
 
 def test_a_checkpoint_of_something_else_lists_its_groups(roberta_folder, tmp_path):
     path = save(tmp_path, {"conv.0.weight": torch.ones(2), "conv.1.weight": torch.ones(2)})
-    with pytest.raises(CodeftError, match="none of the encoder's weights: expected") as caught:
+    with pytest.raises(CodeftError, match="none of the encoder's weights: it has ") as caught:
         EncoderModel(weights=str(roberta_folder), checkpoint=str(path))
-    assert "it has conv.{0,1}.weight" in str(caught.value)
-    assert "encoder.layer.{0,1,2}.output.dense.weight" in str(caught.value)
+    found, _, expected = str(caught.value).partition("; expected ")
+    assert found.endswith("it has conv.{0,1}.weight")
+    first, *_, last = expected.split("; ")
+    assert first == "encoder.layer.{0,1,2}.attention.output.LayerNorm.bias" and last == "and 13 more"
+    path = save(tmp_path, {f"layer_{i}.weight": torch.ones(2) for i in range(20)})
+    with pytest.raises(CodeftError, match=r"it has layer_0\.weight; .*; and 12 more; expected"):
+        EncoderModel(weights=str(roberta_folder), checkpoint=str(path))
 
 
 @pytest.mark.parametrize(

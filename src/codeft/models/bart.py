@@ -101,15 +101,15 @@ class BartModel(AbstractCodeModel):
         config = whole.config
         self.vocab_size = config.vocab_size
         self.max_source_length = config.max_position_embeddings
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
-        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights, given=tokenizer)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         if output == "label":
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout)
         self.network = whole if output == "text" else whole.model.encoder
         if origin.checkpoint is not None:
             # Not PLBART's `classification_head`: it reads the decoder, and this head the encoder's mean.
-            head = [Part(self.head, behind=("head",))] if self.head is not None else []
+            head = [Part(self.head, behind=("head",), name="head")] if self.head is not None else []
             own = Part(self.network, essential=ESSENTIAL if output == "text" else "layers.")
             known |= lay_over([own, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint))
         if known:

@@ -40,8 +40,9 @@ class CausalModel(AbstractCodeModel):
     The sequence is the source as the tokenizer frames it, then the target without what begins a text:
     `<s> source </s> target </s>` where the tokenizer has a start token, `source </s> target </s>` where it
     has none. So the source's own end token stands between them, the loss is the target's alone, and what
-    begins a target (`<s>`) is not asked to be predicted: its loss is 0. Padding never stands inside a
-    sequence, so training is that of transformers' model on the ids one after the other.
+    begins a target (`<s>`) is not asked to be predicted: the loss leaves it out (`ModelOutput.num_given`).
+    Padding never stands inside a sequence, so training is that of transformers' model on the ids one after
+    the other.
 
     The stack counts as the encoder: K freezes its bottom blocks, and SAT teaches the attention of source to
     source, in which a sub-token sees only those before it. There is no decoder beside it.
@@ -162,7 +163,7 @@ class CausalModel(AbstractCodeModel):
             tell_random(self, known, source=origin.given)
         config = self.network.config
         self.vocab_size = len(self.network.get_input_embeddings().weight)
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
         # A class of its own may give it another name, and none but the name is known.
         self.max_source_length = getattr(config, "max_position_embeddings", None)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
@@ -236,6 +237,7 @@ class CausalModel(AbstractCodeModel):
             output.logits = states if self._own else self.network.get_output_embeddings()(states)  # [B, T, V]
             if self._starts:
                 output.logits = prepend_certain(output.logits, token_id=self._starts[0])
+                output.num_given = 1
         return output
 
     def _read_joined(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from codeft.models.heads import (
     pool,
 )
 from codeft.models.networks import build_network, describe_architecture, is_scripts_own, load_network
-from codeft.models.positions import longest_row
+from codeft.models.positions import longest_row, usable_positions
 from codeft.models.roberta_decoder import AUTO, CODEXGLUE, add_decoder, plan_decoder
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
@@ -52,7 +52,7 @@ class EncoderModel(AbstractCodeModel):
     `decoder="codexglue"` asks for the scripts' own (`roberta_decoder.add_decoder`).
 
     The decoder begins with the tokenizer's `<s>`. Labels that begin with it, too, are not asked to be
-    predicted: that position's logits are certain, and its loss is 0.
+    predicted: that position's logits are certain, and the loss leaves it out (`ModelOutput.num_given`).
 
     Labels are read off the first sub-token (RoBERTa's head); an embedding is the mean of all (UniXcoder's,
     arXiv 2203.03850).
@@ -131,10 +131,11 @@ class EncoderModel(AbstractCodeModel):
                 over = folder  # a script's decoder lies beside the encoder
         config = encoder.config
         self.vocab_size = config.vocab_size
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
-        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
-        # RoBERTa's positions begin after the padding's, at pad + 1.
-        self.max_source_length = config.max_position_embeddings - self.tokenizer.pad_token_id - 1
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights, given=tokenizer)
+        self.max_source_length = usable_positions(
+            config.max_position_embeddings, pad_id=self.tokenizer.pad_token_id
+        )
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id, self._eos_id)
         self._start_id = next(start for start in starts if start is not None)
@@ -154,9 +155,12 @@ class EncoderModel(AbstractCodeModel):
         # transformers' own classifiers have a head beside the encoder, in a folder like any other.
         known |= self._load_head(None if weights == loading.RANDOM else folder, order=order)
         if over is not None:
-            parts = [Part(self._encoder, essential=ESSENTIAL)]
+            parts = [Part(self._encoder, essential=ESSENTIAL, name="encoder")]
             if output == "text":
-                parts.append(Part(self.network.decoder, behind=("decoder",), essential=essential))
+                decoder_part = Part(
+                    self.network.decoder, behind=("decoder",), essential=essential, name="decoder"
+                )
+                parts.append(decoder_part)
             if self.head is not None:
                 parts.append(self._head_part(order))
             known |= lay_over(parts, state, source=str(over))
@@ -216,7 +220,7 @@ class EncoderModel(AbstractCodeModel):
         ).logits
         if self._labels_hold_start:
             logits = prepend_certain(logits, token_id=self._start_id)
-        return ModelOutput(logits=logits, attention=attention)
+        return ModelOutput(logits=logits, num_given=int(self._labels_hold_start), attention=attention)
 
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:
         """Decode by batched beam search. See `AbstractCodeModel.generate`."""
@@ -335,7 +339,7 @@ class EncoderModel(AbstractCodeModel):
 
     def _head_part(self, order: Sequence[int]) -> Part:
         assert self.head is not None
-        return Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order))
+        return Part(self.head, behind=HEADS, adapt=partial(fit_labels, order=order), name="head")
 
     def _check_length(self, length: int, *, what: str, key: str) -> None:
         if length > self.max_source_length:

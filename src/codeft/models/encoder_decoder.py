@@ -102,7 +102,7 @@ class EncoderDecoderModel(AbstractCodeModel):
         self.tokenizer = loading.load_tokenizer(folder)
         self.vocab_size = self.network.config.vocab_size
         self.max_source_length = None
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         if output == "text":
             # T5 starts the decoder with its padding; a config may say otherwise.
@@ -113,7 +113,7 @@ class EncoderDecoderModel(AbstractCodeModel):
             self.head = ClassificationHead(config.d_model, num_texts=num_texts, dropout=config.dropout_rate)
         if origin.checkpoint is not None:
             # Not CodeT5's `classifier`: it reads the decoder's last state, and this head the encoder's mean.
-            head = [Part(self.head, behind=("head",))] if self.head is not None else []
+            head = [Part(self.head, behind=("head",), name="head")] if self.head is not None else []
             known |= lay_over(
                 [Part(self.network, essential=ESSENTIAL), *head],
                 read_state_dict(origin.checkpoint),
@@ -257,6 +257,6 @@ def _network_class(output: Output, *, has_projection: bool) -> Any:
 
 def _no_text(weights: str) -> str:
     return (
-        f"{weights} gives vectors and has no decoder, but the task asks for text: choose another model=, "
-        "such as codet5p_220m"
+        f"{'this model' if weights == loading.RANDOM else weights} gives vectors and has no decoder, but the "
+        "task asks for text: choose another model=, such as codet5p_220m"
     )

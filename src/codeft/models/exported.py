@@ -12,8 +12,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import EncoderDecoderModel, PretrainedConfig, PreTrainedModel
 
+from codeft.models.heads import HEADS
 from codeft.models.hub import HEAD
 from codeft.models.networks import load_network, quiet_transformers
 from codeft.models.placement import group_names
@@ -23,6 +24,9 @@ WEIGHTS = "model.safetensors"
 
 UNREAD = "pooler."
 """Marks parameters that codeft never reads: a checkpoint may lack them or have them."""
+
+_HEADS = tuple(f"{name}." for name in HEADS)
+"""What begins the names of a head for labels, where it is part of transformers' network."""
 
 MODEL_TYPE = "model_type"
 """What every config has, and every part of one."""
@@ -60,7 +64,9 @@ class ExportedModel:
 def write_exported(exported: ExportedModel, folder: Path) -> None:
     """Write config and weights as transformers does, and the head beside them.
 
-    A parameter that two modules share, and that transformers wouldn't tie again, is written twice.
+    A parameter that two modules share, and that transformers wouldn't tie again, is written twice. An encoder
+    beside a decoder that has no pooler gets one of zeros: transformers builds it whatever the config says,
+    and nothing reads it.
 
     Args:
         exported: What to write.
@@ -73,6 +79,10 @@ def write_exported(exported: ExportedModel, folder: Path) -> None:
         if weight.data_ptr() in seen and name not in tied:
             state[name] = weight.clone()
         seen.add(weight.data_ptr())
+    if isinstance(network, EncoderDecoderModel) and network.encoder.pooler is None:
+        width = network.encoder.config.hidden_size
+        state |= {f"encoder.{UNREAD}dense.weight": torch.zeros(width, width)}
+        state |= {f"encoder.{UNREAD}dense.bias": torch.zeros(width)}
     with quiet_transformers():
         network.save_pretrained(str(folder), state_dict=state)
     if exported.head is not None:
@@ -91,8 +101,18 @@ def load_exported(exported: ExportedModel, folder: Path) -> None:
             or the config describes another network than the model's.
     """
     network: Any = exported.network
+    if exported.head is not None and not (folder / HEAD).is_file():
+        raise CodeftError(
+            f"{folder} has no head for this task, there is no {HEAD} as codeft.export writes it; "
+            "give what was trained for this task"
+        )
     loaded, missing = load_network(type(network), folder, overrides={}, essential="")
     lacking = [name for name in missing if UNREAD not in name]
+    if lacking and all(name.startswith(_HEADS) for name in lacking):
+        raise CodeftError(
+            f"{folder} has no head for this task, it lacks {_told(lacking)}; "
+            "give what was trained for this task"
+        )
     if lacking:
         raise CodeftError(
             f"{folder} lacks weights of a fine-tuned {type(network).__name__}: {_told(lacking)}; "

@@ -151,7 +151,7 @@ def pad_left(ids: Tensor, mask: Tensor, *, pad_id: int) -> tuple[Tensor, Tensor]
 
 
 def prepend_certain(logits: Tensor, *, token_id: int) -> Tensor:
-    """Put a position before the others whose label is given away: its loss is 0.
+    """Put a position before the others whose label is given away; `ModelOutput.num_given` counts it.
 
     Args:
         logits: [B, T, V].

@@ -132,7 +132,12 @@ def find_folder(
         raise CodeftError(f"expected a model folder, got the file {folder}: give the folder that holds it")
     if folder.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise CodeftError(f"there is no model folder {folder}: check model.weights and model.tokenizer")
-    return download(name, revision=revision, code=code, with_tokenizer=with_tokenizer)
+    try:
+        return download(name, revision=revision, code=code, with_tokenizer=with_tokenizer)
+    except CodeftError as error:
+        raise CodeftError(
+            f"there is no folder {name!r} in {str(Path.cwd())!r}, and as a name on the hub: {error}"
+        ) from error
 
 
 def load_tokenizer(
@@ -265,20 +270,63 @@ def _occurs_in_texts(token: str, tokenizer: PreTrainedTokenizerBase) -> bool:
     return any(tokenizer.convert_tokens_to_ids(token) in ids for ids in written)
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, *, vocab_size: int, source: str) -> None:
-    """Raise `CodeftError` where the tokenizer makes ids that the embeddings don't have."""
+def check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, *, vocab_size: int, source: str, given: str | None = None
+) -> None:
+    """Check that the embeddings have a row for each id that the tokenizer makes.
+
+    Args:
+        tokenizer: The model's.
+        vocab_size: Rows of the embeddings.
+        source: Where the network is from.
+        given: Where the tokenizer is, where the user named another place than that.
+
+    Raises:
+        CodeftError: They haven't.
+    """
     largest = max(tokenizer.get_vocab().values())
-    if largest >= vocab_size:
-        raise CodeftError(
-            f"the tokenizer's ids go up to {largest}, but the embeddings of {source} have {vocab_size} rows: "
-            "give the model's own tokenizer (model.tokenizer=null) or a larger model.architecture.vocab_size"
-        )
+    if largest < vocab_size:
+        return
+    if source == RANDOM:
+        advice = f"set model.architecture.vocab_size={largest + 1} or more, or give another model.tokenizer"
+    else:
+        advice = _own_tokenizer(given)
+    raise CodeftError(
+        f"the tokenizer's ids go up to {largest}, but the embeddings of {_named(source)} have {vocab_size} "
+        f"rows: {advice}"
+    )
 
 
-def check_padding(tokenizer: PreTrainedTokenizerBase, *, pad_id: int | None, source: str) -> None:
-    """Raise `CodeftError` where the tokenizer pads with another id than the network of `source` does."""
+def check_padding(
+    tokenizer: PreTrainedTokenizerBase, *, pad_id: int | None, source: str, given: str | None = None
+) -> None:
+    """Check that the tokenizer pads with the id that the network of `source` pads with.
+
+    Args:
+        tokenizer: The model's.
+        pad_id: The network's.
+        source: Where the network is from.
+        given: Where the tokenizer is, where the user named another place than that.
+
+    Raises:
+        CodeftError: It doesn't.
+    """
     if tokenizer.pad_token_id != pad_id:
         raise CodeftError(
-            f"{source} pads with id {pad_id}, but its tokenizer with another: "
-            "give the model's own tokenizer (model.tokenizer=null)"
+            f"{_named(source)} pads with id {pad_id}, but its tokenizer with {tokenizer.pad_token_id}: "
+            f"{_own_tokenizer(given)}"
         )
+
+
+def _named(source: str) -> str:
+    """Name weights in a sentence."""
+    return "the random weights" if source == RANDOM else source
+
+
+def _own_tokenizer(given: str | None) -> str:
+    if given is not None:
+        return f"leave model.tokenizer={given} away, or give the one that the weights were trained with"
+    return (
+        "the tokenizer beside the weights isn't the one that they were trained with; give that one, "
+        "model.tokenizer=<its folder or hub id>"
+    )

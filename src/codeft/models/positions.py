@@ -5,6 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_RESERVED = 2
+"""Rows of a RoBERTa's table of positions that no sub-token takes: up to the padding's id, which is 1."""
+
+
+def usable_positions(num_rows: int, *, pad_id: int) -> int:
+    """Return how many sub-tokens a RoBERTa has positions for.
+
+    They begin after the padding's, at pad_id + 1. Where that is less than the published 2, as many stay
+    unused as there, so that an architecture has one number whatever its tokenizer.
+
+    Args:
+        num_rows: `max_position_embeddings`.
+        pad_id: What pads.
+
+    >>> usable_positions(1026, pad_id=1), usable_positions(1026, pad_id=0)
+    (1024, 1024)
+    """
+    return num_rows - max(pad_id + 1, _RESERVED)
+
 
 def longest_row(*real: Tensor, limit: int) -> list[int]:
     """Return how many sub-tokens the longest row has in each of its parts.

@@ -19,7 +19,7 @@ from codeft.models.exported import ExportedModel
 from codeft.models.generation import continue_beams, decoding, pad_left, shift_right
 from codeft.models.heads import HEADS, ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
-from codeft.models.positions import longest_row
+from codeft.models.positions import longest_row, usable_positions
 from codeft.models.prefix_network import PrefixLanguageModel
 from codeft.models.prefix_snippet import text_usage
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
@@ -143,20 +143,19 @@ class PrefixLMModel(AbstractCodeModel):
             may_add=weights == loading.RANDOM,
             source=tokenizer or weights,
         )
-        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights)
+        loading.check_vocabulary(self.tokenizer, vocab_size=self.vocab_size, source=weights, given=tokenizer)
         self._pad_id, self._eos_id = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         self._blank_id = self.tokenizer.get_vocab()[BLANK]
-        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights)
-        # RoBERTa's positions begin after the padding's, at pad + 1.
-        self.max_source_length = config.max_position_embeddings - self._pad_id - 1
+        loading.check_padding(self.tokenizer, pad_id=config.pad_token_id, source=weights, given=tokenizer)
+        self.max_source_length = usable_positions(config.max_position_embeddings, pad_id=self._pad_id)
         self.shares_positions = output == "text"
         if output == "label":
             self.head = ClassificationHead(
                 config.hidden_size, num_texts=num_texts, dropout=config.hidden_dropout_prob
             )
         if origin.checkpoint is not None:
-            head = [] if self.head is None else [Part(self.head, behind=HEADS)]
-            stack = Part(self._stack, essential="encoder.layer.")
+            head = [] if self.head is None else [Part(self.head, behind=HEADS, name="head")]
+            stack = Part(self._stack, essential="encoder.layer.", name="stack")
             known |= lay_over(
                 [stack, *head], read_state_dict(origin.checkpoint), source=str(origin.checkpoint)
             )

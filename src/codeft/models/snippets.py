@@ -15,7 +15,12 @@ from codeft.models.hub import HEAD
 INPUTS = "INPUTS"
 """A line of a snippet: in its place the folder and the texts are assigned, each on a line of its own."""
 
-_POOL = {"first": "hidden[:, 0]", "mean": "(hidden * mask).sum(1) / mask.sum(1)"}
+_POOL = {
+    "first": "return hidden[:, 0]",
+    "mean": """\
+mask = inputs["attention_mask"].unsqueeze(-1)
+    return (hidden * mask).sum(1) / mask.sum(1)""",
+}
 
 
 def usage_of(exported: ExportedModel, *, num_texts: int = 1, has_queries: bool = False) -> str:
@@ -97,8 +102,7 @@ def embed(texts, max_length=tokenizer.model_max_length):
     inputs = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
     with torch.no_grad():
         hidden = model(**inputs).last_hidden_state
-    mask = inputs["attention_mask"].unsqueeze(-1)
-    return POOLED
+    POOLED
 
 """
 
@@ -159,7 +163,7 @@ tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
 model = {name}.from_pretrained(folder).eval()
 projection = load_file(cached_file(folder, "{HEAD}"))
 """
-        + _EMBED.replace("POOLED", 'hidden[:, 0] @ projection["weight"].T + projection["bias"]')
+        + _EMBED.replace("POOLED", 'return hidden[:, 0] @ projection["weight"].T + projection["bias"]')
         + _COMPARE
     )
 

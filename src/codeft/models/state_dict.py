@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which a training checkpoint holds the weights."""
 _CONSTANTS = (".position_ids", ".token_type_ids", ".attn.bias", ".attn.masked_bias")
 """Last words of buffers that were saved and say nothing."""
+_ADAPTERS = ("base_layer", "lora_A", "lora_B", "lora_magnitude_vector", "ia3_l")
+"""Words in the names of layers with an adapter of peft's; what it is multiplied by isn't in the file."""
+
+_SHOWN_FOUND, _SHOWN_EXPECTED = 8, 3
+"""Groups of names that an error lists: of what a checkpoint has, and of what it should have."""
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +48,14 @@ class Part:
         essential: Prefix of the parameters without which the checkpoint is of something else; a part without
             one may lack, and is left out where anything in it has another shape.
         adapt: Changes a tensor before it is laid into the place of this name.
+        name: What the log calls it.
     """
 
     module: nn.Module
     behind: Sequence[str] = ()
     essential: str | None = None
     adapt: Callable[[str, Tensor], Tensor] | None = None
+    name: str = "network"
 
 
 def find_weights(path: Path) -> list[Path]:
@@ -91,7 +98,7 @@ def read_state_dict(path: Path) -> StateDict:
         path: See `find_weights`. A file holds a state dict, or a training checkpoint with one inside.
 
     Raises:
-        CodeftError: It can't be read, or holds no tensors by name.
+        CodeftError: It can't be read, holds no tensors by name, or adapters beside the weights they change.
     """
     state: dict[str, Tensor] = {}
     for file in find_weights(path):
@@ -112,8 +119,20 @@ def read_state_dict(path: Path) -> StateDict:
             raise CodeftError(
                 f"{file} holds no state dict: expected tensors by name, got {_describe(content)}"
             )
+        _check_merged(tensors, file=file)
         state |= {name: _check_tensor(name, tensor, file=file) for name, tensor in tensors.items()}
     return state
+
+
+def _check_merged(names: Iterable[str], *, file: Path) -> None:
+    words = {word for name in names for word in name.split(".")}
+    if found := [word for word in _ADAPTERS if word in words]:
+        raise CodeftError(
+            f"{file} holds adapters apart from the weights that they change ({', '.join(found)}), as a run "
+            "with method=lora, dora or ia3 keeps them, and can't be laid over a model as it is: have them "
+            "merged, codeft.export run=<the run's folder> to=<folder>, and give "
+            "model.checkpoint=<that folder>"
+        )
 
 
 def _check_tensor(name: str, tensor: Tensor, *, file: Path) -> Tensor:
@@ -154,13 +173,15 @@ def _first_line(error: Exception) -> str:
 
 @torch.no_grad()
 def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool = True) -> set[int]:
-    """Copy a checkpoint's tensors into the modules that they belong to; the log names what has no place.
+    """Copy a checkpoint's tensors into the modules that they belong to.
+
+    The log says how many went where, and names what has no place.
 
     Args:
         parts: The modules, those first whose shared parameters count.
         state: The checkpoint's tensors.
         source: Names the checkpoint in messages.
-        tell: Whether what has no place is named.
+        tell: Whether the log says it.
 
     Returns:
         The `id` of each parameter that was set.
@@ -168,8 +189,9 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
     Raises:
         CodeftError: An essential part isn't in it, or its shapes are others.
     """
-    left = {name for name in state if not f".{name}".endswith(_CONSTANTS)}
+    left = {name for name, value in state.items() if not _says_nothing(name, value)}
     done: dict[int, Tensor] = {}
+    told: list[str] = []
     for part in parts:
         places = part.module.state_dict(keep_vars=True)
         placement = place_keys(left, places, behind=part.behind)
@@ -190,14 +212,37 @@ def lay_over(parts: Sequence[Part], state: StateDict, *, source: str, tell: bool
             place.copy_(tensor)
             done[id(place)] = tensor
             left.discard(placement.mapping[own])
+        if tensors and not wrong:
+            told.append(_describe_part(part, placement, state=state, tensors=tensors))
+    if told and tell:
+        log.info("taken from %s, tensors: %s", source, ", ".join(told))
     taken = state.keys() - left
     placed = {(state[name].data_ptr(), state[name].shape) for name in taken}
     # A tied tensor has several names, and lies in a torch file once.
     left = {name for name in left if (state[name].data_ptr(), state[name].shape) not in placed}
     if left and tell:
-        told = group_modules(left, others=taken)
-        log.warning("in %s and not used: %s", source, "; ".join(told))
+        log.warning("in %s and not used: %s", source, "; ".join(group_modules(left, others=taken)))
     return set(done)
+
+
+def _describe_part(part: Part, placement: Placement, *, state: StateDict, tensors: StateDict) -> str:
+    """Say how many tensors a part took, and where a head's outputs became more."""
+    grown = {
+        (len(state[placement.mapping[own]]), len(tensor))
+        for own, tensor in tensors.items()
+        if tensor.ndim and len(tensor) != len(state[placement.mapping[own]])
+    }
+    changed = "".join(f" (its {before} output became {after})" for before, after in sorted(grown))
+    return f"{part.name} {len(tensors)}{changed}"
+
+
+def _says_nothing(name: str, tensor: Tensor) -> bool:
+    """Return whether a tensor is a saved constant: positions, or the causal mask `bias` of scripts."""
+    if f".{name}".endswith(_CONSTANTS):
+        return True
+    if name.rpartition(".")[2] != "bias" or tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2]:
+        return False
+    return torch.equal(tensor, torch.ones_like(tensor).tril())
 
 
 def _check(
@@ -214,8 +259,9 @@ def _check(
     needed = [name for name in places if name.startswith(part.essential)]
     if not any(name in placement.mapping for name in needed):
         raise CodeftError(
-            f"{source} has none of the encoder's weights: expected {'; '.join(group_names(needed))}; "
-            f"it has {'; '.join(group_names(placement.leftover)) or 'no other weights'}"
+            f"{source} has none of the encoder's weights: it has "
+            f"{_some(group_names(placement.leftover), limit=_SHOWN_FOUND) or 'no other weights'}; expected "
+            f"{_some(group_names(needed), limit=_SHOWN_EXPECTED)}"
         )
     if wrong:
         shapes = {name: (tuple(tensors[name].shape), tuple(places[name].shape)) for name in wrong}
@@ -225,6 +271,11 @@ def _check(
             f"the weights in {source} are of another size than the network: {told}{more}; give the "
             "model.architecture that they were trained with, or a base model of their size in model.weights"
         )
+
+
+def _some(groups: Sequence[str], *, limit: int) -> str:
+    more = f"; and {len(groups) - limit} more" if len(groups) > limit else ""
+    return "; ".join(groups[:limit]) + more
 
 
 def tell_random(model: nn.Module, known: Collection[int], *, source: str, new: Collection[str] = ()) -> None:

@@ -278,10 +278,11 @@ class AbstractGenerationTask(AbstractTask):
         return encode_targets(texts, tokenizer, max_length=self.max_target_length)
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
-        """Return the mean cross-entropy over the real label positions."""
+        """Return the mean cross-entropy over the real label positions that the model was to predict."""
         assert output.logits is not None, "a generation task needs a model with a decoder"
+        logits, labels = output.logits[:, output.num_given :], batch["labels"][:, output.num_given :]
         return functional.cross_entropy(
-            output.logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORED_LABEL
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED_LABEL
         )
 
     def predict(
