@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, UnsupportedValueType
 
+from codeft.error_text import one_line
 from codeft.overrides import GROUPS, nearest
 from codeft.signatures import check_values
 from codeft.targets import check_logger_names, check_targets
@@ -310,7 +311,7 @@ def instantiate(config: Any, **values: Any) -> Any:
         if isinstance(cause, CodeftError):
             raise cause from None
         _check_types(config, given=values)
-        said = " ".join(str(cause).split())
+        said = one_line(cause)
         raise CodeftError(f"can't build {config['_target_']}: {said}") from error
     _check_types(config, given=values)
     return built

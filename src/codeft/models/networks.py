@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from codeft.error_text import one_line
 from codeft.models.base import Dimension
-from codeft.models.sizes import build_empty, check_sizes, check_total, measure, one_line
+from codeft.models.sizes import build_empty, check_sizes, check_total, measure
 from codeft.models.state_dict import NAMES, PICKLED, SAFE, Part, StateDict, lay_over, read_state_dict
 from codeft.types import CodeftError
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from codeft.error_text import one_line
 from codeft.models.networks import quiet_transformers
 from codeft.types import CodeftError
 
@@ -143,7 +144,7 @@ def load_class(folder: Path, config: Mapping[str, Any], name: str) -> Any:
         with quiet_transformers():
             found: Any = get_class_from_dynamic_module(reference, str(folder), local_files_only=True)
     except Exception as error:  # whatever a stranger's code raises
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise CodeftError(
             f"the code of the model in {folder} can't be run, {type(error).__name__}: {said}"
         ) from error

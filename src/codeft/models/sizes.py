@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig, PreTrainedModel
 
+from codeft.error_text import one_line
 from codeft.types import CodeftError
 
 _SIZE = re.compile(
@@ -28,9 +29,6 @@ _FREE = ("max_window_layers",)
 
 _LEAST = {"relative_attention_num_buckets": 4}
 """Where 1 is too few: T5 halves them twice."""
-
-_LONGEST = 400
-"""Characters of what a library says that are passed on."""
 
 _PICKLE = b"\x80"
 """What torch's old format begins with."""
@@ -78,16 +76,6 @@ def _count_tensors(file: Path) -> int:
         if pickled.read(1) != _PICKLE:
             raise ValueError("expected a file of torch's, got a damaged one or another")
     return _MOST_LAYERS
-
-
-def one_line(error: Exception) -> str:
-    r"""Return what an error says, in one line of a length to read.
-
-    >>> one_line(ValueError("not a size:\n    x"))
-    'not a size: x'
-    """
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
 def check_sizes(values: Mapping[str, Any], *, source: str, room: Room | None = None) -> None:
