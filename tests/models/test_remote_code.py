@@ -77,6 +77,12 @@ def test_where_it_is_asked_for_the_log_says_once_what_is_run(folder, caplog):
     assert "modeling_own.py" in told[0] and "anything that your account can" in told[0]
 
 
+def test_its_config_means_by_a_name_what_it_likes(folder):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"head_dim": 0, "num_layers": [1, 2, 3]}))
+    load(folder)
+
+
 @torch.no_grad()
 def test_loss_is_that_of_its_own_logits(folder):
     model, network = load(folder), own(folder)
