@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
-from codeft.models.remote_code import RemoteCode, names_tokenizer
+from codeft.models.remote_code import RemoteCode, check_tokenizer_code, names_tokenizer
 from codeft.models.sentencepiece_tokenizer import FILE as SENTENCEPIECE
 from codeft.models.sentencepiece_tokenizer import load_sentencepiece
 from codeft.models.state_dict import NAMES, find_weights
@@ -195,6 +195,7 @@ def _by_its_class(folder: Path, code: RemoteCode) -> PreTrainedTokenizerBase:
     except ValueError:
         if not names_tokenizer(folder):
             raise
+        check_tokenizer_code(folder)
         code.permit(folder, what="tokenizer")
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=True)
     if not _follows_file(tokenizer, folder):
