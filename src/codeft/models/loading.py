@@ -19,6 +19,7 @@ from codeft.models.sentencepiece_tokenizer import load_sentencepiece
 from codeft.models.state_dict import NAMES, find_weights
 from codeft.models.tiktoken_tokenizer import FILE as TIKTOKEN
 from codeft.models.tiktoken_tokenizer import load_tiktoken
+from codeft.models.tokenizer_files import has_tokenizer
 from codeft.types import CodeftError
 
 RANDOM = "random"
@@ -87,7 +88,7 @@ def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) 
         over, weights = given, RANDOM
     if over is not None and weights == RANDOM and tokenizer is None:
         folder = over if over.is_dir() else over.parent
-        if not _has_tokenizer(folder):
+        if not has_tokenizer(folder):
             raise CodeftError(
                 f"the weights in {over} come without their tokenizer: give it by model.tokenizer=<folder or "
                 "hub id>, or name the model that they were trained from, model.weights=<folder or hub id> "
@@ -95,12 +96,6 @@ def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) 
             )
         tokenizer = str(folder)
     return Origin(weights, over, tokenizer, described)
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    whole = (DESCRIPTIONS[0], SENTENCEPIECE, TIKTOKEN)
-    pairs = (len(list(folder.glob(pattern))) == 1 for pattern in ("*vocab.json", "*merges.txt"))
-    return any((folder / file).is_file() for file in whole) or all(pairs)
 
 
 def find_folder(
