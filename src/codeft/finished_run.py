@@ -21,6 +21,7 @@ from codeft.models.loading import RANDOM
 from codeft.models.networks import read_config
 from codeft.models.sizes import check_same_sizes, check_sizes, measure
 from codeft.module import FineTuneModule
+from codeft.precision import usable_precision
 from codeft.run_folder import RunFolder
 from codeft.types import CodeftError
 
@@ -115,6 +116,11 @@ def stored_config(folder: RunFolder | ExportFolder, changes: DictConfig) -> Dict
         for key in keys:
             if changes[section].get(key) is not None:
                 _change(cfg, section, key, changes[section][key])
+    trainer = cfg["trainer"]
+    if changes.trainer.get("precision") is None and "precision" in trainer:
+        trainer["precision"] = usable_precision(
+            trainer["precision"], accelerator=trainer.get("accelerator", "auto")
+        )
     return literal_config(cfg)
 
 
