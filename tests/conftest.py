@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def same_precision_on_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `trainer.precision=auto` be fp32: what is compared to the last digit mustn't hang on the CPU."""
-    monkeypatch.setattr("codeft.build.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("codeft.precision.cpu_has_bf16", lambda: False)
 
 
 @pytest.fixture(autouse=True, scope="session")

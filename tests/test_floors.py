@@ -17,6 +17,7 @@ FLOORS = {
     "progress": 0,
     "hub": 0,
     "allocator": 0,
+    "error_text": 0,
     "prefix_states": 1,
     "prefix_budget": 2,
     "syntax": 1,

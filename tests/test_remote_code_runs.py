@@ -126,6 +126,17 @@ def test_a_run_is_resumed_where_it_is_asked_for(run, command):
     assert json.loads((run / "metrics.json").read_text())["training"]["epochs"] == 2
 
 
+def test_a_resumed_run_reads_the_word_as_hydra_does(run, command):
+    again = ["train", f"resume={run}", "trainer.max_epochs=2"]
+    for word in ("yes", "1", "'true'", "[true]", "true,false"):
+        told = refused(command, *again, f"model.trust_remote_code={word}")
+        assert "model.trust_remote_code must be true or false" in told
+    for word in ("false", "null"):
+        assert ASKED in refused(command, *again, f"model.trust_remote_code={word}")
+    command(*again, "++model.trust_remote_code=True")
+    assert json.loads((run / "metrics.json").read_text())["training"]["epochs"] == 2
+
+
 def test_the_structure_loss_is_refused_before_anything_is_read(words, command, tmp_path):
     shutil.rmtree(tmp_path / "data")
     with pytest.raises(SystemExit, match=r"attention can't be recorded.*leave method=sat away"):

@@ -29,6 +29,7 @@ from codeft.logs import quiet_libraries
 from codeft.models.base import AbstractCodeModel
 from codeft.models.loading import RANDOM
 from codeft.module import FineTuneModule
+from codeft.precision import resolve_precision
 from codeft.run_folder import RunFolder
 from codeft.signatures import check_value, check_values
 from codeft.tasks.base import AbstractGenerationTask, AbstractTask
@@ -196,7 +197,7 @@ def build_trainer(
         "callbacks": callbacks,
         "logger": loggers,
         "default_root_dir": str(folder.path),
-        "precision": precision(cfg.trainer),
+        "precision": resolve_precision(cfg.trainer.precision, accelerator=cfg.trainer.accelerator),
         "plugins": [AtomicCheckpointIO()],
         **values,
     }
@@ -217,20 +218,6 @@ def check_trainer(trainer: DictConfig) -> None:
         raise CodeftError(f"trainer.max_epochs={epochs} needs trainer.max_steps, or training never ends")
     if epochs not in (None, -1):
         check_value("trainer.max_epochs", epochs, kind=int, low=1)
-
-
-def precision(trainer: DictConfig) -> str:
-    """Return the trainer's precision; "auto" is bf16 on a GPU or CPU that computes in it, else fp32."""
-    if trainer.precision != "auto":
-        return trainer.precision
-    on_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
-    return "bf16-mixed" if has_bf16 else "32-true"
-
-
-def cpu_has_bf16() -> bool:
-    """Return whether the CPU multiplies in bf16; one that emulates it is slower than in fp32."""
-    return torch.cpu._is_avx512_bf16_supported()  # the public `get_capabilities` is much younger
 
 
 def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:

@@ -213,16 +213,23 @@ def _resume(name: str, function: Callable[[DictConfig, Path], dict[str, Any]], c
     """Go on with a run from its own config; only `trainer.*` may be changed, and code vouched for."""
     from omegaconf.errors import OmegaConfBaseException
 
-    from codeft.config import distrust_code, explain, literal_config, note_command, override_trainer
+    from codeft.config import (
+        distrust_code,
+        explain,
+        literal_config,
+        note_command,
+        override_trainer,
+        read_override,
+    )
     from codeft.run_folder import RunFolder
 
     arguments = sys.argv[1:]
     typed = next(a for a in arguments if a.startswith("resume="))
     trusting = [argument for argument in arguments if argument.startswith("trust_targets=")]
-    asking = [argument for argument in arguments if argument == f"{TRUST_CODE}=true"]
+    asking = [argument for argument in arguments if argument.lstrip("+").startswith(f"{TRUST_CODE}=")]
     folder = RunFolder(Path(typed.removeprefix("resume=")))
     cfg = folder.load_config(trust_targets=[name for words in trusting for name in dotted_names(words)])
-    distrust_code(cfg.model, asked=True if asking else None)
+    distrust_code(cfg.model, asked=read_override(asking[-1])[1] if asking else None)
     override_trainer(cfg, [argument for argument in arguments if argument not in (typed, *trusting, *asking)])
     folder.check_unfinished(cfg)
     folder.check_writable()

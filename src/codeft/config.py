@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, UnsupportedValueType
 
+from codeft.error_text import one_line
 from codeft.overrides import GROUPS, nearest
 from codeft.signatures import check_values
 from codeft.targets import check_logger_names, check_targets
@@ -250,17 +251,30 @@ def override_trainer(cfg: DictConfig, arguments: Sequence[str]) -> None:
     Raises:
         CodeftError: An argument is something else.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     for argument in arguments:
         if not re.match(r"\+{0,2}trainer\.[\w.]+=", argument):
             raise CodeftError(f"only trainer.* can be changed when resuming, not {argument!r}")
-        try:
-            override = OverridesParser.create().parse_override(argument)
-        except HydraException as error:
-            raise CodeftError(f"can't read {argument!r}: {error}") from None
-        OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
+        key, value = read_override(argument)
+        OmegaConf.update(cfg, key, value, force_add=True)
+
+
+def read_override(argument: str) -> tuple[str, Any]:
+    """Return the key and the value of a `key=value`, read as Hydra does.
+
+    Raises:
+        CodeftError: It can't be read.
+
+    >>> read_override("++trainer.max_epochs=2"), read_override("model.trust_remote_code=True")
+    (('trainer.max_epochs', 2), ('model.trust_remote_code', True))
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        raise CodeftError(f"can't read {argument!r}: {error}") from None
+    return override.key_or_group, override.value()
 
 
 def distrust_code(model: Any, *, asked: object) -> None:
@@ -310,7 +324,7 @@ def instantiate(config: Any, **values: Any) -> Any:
         if isinstance(cause, CodeftError):
             raise cause from None
         _check_types(config, given=values)
-        said = " ".join(str(cause).split())
+        said = one_line(cause)
         raise CodeftError(f"can't build {config['_target_']}: {said}") from error
     _check_types(config, given=values)
     return built

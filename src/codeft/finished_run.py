@@ -15,11 +15,13 @@ from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.checkpoints import fitting_checkpoint
 from codeft.config import distrust_code, literal_config
 from codeft.export_folder import ABOUT, ELSEWHERE, ExportFolder
+from codeft.models.causal_families import FAMILIES, MODEL_TYPE
 from codeft.models.exported import load_exported
 from codeft.models.loading import RANDOM
 from codeft.models.networks import read_config
 from codeft.models.sizes import check_same_sizes, check_sizes, measure
 from codeft.module import FineTuneModule
+from codeft.precision import usable_precision
 from codeft.run_folder import RunFolder
 from codeft.types import CodeftError
 
@@ -114,6 +116,11 @@ def stored_config(folder: RunFolder | ExportFolder, changes: DictConfig) -> Dict
         for key in keys:
             if changes[section].get(key) is not None:
                 _change(cfg, section, key, changes[section][key])
+    trainer = cfg["trainer"]
+    if changes.trainer.get("precision") is None and "precision" in trainer:
+        trainer["precision"] = usable_precision(
+            trainer["precision"], accelerator=trainer.get("accelerator", "auto")
+        )
     return literal_config(cfg)
 
 
@@ -171,7 +178,8 @@ def _check_sizes(cfg: DictConfig, folder: RunFolder | ExportFolder, weights: Pat
     architecture = model.get("architecture")
     told = {**model, **architecture} if isinstance(architecture, dict) else model
     source = str(folder.config if isinstance(folder, RunFolder) else folder.path / ABOUT)
-    check_sizes(told, source=source, room=measure([weights]))
+    if told.get(MODEL_TYPE) in (None, *FAMILIES):  # a class of a model's own may mean by a name what it likes
+        check_sizes(told, source=source, room=measure([weights]))
     if isinstance(folder, ExportFolder):
         check_same_sizes(
             told, read_config(folder.path), source=source, other=str(folder.path / "config.json")

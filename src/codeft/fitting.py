@@ -28,6 +28,7 @@ from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
 from codeft.module import FineTuneModule, NonFiniteLossError
+from codeft.precision import resolve_precision, tell_emulated
 from codeft.run_folder import RunFolder
 from codeft.summary import describe_run, prediction_rows, print_dry_run, print_summary
 from codeft.types import Batch, CodeftError
@@ -142,6 +143,7 @@ def fit(
     callbacks = [*parts.callbacks, *further, *run_callbacks(cfg, folder, parts.task)]
     if cfg.resume:
         callbacks.append(_CheckpointCheck(Path(cfg.resume)))
+        tell_emulated(cfg.trainer.precision, accelerator=cfg.trainer.accelerator)
     trainer = build_trainer(cfg, folder, callbacks)
     if trainer.is_global_zero and not cfg.resume:
         folder.write_tokenizer(parts.model.tokenizer)
@@ -165,8 +167,11 @@ def fit(
 def config_for_ranks(cfg: DictConfig, folder: RunFolder, parts: Parts, trainer: pl.Trainer) -> Iterator[None]:
     """Store the config; the ranks that Lightning starts read it, for what was typed may be a multirun."""
     if trainer.is_global_zero:
-        with open_dict(cfg):  # so that the checkpoint can be used without the original weights
+        with open_dict(cfg):  # so that the checkpoint can be used without the original weights, anywhere
             cfg.model.architecture = dict(parts.model.architecture)
+            cfg.trainer.precision = resolve_precision(
+                cfg.trainer.precision, accelerator=cfg.trainer.accelerator
+            )
         folder.write_config(cfg)
         os.environ[RANK_CONFIG] = str(folder.config.absolute())
     try:

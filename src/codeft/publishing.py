@@ -7,6 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_token
 
+from codeft.error_text import one_line
 from codeft.hub import ask_hub
 from codeft.trained import HUB_ID
 from codeft.types import CodeftError
@@ -52,7 +53,7 @@ def publish(folder: Path, name: str, *, private: bool) -> str:
         address = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="codeft export")
     except Exception as error:  # the hub's client raises many unrelated types
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise CodeftError(
             f"the hub didn't take '{name}': {said}; the folder is complete in {str(folder)!r}"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import threading
 import time
 
 import pytest
+from pytorch_lightning import Trainer
+
+from codeft.callbacks.sudden_end import SuddenEndCallback
 
 LONG_STEP = """
 import sys, time
@@ -51,3 +55,41 @@ def test_nothing_listens_afterwards(command, tiny, tmp_path):
     while threading.active_count() > threads and time.monotonic() < end:
         time.sleep(0.05)
     assert threading.active_count() <= threads
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    """A callback that listens, and the end of its pipe that is to be closed."""
+    ends = []
+    pipe = os.pipe
+    monkeypatch.setattr(os, "pipe", lambda: ends.append(pipe()) or ends[-1])
+    before = signal.getsignal(signal.SIGTERM)
+    callback, trainer = SuddenEndCallback(what="the dry run"), Trainer(logger=False, accelerator="cpu")
+    callback.on_train_start(trainer, None)
+    yield callback, trainer, ends[-1][1]
+    signal.signal(signal.SIGTERM, before)
+    signal.set_wakeup_fd(-1)
+
+
+def is_open(end):
+    try:
+        os.fstat(end)
+    except OSError:
+        return False
+    return True
+
+
+def test_where_the_handler_was_cs_sigterm_ends_the_process_again(listening):
+    callback, trainer, end = listening
+    callback._before = (None, -1)  # what signal.signal returns where the handler isn't Python's
+    callback.on_train_end(trainer, None)
+    assert not is_open(end) and signal.set_wakeup_fd(-1) == -1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_thread_ends_though_the_handler_cant_be_restored(listening):
+    callback, trainer, end = listening
+    callback._before = ("no handler", -1)
+    with pytest.raises(TypeError):
+        callback.on_train_end(trainer, None)
+    assert not is_open(end)

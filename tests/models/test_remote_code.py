@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from codeft.models.causal import CausalModel
 from codeft.models.encoder_decoder import EncoderDecoderModel
-from codeft.models.remote_code import tell_unpinned
+from codeft.models.loading import load_tokenizer
+from codeft.models.remote_code import RemoteCode, tell_unpinned
 from codeft.types import CodeftError
 from own_code import INTERFACE, MODELING, build, isolate, mark
 
@@ -75,6 +76,12 @@ def test_where_it_is_asked_for_the_log_says_once_what_is_run(folder, caplog):
     told = [record.message for record in caplog.records if "running the Python code" in record.message]
     assert len(told) == 1
     assert "modeling_own.py" in told[0] and "anything that your account can" in told[0]
+
+
+def test_its_config_means_by_a_name_what_it_likes(folder):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"head_dim": 0, "num_layers": [1, 2, 3]}))
+    load(folder)
 
 
 @torch.no_grad()
@@ -259,6 +266,33 @@ def test_a_tokenizer_of_its_own(tmp_path, tiny_tokenizer, folder):
     assert not mark().exists()
     model = CausalModel(**values, trust_remote_code=True)
     assert type(model.tokenizer).__name__ == "OwnTokenizer" and mark().exists()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize(
+    ("file", "auto_map"),
+    [
+        ("tokenizer_config.json", {"AutoTokenizer": [None, "other/model--words.OwnTokenizer"]}),
+        ("tokenizer_config.json", ["other/model--words.OwnTokenizer", None]),
+        ("config.json", {"AutoConfig": "other/model--words.OwnConfig"}),
+    ],
+)
+def test_a_tokenizers_code_of_another_repository_isnt_followed(
+    monkeypatch, tmp_path, tiny_tokenizer, caplog, file, auto_map, asked
+):
+    words = shutil.copytree(tiny_tokenizer, tmp_path / "words")
+    own_tokenizer(words)
+    path = words / file
+    said = json.loads(path.read_text()) if path.is_file() else {"model_type": "own"}
+    path.write_text(json.dumps(said | {"auto_map": auto_map}))
+    fetched = []
+    monkeypatch.setattr(
+        "transformers.models.auto.tokenization_auto.get_class_from_dynamic_module",
+        lambda *args, **kwargs: fetched.append(args),
+    )
+    with pytest.raises(CodeftError, match=rf"{file} names code of another repository \(other/model--words"):
+        load_tokenizer(words, code=RemoteCode(asked=asked))
+    assert not fetched and not mark().exists() and "running the Python code" not in caplog.text
 
 
 def test_other_families_have_no_such_key(t5_folder, tmp_path):

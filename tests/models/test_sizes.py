@@ -14,9 +14,10 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from codeft.models.networks import build_network, load_network
-from codeft.models.sizes import check_sizes, measure
+from codeft.models.networks import build_network, load_network, make_config
+from codeft.models.sizes import Room, check_sizes, measure
 from codeft.types import CodeftError
+from published_configs import PUBLISHED
 
 
 @pytest.fixture
@@ -141,3 +142,50 @@ def test_defaults_and_what_is_no_size_pass():
         {"num_decoder_layers": None, "pad_token_id": 0, "dropout_rate": 0, "max_window_layers": 0},
         source="config.json",
     )
+
+
+FURTHER = {
+    "pruned_heads": {}, "no_rope_layers": [1, 1, 0], "num_kv_heads": [4, 4], "use_absolute_positions": True,
+    "num_nextn_predict_layers": 0, "moe_layers": "4,5", "first_attention_heads": None, "mtp_head_dim": 0,
+}  # fmt: skip
+"""What configs say that is no size of the families here, though it reads like one."""
+
+
+@pytest.mark.parametrize("further", [{}, FURTHER], ids=["as published", "with more"])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configs_pass(monkeypatch, tmp_path, name, further):
+    network_class, published = PUBLISHED[name]
+    (tmp_path / "model.safetensors").touch()
+    monkeypatch.setattr("codeft.models.networks.measure", lambda files: Room(2**40, 10_000))
+    settings = make_config(network_class, {**published, **further}, folder=tmp_path, overrides={})
+    assert settings.vocab_size == published["vocab_size"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("plbart", {"decoder_layers": 0}), ("codet5", {"num_decoder_layers": 0})],
+)
+def test_a_decoder_may_have_no_layers(tmp_path, name, values):
+    network_class, published = PUBLISHED[name]
+    make_config(network_class, {**published, **values}, folder=tmp_path, overrides={})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("codebert", {"max_position_embeddings": 0}),
+        ("codebert", {"num_hidden_layers": 0}),
+        ("unixcoder", {"type_vocab_size": 0}),
+        ("plbart", {"decoder_layers": -1}),
+        ("plbart", {"encoder_ffn_dim": 0}),
+        ("codegpt", {"n_head": True}),
+        ("gpt2, old", {"n_inner": 0}),
+        ("qwen2.5-coder", {"num_key_value_heads": 0}),
+        ("deepseek-coder", {"head_dim": -64}),
+    ],
+)
+def test_a_familys_own_sizes_are_checked(tmp_path, name, values):
+    network_class, published = PUBLISHED[name]
+    (key,) = values
+    with pytest.raises(CodeftError, match=f"{key} must be a whole number of at least"):
+        make_config(network_class, {**published, **values}, folder=tmp_path, overrides={})

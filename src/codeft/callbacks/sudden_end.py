@@ -58,7 +58,10 @@ class SuddenEndCallback(pl.Callback):
         if self._pipe is None:
             return
         handler, pipe = self._before
-        signal.set_wakeup_fd(pipe)
-        signal.signal(signal.SIGTERM, handler)
-        os.close(self._pipe[1])  # ends the thread
-        self._pipe = None
+        written, self._pipe = self._pipe[1], None
+        try:
+            signal.set_wakeup_fd(pipe)
+            # None stands for one that isn't Python's, which Python can't set again; the system's own ends.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
+        finally:
+            os.close(written)  # ends the thread

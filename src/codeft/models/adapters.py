@@ -10,6 +10,7 @@ from peft import PeftConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from codeft.error_text import one_line
 from codeft.models.adapter_config import new_modules, own_parameters, settle_config
 from codeft.models.base import AbstractCodeModel
 from codeft.models.prefix import CONFIG, add_prefix, check_prefix, find_prefix, is_prefix
@@ -60,7 +61,7 @@ def inject_adapters(model: AbstractCodeModel, config: PeftConfig) -> None:
         try:
             inject_adapter_in_model(settled, network, adapter_name=ADAPTER)
         except (ValueError, TypeError, NotImplementedError, KeyError, RuntimeError, ImportError) as error:
-            raise CodeftError(f"{CONFIG}: {' '.join(str(error).split())}") from error
+            raise CodeftError(f"{CONFIG}: {one_line(error)}") from error
         settled.modules_to_save = names or None  # for whoever reads the saved config
     for parameter in network.parameters():
         if id(parameter) in frozen:

@@ -16,14 +16,13 @@ from huggingface_hub.errors import (
 from codeft.hub import ask_hub
 from codeft.models.remote_code import named_files
 from codeft.models.state_dict import PICKLED, SAFE
+from codeft.models.tokenizer_files import has_tokenizer
 from codeft.types import CodeftError
 
 DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
 CODE = "*.py"
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Weights in one file, in the order in which transformers takes them."""
-TOKENIZERS = ("tokenizer.json", "*.model", "*.tiktoken", "*vocab.txt")
-"""Each alone is a tokenizer; a byte-level vocabulary and its merges are one together."""
 HEAD = "head.safetensors"
 """What `codeft.export` writes beside the weights where there is no class of transformers."""
 
@@ -96,7 +95,7 @@ def _find_cached(name: str, *, revision: str | None, with_tokenizer: bool) -> Pa
     except LocalEntryNotFoundError:
         return None
     complete = (folder / "config.json").is_file() and _has_weights(folder)
-    return folder if complete and (not with_tokenizer or _has_tokenizer(folder)) else None
+    return folder if complete and (not with_tokenizer or has_tokenizer(folder)) else None
 
 
 def _has_weights(folder: Path) -> bool:
@@ -120,13 +119,3 @@ def _shards(index: Path) -> set[str]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # cut off, or something else
         return set()
     return names if all(isinstance(name, str) for name in names) else set()
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    if all(_has_file(folder, pattern) for pattern in ("*vocab.json", "*merges.txt")):
-        return True
-    return any(_has_file(folder, pattern) for pattern in TOKENIZERS)
-
-
-def _has_file(folder: Path, pattern: str) -> bool:
-    return any(path.is_file() for path in folder.glob(pattern))  # a link may lead nowhere

@@ -13,12 +13,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from codeft.models.hub import download
 from codeft.models.networks import quiet_transformers
-from codeft.models.remote_code import RemoteCode, names_tokenizer
+from codeft.models.remote_code import RemoteCode, check_tokenizer_code, names_tokenizer
 from codeft.models.sentencepiece_tokenizer import FILE as SENTENCEPIECE
 from codeft.models.sentencepiece_tokenizer import load_sentencepiece
 from codeft.models.state_dict import NAMES, find_weights
 from codeft.models.tiktoken_tokenizer import FILE as TIKTOKEN
 from codeft.models.tiktoken_tokenizer import load_tiktoken
+from codeft.models.tokenizer_files import has_tokenizer
 from codeft.types import CodeftError
 
 RANDOM = "random"
@@ -87,7 +88,7 @@ def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) 
         over, weights = given, RANDOM
     if over is not None and weights == RANDOM and tokenizer is None:
         folder = over if over.is_dir() else over.parent
-        if not _has_tokenizer(folder):
+        if not has_tokenizer(folder):
             raise CodeftError(
                 f"the weights in {over} come without their tokenizer: give it by model.tokenizer=<folder or "
                 "hub id>, or name the model that they were trained from, model.weights=<folder or hub id> "
@@ -95,12 +96,6 @@ def find_origin(*, weights: str, checkpoint: str | None, tokenizer: str | None) 
             )
         tokenizer = str(folder)
     return Origin(weights, over, tokenizer, described)
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    whole = (DESCRIPTIONS[0], SENTENCEPIECE, TIKTOKEN)
-    pairs = (len(list(folder.glob(pattern))) == 1 for pattern in ("*vocab.json", "*merges.txt"))
-    return any((folder / file).is_file() for file in whole) or all(pairs)
 
 
 def find_folder(
@@ -200,6 +195,7 @@ def _by_its_class(folder: Path, code: RemoteCode) -> PreTrainedTokenizerBase:
     except ValueError:
         if not names_tokenizer(folder):
             raise
+        check_tokenizer_code(folder)
         code.permit(folder, what="tokenizer")
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=True)
     if not _follows_file(tokenizer, folder):

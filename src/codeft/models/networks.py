@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from codeft.error_text import one_line
 from codeft.models.base import Dimension
-from codeft.models.sizes import build_empty, check_sizes, check_total, measure, one_line
+from codeft.models.sizes import SIZES, build_empty, check_sizes, check_total, measure
 from codeft.models.state_dict import NAMES, PICKLED, SAFE, Part, StateDict, lay_over, read_state_dict
 from codeft.types import CodeftError
 
@@ -56,7 +57,7 @@ def build_network(network_class: type[Network], architecture: Mapping[str, Dimen
             f"model.architecture has {', '.join(unknown)}, which {config_class.__name__} doesn't know; "
             f"it knows {', '.join(known)}"
         )
-    check_sizes(_by_own_names(config_class, architecture), source="model.architecture")
+    check_sizes(_own_sizes(config_class, architecture), source="model.architecture")
     try:
         return network_class(config_class(**architecture))
     except (*INVALID_CONFIG, RuntimeError) as error:  # torch has no room for so much
@@ -109,7 +110,7 @@ def load_network(
             or nothing in it for the essential parameters.
     """
     raw = read_config(folder) if config is None else config
-    settings = _make_config(network_class, raw, folder=folder, overrides=overrides)
+    settings = make_config(network_class, raw, folder=folder, overrides=overrides)
     network: Any
     if is_scripts_own(folder):
         network, missing = network_class(settings), None
@@ -194,9 +195,20 @@ def _read_weights(folder: Path, *, rename: Callable[[str], str] | None) -> State
     return weights if rename is None else {rename(name): value for name, value in weights.items()}
 
 
-def _make_config(
+def make_config(
     network_class: Any, raw: Mapping[str, Any], *, folder: Path, overrides: Mapping[str, Dimension]
 ) -> PretrainedConfig:
+    """Return the config that `config.json` describes, once a network of it could be built.
+
+    Args:
+        network_class: transformers' class, or one that came with the model.
+        raw: What the file says.
+        folder: Holds the file, and weights that the sizes are checked against.
+        overrides: What replaces it.
+
+    Raises:
+        CodeftError: It is another family's, or describes no network, or a larger one than the weights.
+    """
     config_class: Any = network_class.config_class
     kind = raw.get("model_type")
     if kind != config_class.model_type and raw.get("auto_map"):
@@ -214,11 +226,12 @@ def _make_config(
     file = folder / "config.json"
     room = measure(files) if (files := [file for name in NAMES for file in folder.glob(name)]) else None
     values = {**raw, **overrides}
-    for part in (values, *(value for value in values.values() if isinstance(value, dict))):
-        check_sizes(_by_own_names(config_class, part), source=str(file), room=room)
+    is_own = _is_own_code(network_class)
+    if not is_own:  # which may mean by a name what it likes
+        check_sizes(_own_sizes(config_class, values), source=str(file), room=room)
     try:
         settings = config_class.from_dict(values)
-        empty = None if _is_own_code(network_class) else build_empty(network_class, settings)
+        empty = None if is_own else build_empty(network_class, settings)
     except (*INVALID_CONFIG, RuntimeError) as error:
         raise CodeftError(f"can't read {file}: {one_line(error)}") from error
     if room is not None and empty is not None:
@@ -231,9 +244,12 @@ def _is_own_code(network_class: type[PreTrainedModel]) -> bool:
     return network_class.__module__.startswith("transformers_modules.")
 
 
-def _by_own_names(config_class: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config's values by the names that its family has for them."""
-    return {config_class.attribute_map.get(name, name): value for name, value in values.items()}
+def _own_sizes(config_class: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's values by the names that its family has for them, without other families' sizes."""
+    with quiet_transformers():
+        known = config_class().to_dict()
+    renamed = {config_class.attribute_map.get(name, name): value for name, value in values.items()}
+    return {name: value for name, value in renamed.items() if name in known or name not in SIZES}
 
 
 def _misfits(

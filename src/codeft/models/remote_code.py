@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from codeft.error_text import one_line
 from codeft.models.networks import quiet_transformers
 from codeft.types import CodeftError
 
@@ -95,18 +96,45 @@ def code_files(folder: Path) -> list[str]:
 
 def named_files(folder: Path) -> set[str]:
     """Return the names of the Python files of its own that the configs in a folder name."""
-    references: list[Any] = []
-    for name in ("config.json", "tokenizer_config.json"):
-        named = _auto_map(folder / name)
-        for value in named.values() if isinstance(named, dict) else [named]:
-            references += value if isinstance(value, list) else [value]
-    return {f"{word.rpartition('.')[0]}.py" for word in references if isinstance(word, str) and "." in word}
+    files = ("config.json", "tokenizer_config.json")
+    references = [word for name in files for word in _references(_auto_map(folder / name))]
+    return {f"{word.rpartition('.')[0]}.py" for word in references if "." in word}
+
+
+def _references(named: Any) -> list[str]:
+    """Return the classes that an `auto_map` names; a tokenizer's is a pair, or was one alone."""
+    values = list(named.values()) if isinstance(named, dict) else [named]
+    words = [word for value in values for word in (value if isinstance(value, list) else [value])]
+    return [word for word in words if isinstance(word, str)]
 
 
 def names_tokenizer(folder: Path) -> bool:
     """Return whether the tokenizer in a folder is one of a class of its own."""
     named = _auto_map(folder / "tokenizer_config.json")
     return isinstance(named, list) or (isinstance(named, dict) and named.get("AutoTokenizer") is not None)
+
+
+def check_tokenizer_code(folder: Path) -> None:
+    """Check that what transformers runs to read a tokenizer lies in its folder; nothing is run yet.
+
+    Raises:
+        CodeftError: A config names another repository's class, which transformers would fetch and run.
+    """
+    config = _auto_map(folder / "config.json")  # read first, for the model's type
+    _check_own(
+        _references([config.get("AutoConfig")] if isinstance(config, dict) else []), folder / "config.json"
+    )
+    file = folder / "tokenizer_config.json"
+    _check_own(_references(_auto_map(file)), file)
+
+
+def _check_own(references: Sequence[str], file: Path) -> None:
+    for reference in references:
+        if "--" in reference:
+            raise CodeftError(
+                f"{file} names code of another repository ({reference}), which codeft doesn't follow: put "
+                "its *.py files beside the config, and name them there without what ends in --"
+            )
 
 
 def _auto_map(path: Path) -> Any:
@@ -134,16 +162,12 @@ def load_class(folder: Path, config: Mapping[str, Any], name: str) -> Any:
         raise CodeftError(
             f"{folder / 'config.json'} names no {name} in its {AUTO_MAP}: its code has no decoder-only model"
         )
-    if "--" in reference:
-        raise CodeftError(
-            f"{folder / 'config.json'} names code of another repository ({reference}), which codeft doesn't "
-            f"follow: put its *.py files beside the config, and name them there without what ends in --"
-        )
+    _check_own([reference], folder / "config.json")
     try:
         with quiet_transformers():
             found: Any = get_class_from_dynamic_module(reference, str(folder), local_files_only=True)
     except Exception as error:  # whatever a stranger's code raises
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise CodeftError(
             f"the code of the model in {folder} can't be run, {type(error).__name__}: {said}"
         ) from error

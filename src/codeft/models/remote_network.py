@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PretrainedConfig, __version__
 from transformers.dynamic_module_utils import custom_object_save
 
+from codeft.error_text import one_line
 from codeft.models.base import Dimension
 from codeft.models.causal_families import FAMILIES, MODEL_TYPE
 from codeft.models.networks import load_network, read_config
@@ -59,7 +60,7 @@ def load_remote(folder: Path) -> tuple[Any, set[str]]:
     except CodeftError:
         raise
     except Exception as error:  # whatever a stranger's code raises
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise CodeftError(
             f"{network_class.__name__} (the code in {folder}) can't be loaded by transformers {__version__}, "
             f"{type(error).__name__}: {said}"
@@ -81,7 +82,7 @@ def build_remote(folder: Path, dimensions: Mapping[str, Any]) -> Any:
         return network_class(network_class.config_class.from_dict({**config, **dimensions}))
     except Exception as error:  # whatever a stranger's code raises
         raise CodeftError(
-            f"{network_class.__name__} can't be built by {folder / 'config.json'}: {error}"
+            f"{network_class.__name__} can't be built by {folder / 'config.json'}: {one_line(error)}"
         ) from error
 
 

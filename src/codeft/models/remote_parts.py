@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.masking_utils import sdpa_mask
 
+from codeft.error_text import one_line
 from codeft.models.attention import ATTENTION, AttentionRecorder, attend
 from codeft.models.causal_families import Family
 from codeft.models.networks import quiet_transformers
@@ -71,7 +72,7 @@ def examine(network: Any, *, source: str) -> RemoteFamily:
     except CodeftError:
         raise
     except Exception as error:  # whatever a stranger's code raises
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise CodeftError(
             f"{name} doesn't run as transformers' decoder-only models do, {type(error).__name__}: {said}"
         ) from error
@@ -104,7 +105,7 @@ def check_generation(generate: Callable[..., Tensor], network: Any, *, end: int)
     try:
         generate({"input_ids": ids, "attention_mask": mask}, max_length=2, num_beams=2)
     except Exception as error:  # whatever a stranger's code raises
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise CodeftError(
             f"transformers' generate can't decode by {type(network).__name__}, whose code comes with it, "
             f"{type(error).__name__}: {said}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,24 +12,31 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig, PreTrainedModel
 
+from codeft.error_text import one_line
 from codeft.types import CodeftError
 
-_SIZE = re.compile(
-    r"(vocab|hidden|intermediate|type_vocab)_size|d_(model|kv|ff)|n_(embd|inner)|max_position_embeddings"
-    r"|\w*(layers?|heads?|_dim|positions|buckets|max_distance)"
-)
-"""Names of sizes in the configs of all families."""
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "encoder_layers")
+_DECODER_LAYERS = ("num_decoder_layers", "decoder_layers")
+_POSITIONS = ("max_position_embeddings", "n_positions")
+_OTHERS = (
+    "vocab_size", "type_vocab_size",
+    "hidden_size", "d_model", "n_embd",
+    "intermediate_size", "d_ff", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim",
+    "num_attention_heads", "num_heads", "n_head", "encoder_attention_heads", "decoder_attention_heads",
+    "num_key_value_heads", "head_dim", "d_kv",
+)  # fmt: skip
+_DISTANCE = "relative_attention_max_distance"
+"""Has no weights."""
 
-_LAYERS = re.compile(r"\w*layers?")
+SIZES = {
+    **dict.fromkeys((*_LAYERS, *_POSITIONS, *_OTHERS, _DISTANCE), 1),
+    **dict.fromkeys(_DECODER_LAYERS, 0),  # only the encoder is used
+    "relative_attention_num_buckets": 4,  # T5 halves them twice
+}
+"""Sizes in the configs of codeft's families, and their least values.
 
-_FREE = ("max_window_layers",)
-"""Names like those of sizes that may be 0, and have no weights."""
-
-_LEAST = {"relative_attention_num_buckets": 4}
-"""Where 1 is too few: T5 halves them twice."""
-
-_LONGEST = 400
-"""Characters of what a library says that are passed on."""
+No pattern finds them: `pruned_heads`, `no_rope_layers` and the like are none.
+"""
 
 _PICKLE = b"\x80"
 """What torch's old format begins with."""
@@ -80,16 +86,6 @@ def _count_tensors(file: Path) -> int:
     return _MOST_LAYERS
 
 
-def one_line(error: Exception) -> str:
-    r"""Return what an error says, in one line of a length to read.
-
-    >>> one_line(ValueError("not a size:\n    x"))
-    'not a size: x'
-    """
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
-
-
 def check_sizes(values: Mapping[str, Any], *, source: str, room: Room | None = None) -> None:
     """Check that what a config calls sizes can be sizes.
 
@@ -107,21 +103,21 @@ def check_sizes(values: Mapping[str, Any], *, source: str, room: Room | None = N
     """
     has_angles = any(name.startswith("rope") for name in values)  # positions without weights
     for name, value in values.items():
-        if value is None or name in _FREE or not _SIZE.fullmatch(name):
+        if value is None or name not in SIZES:
             continue
-        least = _LEAST.get(name, 1)
+        least = SIZES[name]
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise CodeftError(
                 f"{source}: {name} must be a whole number of at least {least}, not {_shown(value)}"
             )
-        if room is None or (has_angles and name == "max_position_embeddings") or name.endswith("distance"):
+        if room is None or (has_angles and name in _POSITIONS) or name == _DISTANCE:
             continue
         if value > room.num_bytes:
             raise CodeftError(
                 f"{source}: {name}={_shown(value)} can't be, for the weights have {room.num_bytes:,} bytes: "
                 "restore what was saved with them"
             )
-        if _LAYERS.fullmatch(name) and value > room.num_tensors:
+        if name in (*_LAYERS, *_DECODER_LAYERS) and value > room.num_tensors:
             raise CodeftError(
                 f"{source}: {name}={_shown(value)} can't be, for the weights have {room.num_tensors:,} "
                 "tensors: restore what was saved with them"
@@ -147,7 +143,7 @@ def check_same_sizes(
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
     for name, value in values.items():
         found = [part[name] for part in parts if name in part]
-        if _SIZE.fullmatch(name) and value is not None and found and value not in found:
+        if name in SIZES and value is not None and found and value not in found:
             raise CodeftError(
                 f"{source} says {name}={_shown(value)}, but {other} {_shown(found[0])}: one of them was "
                 "changed; export the run again"
