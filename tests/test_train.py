@@ -386,3 +386,34 @@ def test_a_disk_that_holds_no_tokenizer_is_told_in_a_line(command, tiny, tmp_pat
     (tmp_path / "run" / "tokenizer").write_text("in the way", encoding="utf-8")
     with pytest.raises(SystemExit, match="can't write the tokenizer"):
         command("train", *tiny, f"hydra.run.dir={tmp_path}/run")
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "limit"),
+    [
+        ("codebert", {"model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}, 64),
+        ("unixcoder", {"model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}, 64),
+        ("plbart_base", {"model_type": "plbart", "max_position_embeddings": 64}, 64),
+        ("codegpt_java", {"model_type": "gpt2", "n_positions": 64}, 64),
+    ],
+)
+def test_sources_beyond_the_positions_are_told_before_a_weight_is_read(
+    command, tmp_path, model, config, limit
+):
+    """There are neither weights nor a tokenizer to be read."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    words = [
+        "task=summarization",
+        f"model={model}",
+        "task.max_source_length=2000",
+        "task.max_target_length=8",
+    ]
+    said = rf"max_source_length=2000 is more than the model's {limit} positions"
+    with pytest.raises(SystemExit, match=said):
+        command("train", *words, f"model.weights={tmp_path}/model", f"hydra.run.dir={tmp_path}/run")
+    random = ["model.weights=random", f"model.tokenizer={tmp_path}/nowhere"]
+    with pytest.raises(
+        SystemExit, match=r"max_source_length=2000 is more than the model's (512|1024) positions"
+    ):
+        command("train", *words, *random, f"hydra.run.dir={tmp_path}/run")

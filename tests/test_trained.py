@@ -95,8 +95,11 @@ def test_a_folder_of_transformers_own_needs_a_task(command, plain, folder, asked
     command("predict", f"run={plain}", *task, "model=codet5", *asked)
     assert predictions(tmp_path) == expected and any(expected)
     assert "type 't5'" in fails(command, "predict", f"run={plain}", *task, "model=codebert", *asked)
+    over = [*task, "model=codet5", f"model.checkpoint={folder}"]
+    assert "would change nothing" in fails(command, "predict", f"run={plain}", *over, *asked)
     task = ["task=defect_detection", "lang=python", "task.max_source_length=48"]
-    assert "head" in fails(command, "predict", f"run={plain}", *task, "model=codet5", *asked)
+    said = fails(command, "predict", f"run={plain}", *task, "model=codet5", *asked)
+    assert "has no head for this task" in said
 
 
 def test_what_knows_its_task_is_asked_for_no_other(command, folder, finished_run, asked):

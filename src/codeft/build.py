@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
@@ -28,6 +29,7 @@ from codeft.data.features import AbstractFeature
 from codeft.logs import quiet_libraries
 from codeft.models.base import AbstractCodeModel
 from codeft.models.loading import RANDOM
+from codeft.models.networks import read_config
 from codeft.module import FineTuneModule
 from codeft.precision import resolve_precision
 from codeft.run_folder import RunFolder
@@ -76,6 +78,7 @@ def build_parts(cfg: DictConfig) -> Parts:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     task = instantiate(cfg.task)
     check_features(cfg, task)
+    check_fit(cfg, task)
     model = instantiate(cfg.model, output=task.output, num_texts=task.num_texts)
     data = build_data(cfg, task=task, tokenizer=model.tokenizer)
     instantiate(cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])  # says now what it refuses
@@ -151,6 +154,41 @@ def check_features(cfg: DictConfig, task: AbstractTask) -> None:
             )
 
 
+def check_fit(cfg: DictConfig, task: AbstractTask) -> None:
+    """Check, before anything is loaded, that the model gives what the task asks for and has the positions.
+
+    `model.architecture` tells these of random weights, a local folder's `config.json` of its own; where
+    neither does, `check_lengths` comes later.
+
+    Raises:
+        CodeftError: It doesn't, or the sources are longer.
+    """
+    try:
+        model_class = get_object(cfg.model._target_)
+    except Exception:  # so much is said when it is built
+        return
+    if not isinstance(model_class, type) or not issubclass(model_class, AbstractCodeModel):
+        return
+    model_class.check_output(task.output)
+    weights: Any = cfg.model.get("weights")
+    config = Path(str(weights)).expanduser() / "config.json"
+    values: Any = None
+    if weights == RANDOM:
+        values = OmegaConf.to_container(cfg.model, resolve=True).get("architecture")  # type: ignore[union-attr]
+    elif config.is_file():
+        values = read_config(config.parent)
+    if isinstance(values, dict):
+        _check_source_length(task, model_class.stated_positions(values))
+
+
+def _check_source_length(task: AbstractTask, limit: int | None) -> None:
+    if limit is not None and task.max_source_length > limit:
+        raise CodeftError(
+            f"task.max_source_length={task.max_source_length} is more than the model's {limit} positions; "
+            f"set task.max_source_length={limit}"
+        )
+
+
 def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
     """Check that the task's sources fit the model's positions, with their targets where both share them.
 
@@ -165,11 +203,7 @@ def check_lengths(task: AbstractTask, model: AbstractCodeModel) -> None:
             f"{task.num_beams}"
         )
     limit = model.max_source_length
-    if limit is not None and task.max_source_length > limit:
-        raise CodeftError(
-            f"task.max_source_length={task.max_source_length} is more than the model's {limit} positions; "
-            f"set task.max_source_length={limit}"
-        )
+    _check_source_length(task, limit)
     together = task.max_source_length + task.max_target_length
     if limit is not None and model.shares_positions and together > limit:
         raise CodeftError(

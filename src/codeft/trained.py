@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from codeft.build import OF_WEIGHTS
 from codeft.export_folder import ABOUT, ELSEWHERE, ExportFolder
 from codeft.models.hub import download
 from codeft.run_folder import OUTPUTS, RunFolder
@@ -120,6 +121,14 @@ def _described(path: Path, cfg: DictConfig) -> dict[str, object]:
         plain["task"].pop("num_beams", None)
     if plain["model"].get("trust_remote_code") is None:  # likewise
         plain["model"].pop("trust_remote_code", None)
+    given = [f"model.{key}" for key in OF_WEIGHTS if plain["model"].get(key) is not None]
+    if given:
+        raise CodeftError(
+            f"run={path} is read with all of its own weights, and {' and '.join(given)} would change "
+            "nothing: to use weights that a script saved, let a run train with optimizer.lr=0, codeft.train "
+            f"model.weights={path} model.checkpoint=... optimizer.lr=0 trainer.max_epochs=1, and give run= "
+            "that run's folder"
+        )
     model = {**plain["model"], "weights": str(path.absolute()), "tokenizer": None, "revision": None}
     return {
         "task": plain["task"],

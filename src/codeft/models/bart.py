@@ -18,6 +18,7 @@ from codeft.models.exported import ExportedModel
 from codeft.models.generation import decoding, search_beams, shift_right, start_ids
 from codeft.models.heads import ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network, read_config
+from codeft.models.positions import is_count
 from codeft.models.relative_bart import PUBLISHED_TYPE, RelativeBart, translate_config, translate_name
 from codeft.models.snippets import marked_usage
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
@@ -121,6 +122,12 @@ class BartModel(AbstractCodeModel):
         use_fast_dropout(self)
         self._recorder = AttentionRecorder([layer.self_attn for layer in self._encoder.layers])
         self.train()
+
+    @classmethod
+    def stated_positions(cls, values: Mapping[str, Any]) -> int | None:
+        """Return the table of positions' size. See `AbstractCodeModel.stated_positions`."""
+        rows = values.get("max_position_embeddings")
+        return rows if is_count(rows) else None
 
     @property
     def _encoder(self) -> Any:

@@ -80,6 +80,23 @@ class AbstractCodeModel(nn.Module, ABC):
     frozen_prefix: FrozenPrefix | None = None
     _recorder: AttentionRecorder
 
+    @classmethod
+    def check_output(cls, output: Output) -> None:
+        """Raise `CodeftError` where no model of this family gives what a task asks for."""
+        return
+
+    @classmethod
+    def stated_positions(cls, values: Mapping[str, Any]) -> int | None:
+        """Return `max_source_length` of a model of this family, as far as a config alone tells it.
+
+        Args:
+            values: `architecture`, or what a `config.json` says.
+
+        Returns:
+            The number; None where there is no limit or it isn't told.
+        """
+        return None
+
     @property
     @abstractmethod
     def architecture(self) -> Mapping[str, Dimension]:

@@ -20,6 +20,7 @@ from codeft.models.dropout import FastDropout, use_fast_dropout
 from codeft.models.exported import ExportedModel
 from codeft.models.generation import continue_beams, decoding, pad_left, prepend_certain
 from codeft.models.networks import build_network, load_network, own_dimensions
+from codeft.models.positions import is_count
 from codeft.models.remote_code import RemoteCode, tell_unpinned
 from codeft.models.remote_network import (
     build_remote,
@@ -90,11 +91,7 @@ class CausalModel(AbstractCodeModel):
                 found, read or put together, or needs code of its own that wasn't asked for.
         """
         super().__init__()
-        if output != "text":
-            raise CodeftError(
-                f"a decoder-only model has no encoder, and this task asks for a{'n' * (output[0] in 'ae')} "
-                f"{output}: take a model with an encoder (model=codebert or model=codet5, say)"
-            )
+        self.check_output(output)
         self.output, self.head = output, None
         self._untied = False
         self._family: Family
@@ -194,6 +191,21 @@ class CausalModel(AbstractCodeModel):
 
     def _overrides(self, dropout: float | None) -> dict[str, Dimension]:
         return {} if dropout is None else dict.fromkeys(self._family.dropouts, dropout)
+
+    @classmethod
+    def check_output(cls, output: Output) -> None:
+        """Raise `CodeftError` where it isn't text. See `AbstractCodeModel.check_output`."""
+        if output != "text":
+            raise CodeftError(
+                f"a decoder-only model has no encoder, and this task asks for a{'n' * (output[0] in 'ae')} "
+                f"{output}: take a model with an encoder (model=codebert or model=codet5, say)"
+            )
+
+    @classmethod
+    def stated_positions(cls, values: Mapping[str, Any]) -> int | None:
+        """Return the table of positions' size. See `AbstractCodeModel.stated_positions`."""
+        rows = values.get("max_position_embeddings", values.get("n_positions"))
+        return rows if is_count(rows) else None
 
     @property
     def _base(self) -> Any:

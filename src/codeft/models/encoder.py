@@ -28,7 +28,7 @@ from codeft.models.heads import (
     pool,
 )
 from codeft.models.networks import build_network, describe_architecture, is_scripts_own, load_network
-from codeft.models.positions import longest_row, usable_positions
+from codeft.models.positions import is_count, longest_row, usable_positions
 from codeft.models.roberta_decoder import AUTO, CODEXGLUE, add_decoder, plan_decoder
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
 from codeft.types import Batch, CodeftError, ModelOutput, Output
@@ -176,6 +176,12 @@ class EncoderModel(AbstractCodeModel):
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._encoder.encoder.layer])
         self.train()
+
+    @classmethod
+    def stated_positions(cls, values: Mapping[str, Any]) -> int | None:
+        """Return what the table of positions leaves. See `AbstractCodeModel.stated_positions`."""
+        rows, pad_id = values.get("max_position_embeddings"), values.get("pad_token_id", 1)
+        return usable_positions(rows, pad_id=pad_id) if is_count(rows) and is_count(pad_id) else None
 
     @property
     def _encoder(self) -> RobertaModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,15 @@ def usable_positions(num_rows: int, *, pad_id: int) -> int:
     (1024, 1024)
     """
     return num_rows - max(pad_id + 1, _RESERVED)
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Return whether a config's value can be a number of positions, or an id.
+
+    >>> is_count(514), is_count(None), is_count(True)
+    (True, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def longest_row(*real: Tensor, limit: int) -> list[int]:

@@ -19,7 +19,7 @@ from codeft.models.exported import ExportedModel
 from codeft.models.generation import continue_beams, decoding, pad_left, shift_right
 from codeft.models.heads import HEADS, ClassificationHead, pool
 from codeft.models.networks import build_network, describe_architecture, load_network
-from codeft.models.positions import longest_row, usable_positions
+from codeft.models.positions import is_count, longest_row, usable_positions
 from codeft.models.prefix_network import PrefixLanguageModel
 from codeft.models.prefix_snippet import text_usage
 from codeft.models.state_dict import Part, lay_over, read_state_dict, tell_random
@@ -165,6 +165,12 @@ class PrefixLMModel(AbstractCodeModel):
         use_fast_dropout(self.network)
         self._recorder = AttentionRecorder([block.attention.self for block in self._stack.encoder.layer])
         self.train()
+
+    @classmethod
+    def stated_positions(cls, values: Mapping[str, Any]) -> int | None:
+        """Return what the table of positions leaves. See `AbstractCodeModel.stated_positions`."""
+        rows, pad_id = values.get("max_position_embeddings"), values.get("pad_token_id", 1)
+        return usable_positions(rows, pad_id=pad_id) if is_count(rows) and is_count(pad_id) else None
 
     @property
     def _stack(self) -> RobertaModel:
