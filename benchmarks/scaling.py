@@ -208,11 +208,11 @@ def draw(curves: dict[str, Curve]) -> None:
     for axes, (name, (_, axis, unit)) in zip(panels.flat, shown.items(), strict=True):
         curve = curves[name]
         axes.plot(curve["x"], curve[unit], marker="o")
-        if name != "ranks":
+        if name == "decoding":
             axes.set_xscale("log", base=2)
         axes.set_xticks(curve["x"], [f"{x:,.0f}" for x in curve["x"]])
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max(curve[unit]))
         axes.set_xlabel(axis)
         axes.set_ylabel(unit)
         axes.set_title(TITLES[name], fontsize=10)

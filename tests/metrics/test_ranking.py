@@ -141,3 +141,13 @@ def test_a_target_that_two_queries_share_is_no_rival_of_itself():
     targets[1] = 0
     found = rank_in_batches(queries, candidates=vectors, targets=targets)
     assert found.ranks.eq(1).all() and found.num_ties == 0
+
+
+@pytest.mark.parametrize("row", [0, 4500, 9999])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_number_that_is_none_is_found_among_many_candidates(row, value):
+    candidates = torch.randn(10_000, 4, generator=torch.Generator().manual_seed(0))
+    queries, targets = candidates[:3].clone(), torch.tensor([5, 6, 7])
+    candidates[row, 2] = value
+    with pytest.raises(CodeftError, match="finite"):
+        rank_targets(queries, candidates=candidates, targets=targets)

@@ -16,6 +16,9 @@ BATCH_CANDIDATES = 1000
 TIE_TOLERANCE = 1e-6
 """Scores nearer than this times |query| |target| are ties: float32 says no more of them."""
 
+_CHECKED = 4096
+"""Vectors whose lengths are taken at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -44,7 +47,7 @@ def rank_targets(
     *,
     candidates: Tensor,
     targets: Tensor,
-    query_block: int = 1024,
+    query_block: int = 256,
     candidate_block: int = 8192,
 ) -> Ranks:
     """Rank each query's one target among all candidates by dot product.
@@ -67,11 +70,12 @@ def rank_targets(
     tensor([2, 1])
     """
     _check(queries, candidates, targets)
+    is_bounded = _is_bounded(queries, candidates)
     ranks, ties = [], []
     for start in range(0, len(queries), query_block):
         block = _widen(queries[start : start + query_block])  # [B, D]
         block_targets = targets[start : start + query_block].to(block.device)
-        better, tied = _count_rivals(block, candidates, block_targets, candidate_block)
+        better, tied = _count_rivals(block, candidates, block_targets, candidate_block, is_bounded=is_bounded)
         ranks.append(1 + better + tied)
         ties.append(tied > 0)
     return Ranks(torch.cat(ranks).cpu(), torch.cat(ties).cpu(), num_candidates=len(candidates))
@@ -210,8 +214,9 @@ def _widen(embeddings: Tensor) -> Tensor:
     return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
 
+@torch.no_grad()
 def _count_rivals(
-    queries: Tensor, candidates: Tensor, targets: Tensor, block_size: int
+    queries: Tensor, candidates: Tensor, targets: Tensor, block_size: int, *, is_bounded: bool
 ) -> tuple[Tensor, Tensor]:
     """Count, for each query of a block, the candidates above its target and those level with it."""
     own = _widen(candidates[targets.to(candidates.device)].to(queries.device))  # [B, D]
@@ -220,17 +225,31 @@ def _count_rivals(
     upper, lower = target_scores + tolerance, target_scores - tolerance
     better = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     level = torch.zeros_like(better)
+    width = min(block_size, len(candidates))
+    tables = queries.new_empty(2, len(queries), width)  # new ones each time would cost page faults
     for start in range(0, len(candidates), block_size):
         block = _widen(candidates[start : start + block_size].to(queries.device))
-        scores = queries @ block.T  # [B, C]
-        if not torch.isfinite(scores).all():
+        scores, marks = tables[:, :, : len(block)]
+        torch.mm(queries, block.T, out=scores)  # [B, C]
+        if not is_bounded and not torch.isfinite(scores).all():
             raise CodeftError("expected finite embeddings, got a score that is no number or infinite")
         inside = (targets >= start) & (targets < start + len(block))
         # The target is no rival of itself.
         scores[inside, targets[inside] - start] = -torch.inf
-        better += (scores > upper).sum(1)
-        level += ((scores >= lower) & (scores <= upper)).sum(1)
+        # Ones and noughts in the scores' own type are added many times as fast as booleans.
+        above = torch.gt(scores, upper, out=marks).sum(1).long()
+        better += above
+        level += torch.ge(scores, lower, out=marks).sum(1).long() - above
     return better, level
+
+
+def _is_bounded(queries: Tensor, candidates: Tensor) -> bool:
+    """Return whether no product of lengths overflows, so that each score is finite."""
+    longest = [
+        torch.stack([_widen(part).norm(dim=1).max() for part in side.split(_CHECKED)]).max().item()
+        for side in (queries, candidates)
+    ]  # NaN where one is
+    return longest[0] * longest[1] < torch.finfo(torch.float32).max
 
 
 def _check(queries: Tensor, candidates: Tensor, targets: Tensor) -> None:
