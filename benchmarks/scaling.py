@@ -210,7 +210,9 @@ def draw(curves: dict[str, Curve]) -> None:
         axes.plot(curve["x"], curve[unit], marker="o")
         if name == "decoding":
             axes.set_xscale("log", base=2)
-        axes.set_xticks(curve["x"], [f"{x:,.0f}" for x in curve["x"]])
+        crowded = [name not in ("decoding", "ranks") and x < 0.2 * max(curve["x"]) for x in curve["x"]]
+        labels = ["" if near else f"{x:,.0f}" for x, near in zip(curve["x"], crowded, strict=True)]
+        axes.set_xticks(curve["x"], labels)
         axes.minorticks_off()
         axes.set_ylim(0, 1.15 * max(curve[unit]))
         axes.set_xlabel(axis)
