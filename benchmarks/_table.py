@@ -15,8 +15,8 @@ several rounds, medians. A ratio is the median over rounds, so a slow phase of a
 `make bench` runs all of them and writes this page; `python benchmarks/<name>.py --quick` only shows that one
 runs. They read public data sets from `../shared/data` or `$CODEFT_SHARED_DATA`. Tests never time anything.
 
-A goal that isn't reached stays in the table. What a script isn't listed for hasn't been measured yet. How cost grows
-is another [page](scaling.md).
+A goal that isn't reached stays in the table. What a script isn't listed for hasn't been measured yet.
+[Scaling](scaling.md) says how cost grows.
 """
 
 
