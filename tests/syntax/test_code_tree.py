@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import tree_sitter
 from hypothesis import given, settings
@@ -43,7 +45,8 @@ def test_alike_where_the_expressions_are(lang: str, data: st.DataObject) -> None
                 + code[start + 3 :]
             )
         ids = subtree_ids(parse_code(code, lang, as_file=True), keys)
-        texts = expressions(code, lang)
+        # A missing token without a name of its own (`source_file_token1`) is told, but no cursor shows it.
+        texts = [re.sub(r' \(MISSING "\w+_token\d+"\)', "", text) for text in expressions(code, lang)]
         assert len(ids) == len(texts)
         for number, text in zip(reversed(ids), texts, strict=True):
             assert by_expression.setdefault(text, number) == number
