@@ -175,12 +175,7 @@ def states_at(
     starts = np.cumsum([0, *map(len, positions)])
     found: np.ndarray | None = None
     for rows, batch in _batches(model, ids, batch_size, pad_to=None, description=description):
-        texts = np.repeat(np.arange(len(rows)), [len(positions[row]) for row in rows])
-        chosen = np.concatenate([np.asarray(positions[row], dtype=np.int64) for row in rows])
-        lengths = np.array([len(ids[row]) for row in rows])
-        assert ((chosen >= 0) & (chosen < lengths[texts])).all(), "positions lie in their texts"
-        device = batch["input_ids"].device
-        where = (torch.from_numpy(texts).to(device), torch.from_numpy(chosen).to(device))
+        where = _places(rows, ids, positions, device=batch["input_ids"].device)
         vectors: list[Tensor] = []
 
         def take(layer: int, states: Tensor, where: Any = where, vectors: list[Tensor] = vectors) -> None:
@@ -228,9 +223,7 @@ def pooled_and_chosen_states(
     for rows, batch in _batches(model, ids, batch_size, pad_to=None, description=description):
         weight = batch["attention_mask"].unsqueeze(-1).float()  # [n, S, 1]
         weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1)
-        texts = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(positions[row]) for row in rows]))
-        places = torch.from_numpy(np.concatenate([positions[row] for row in rows]).astype(np.int64))
-        where = (texts.to(weight.device), places.to(weight.device))
+        where = _places(rows, ids, positions, device=weight.device)
         means: list[Tensor] = []
         vectors: list[Tensor] = []
 
@@ -254,6 +247,17 @@ def pooled_and_chosen_states(
         target = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
         chosen[:, target] = torch.stack(vectors).numpy()
     return pooled, chosen
+
+
+def _places(
+    rows: np.ndarray, ids: Sequence[np.ndarray], positions: Sequence[np.ndarray], *, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return where chosen sub-tokens stand in a batch of these rows: the text, and which of its own."""
+    texts = np.repeat(np.arange(len(rows)), [len(positions[row]) for row in rows])
+    chosen = np.concatenate([np.asarray(positions[row], dtype=np.int64) for row in rows])
+    lengths = np.array([len(ids[row]) for row in rows])
+    assert ((chosen >= 0) & (chosen < lengths[texts])).all(), "positions lie in their texts"
+    return torch.from_numpy(texts).to(device), torch.from_numpy(chosen).to(device)
 
 
 def _batches(

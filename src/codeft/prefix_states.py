@@ -193,7 +193,7 @@ class DiskStates:
 
     def _create(self, suffix: str) -> int:
         path = self._folder / (self._name + suffix)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def _stop(self, why: str) -> None:
         self._is_full = True

@@ -26,14 +26,14 @@ def search_beams(
     start_id: int | Tensor,
     eos_id: int,
     pad_id: int,
-    encoded: Tensor | None = None,
+    encoded: Tensor,
 ) -> Tensor:
     """Decode a batch with a key-value cache; the encoder runs once, not once a beam.
 
     Args:
         network: One of transformers' encoder-decoders.
         batch: Needs `input_ids` and `attention_mask`, [B, S].
-        encoded: [B, L, D], what the encoder made of the batch; `attention_mask` is then [B, L]. None runs it.
+        encoded: [B, L, D], what the encoder made of the batch; `attention_mask` is [B, L].
         max_length: New sub-tokens at most.
         num_beams: Beams an example; 1 is greedy.
         start_id: What the decoder begins with; [B] where examples differ.
@@ -44,8 +44,6 @@ def search_beams(
         int64 [B, at most max_length], the start token removed.
     """
     ids, mask = batch["input_ids"], batch["attention_mask"]
-    if encoded is None:
-        encoded = network.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
     starts = start_id if isinstance(start_id, Tensor) else ids.new_full((len(ids),), start_id)
     return beam_search(
         network,
