@@ -27,6 +27,7 @@ from codeft.callbacks.sudden_end import SuddenEndCallback
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
+from codeft.k_choice import BASE, choose_k, find_auto, load_choice
 from codeft.module import FineTuneModule, NonFiniteLossError
 from codeft.precision import resolve_precision, tell_emulated
 from codeft.run_folder import RunFolder
@@ -80,6 +81,10 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder = RunFolder(run_dir)
     parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
     parts.data.setup("test")  # a split that can't be read is told before hours of training
+    auto = find_auto(parts)
+    if auto is not None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        folder.check_writable()
+        choose_k(cfg, parts, auto, folder=run_dir)
     trainer, folder = fit(cfg, folder, parts)
     params = parts.model.num_parameters()
     trainer.test(
@@ -93,6 +98,9 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         scores=parts.module.scores,
         training=describe_training(trainer, folder, parts),
     )
+    choice = load_choice(folder.path)
+    if choice is not None:
+        metrics["k_choice"] = choice
     if trainer.is_global_zero:
         rows = prediction_rows(parts)
         folder.write_predictions(rows)
@@ -262,6 +270,10 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     keep_freed_memory()
     folder = RunFolder(run_dir)
     parts = build_parts(cfg)
+    auto = find_auto(parts)
+    if auto is not None:
+        log.info("k=auto begins with a training of all layers, which needs most: shown is k=base")
+        auto.k = cfg.k = BASE
     folder.prepare(num_parameters=parts.model.num_parameters()[0])
     parts.data.longest_first = True
     timer = _StepTimer()

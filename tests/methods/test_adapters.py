@@ -18,6 +18,7 @@ from codeft.methods.structure_loss import choose_layer
 from codeft.models.adapter_files import save_adapter
 from codeft.models.adapters import has_adapters, merge_adapters
 from codeft.types import CodeftError
+from one_device import ONE_DEVICE
 
 CONFIGS = {
     "lora": partial(LoraConfig, r=4, lora_alpha=8),
@@ -167,7 +168,7 @@ def test_below_k_adapters_stay_frozen(make, batch, order):
     module = make()
     adapters, telly = AdapterCallback(config=LoraConfig(r=4)), LayerFreezeCallback(k=2)
     for callback in (telly, adapters) if order == "telly first" else (adapters, telly):
-        callback.setup(None, module, "fit")
+        callback.setup(ONE_DEVICE, module, "fit")
     below = module.model.blocks()[:2]
     assert not any(p.requires_grad for block in below for p in block.parameters())
     assert not any(child.training for block in below for child in block.modules())
@@ -185,7 +186,7 @@ def test_untied_copies_train_beside_adapters(make, batch, order):
     module = make()
     callbacks = [AdapterCallback(config=LoraConfig(r=4)), LayerFreezeCallback(k=0, untie_output=True)]
     for callback in callbacks if order == "lora first" else reversed(callbacks):
-        callback.setup(None, module, "fit")
+        callback.setup(ONE_DEVICE, module, "fit")
     output = module.model.network.get_output_embeddings().weight
     assert output.requires_grad
     assert not any(p.requires_grad for part in module.model.embeddings() for p in part.parameters())
@@ -196,10 +197,10 @@ def test_surgery_happens_once_at_every_stage(make):
     for stage in ("fit", "test", "predict"):
         module = make()
         callback = AdapterCallback(config=LoraConfig(r=4))
-        callback.setup(None, module, stage)
+        callback.setup(ONE_DEVICE, module, stage)
         assert has_adapters(module.model)
         names = [name for name, _ in module.named_parameters()]
-        callback.setup(None, module, "test")
+        callback.setup(ONE_DEVICE, module, "test")
         assert [name for name, _ in module.named_parameters()] == names
 
 
@@ -222,7 +223,7 @@ def test_attention_is_recorded_through_adapters(make, batch):
 
 def test_sat_finds_a_layer_that_adapters_can_move(make, family):
     module = make()
-    LayerFreezeCallback(k=1).setup(None, module, "fit")
+    LayerFreezeCallback(k=1).setup(ONE_DEVICE, module, "fit")
     state = torch.get_rng_state()
     adapt(module, LoraConfig(r=4, target_modules=[NAMES[family][0]]))
     assert not torch.equal(state, torch.get_rng_state())

@@ -16,6 +16,7 @@ from codeft.models.prefix_lm import PrefixLMModel
 from codeft.module import FineTuneModule
 from codeft.tasks.summarization import SummarizationTask
 from codeft.types import CodeftError
+from one_device import ONE_DEVICE
 
 LAYERS, DECODER_LAYERS = 3, 2
 
@@ -84,7 +85,7 @@ def test_exactly_the_layers_above_k_move(module, batch, k):
     frozen = [] if k == "base" else [*model.embeddings(), *model.blocks()[:k]]
     expected = {name for name, _ in module.named_parameters()} - names_of(module, frozen)
     unused = {name for name in expected if "pooler" in name}  # no loss reads it
-    LayerFreezeCallback(k=k).setup(None, module, "fit")
+    LayerFreezeCallback(k=k).setup(ONE_DEVICE, module, "fit")
     if not expected:
         with pytest.raises(CodeftError, match="every parameter of the model is frozen"):
             moved(module, batch)
@@ -97,18 +98,18 @@ def test_decoder_layers_freeze_too(module, batch):
     if not module.model.decoder_blocks():
         pytest.skip("one stack is encoder and decoder")
     expected_still = names_of(module, [*module.model.embeddings(), *module.model.decoder_blocks()[:1]])
-    LayerFreezeCallback(k=0, decoder_k=1).setup(None, module, "fit")
+    LayerFreezeCallback(k=0, decoder_k=1).setup(ONE_DEVICE, module, "fit")
     assert not moved(module, batch) & expected_still
 
 
 def test_an_untied_output_trains_and_is_copied_once(module, batch):
     before = loss_of(module.eval(), batch)
     callback = LayerFreezeCallback(k=0, untie_output=True)
-    callback.setup(None, module, "fit")
+    callback.setup(ONE_DEVICE, module, "fit")
     assert torch.equal(loss_of(module.eval(), batch), before)
     names = moved(module, batch)
     after = {name: p.detach().clone() for name, p in module.named_parameters()}
-    callback.setup(None, module, "test")
+    callback.setup(ONE_DEVICE, module, "test")
     assert all(torch.equal(p, after[name]) for name, p in module.named_parameters())
     assert {id(p) for p in module.model.network.get_output_embeddings().parameters()} & {
         id(p) for name, p in module.named_parameters() if name in names
@@ -117,15 +118,15 @@ def test_an_untied_output_trains_and_is_copied_once(module, batch):
 
 def test_frozen_layers_run_without_dropout_unless_reference(module):
     model = module.model
-    LayerFreezeCallback(k=2, reference=True).setup(None, module, "fit")
+    LayerFreezeCallback(k=2, reference=True).setup(ONE_DEVICE, module, "fit")
     assert all(child.training for child in model.modules())
-    LayerFreezeCallback(k=2).setup(None, module, "fit")
+    LayerFreezeCallback(k=2).setup(ONE_DEVICE, module, "fit")
     quiet = {id(child) for part in (*model.embeddings(), *model.blocks()[:2]) for child in part.modules()}
     assert all(child.training == (id(child) not in quiet) for child in model.modules())
 
 
 def test_what_is_frozen_computes_the_same_again(module, batch):
-    LayerFreezeCallback(k=2).setup(None, module, "fit")
+    LayerFreezeCallback(k=2).setup(ONE_DEVICE, module, "fit")
     seen: dict[int, list[torch.Tensor]] = {1: [], 2: []}  # the last frozen block's output, and the next one's
     for layer, outputs in seen.items():
         module.model.blocks()[layer].register_forward_hook(
@@ -140,27 +141,27 @@ def test_what_is_frozen_computes_the_same_again(module, batch):
 
 
 def test_nothing_freezes_outside_fit(module):
-    LayerFreezeCallback(k=2).setup(None, module, "test")
+    LayerFreezeCallback(k=2).setup(ONE_DEVICE, module, "test")
     assert module.model.num_parameters()[0] == module.model.num_parameters()[1]
     assert all(child.training for child in module.model.modules())
 
 
 @pytest.mark.parametrize("k", [-1, LAYERS + 1, 1.0, True, "all", "2"])
 def test_a_wrong_k_names_the_range(module, k):
-    with pytest.raises(CodeftError, match=rf"base or a whole number from 0 to {LAYERS}.*not {k!r}"):
-        LayerFreezeCallback(k=k).setup(None, module, "fit")
+    with pytest.raises(CodeftError, match=rf"base, auto or a whole number from 0 to {LAYERS}.*not {k!r}"):
+        LayerFreezeCallback(k=k).setup(ONE_DEVICE, module, "fit")
 
 
 def test_a_missing_k_says_what_to_type(module):
     with pytest.raises(CodeftError, match=r"needs k: .*for instance k=1"):
-        LayerFreezeCallback(k=None).setup(None, module, "fit")
+        LayerFreezeCallback(k=None).setup(ONE_DEVICE, module, "fit")
 
 
 @pytest.mark.parametrize("decoder_k", [-1, DECODER_LAYERS + 1, "base"])
 def test_a_wrong_decoder_k_names_the_range(module, decoder_k):
     most = len(module.model.decoder_blocks())
     with pytest.raises(CodeftError, match=rf"decoder_k must be a whole number from 0 to {most}"):
-        LayerFreezeCallback(k=0, decoder_k=decoder_k).setup(None, module, "fit")
+        LayerFreezeCallback(k=0, decoder_k=decoder_k).setup(ONE_DEVICE, module, "fit")
 
 
 def test_k_base_equals_full_bit_for_bit_and_frozen_layers_stay_quiet(command, tiny, tmp_path, monkeypatch):

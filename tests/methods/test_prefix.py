@@ -17,6 +17,7 @@ from codeft.models import attention
 from codeft.models.adapter_files import save_adapter
 from codeft.models.adapters import merge_adapters
 from codeft.types import CodeftError
+from one_device import ONE_DEVICE
 
 TEXT = ["t5", "plbart", "unixcoder", "gpt2", "starcoder2"]
 ENCODERS = [(family, output) for family in ("roberta", "unixcoder") for output in ("label", "embedding")]
@@ -165,7 +166,7 @@ def test_positions_that_are_none_stay(make):
 @pytest.mark.parametrize("family", ["t5"], indirect=True)
 def test_with_other_methods(make, batch, tmp_path):
     module = make()
-    LayerFreezeCallback(k=2, untie_output=True).setup(None, module, "fit")
+    LayerFreezeCallback(k=2, untie_output=True).setup(ONE_DEVICE, module, "fit")
     adapt(module, prefix())
     moved = train(module, batch)
     assert "model.network.lm_head.weight" in moved and "model.prefix.encoder.embedding.weight" in moved

@@ -11,6 +11,7 @@ from codeft.cli import conf_dir
 from codeft.config import instantiate
 from codeft.module import FineTuneModule
 from codeft.overrides import folder_name
+from one_device import ONE_DEVICE
 
 TRAINABLE = {  # in millions; arXiv 2304.05216, with UniXcoder
     "base": "125.93", 0: "85.05", 1: "77.97", 2: "70.88", 3: "63.79", 4: "56.70", 5: "49.62",
@@ -28,7 +29,7 @@ def trainable(*overrides: str) -> int:
     with torch.device("meta"):
         model = instantiate(cfg.model, output=task.output, num_texts=task.num_texts)
     callback = instantiate(cfg.callbacks.layer_freeze)
-    callback.setup(None, FineTuneModule(model=model, task=task), "fit")
+    callback.setup(ONE_DEVICE, FineTuneModule(model=model, task=task), "fit")
     return model.num_parameters()[1]
 
 

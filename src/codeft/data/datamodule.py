@@ -75,6 +75,17 @@ class EncodedDataset(Dataset[Item]):
         encoding = self.task.augment(self.encodings[index], rng)
         return Item(index, encoding, self.features[index])
 
+    def subset(self, rows: np.ndarray) -> EncodedDataset:
+        """Return some of the examples, with what was encoded of them."""
+        return EncodedDataset(
+            [self.examples[row] for row in rows],
+            encodings=[self.encodings[row] for row in rows],
+            features=[self.features[row] for row in rows],
+            task=self.task,
+            seed=self.seed,
+            fresh=self.fresh,
+        )
+
     def lengths(self) -> np.ndarray:
         """Return each example's sub-tokens, of source and target, as training sees them: int64 [N, 2]."""
         pairs = [self.task.training_lengths(encoding) for encoding in self.encodings]

@@ -11,6 +11,8 @@ from codeft.models.base import AbstractCodeModel
 from codeft.module import FineTuneModule
 from codeft.types import CodeftError
 
+AUTO = "auto"
+
 
 class LayerFreezeCallback(pl.Callback):
     """Freezes the embeddings and the bottom K encoder layers.
@@ -22,10 +24,12 @@ class LayerFreezeCallback(pl.Callback):
     `reference` does so too.
 
     Args:
-        k: "base", or 0 to the number of encoder layers.
+        k: "base", or 0 to the number of encoder layers; "auto" until `codeft.k_choice` has chosen.
         decoder_k: Bottom decoder layers to freeze as well; 0 leaves the decoder trainable.
         untie_output: Give the output layer and the decoder's embeddings trainable copies of their own.
         reference: Keep frozen layers in training mode.
+        auto_steps: Optimizer steps of the training by which "auto" is chosen.
+        auto_tolerance: Share of what these gain that K may cost, there and then.
 
     Raises:
         CodeftError: `k` or `decoder_k` is missing or outside its range (at
@@ -39,20 +43,28 @@ class LayerFreezeCallback(pl.Callback):
         decoder_k: int = 0,
         untie_output: bool = False,
         reference: bool = False,
+        auto_steps: int = 100,
+        auto_tolerance: float = 0.1,
     ) -> None:
         self.k = k
         self.decoder_k = decoder_k
         self.untie_output = untie_output
         self.reference = reference
+        self.auto_steps = auto_steps
+        self.auto_tolerance = auto_tolerance
         self._untied = False
 
     def check_model(self, model: AbstractCodeModel) -> int | None:
-        """Return K as a number, None for "base".
+        """Return K as a number, None for "base" and while it isn't chosen.
 
         Raises:
-            CodeftError: `k` or `decoder_k` is missing or outside this model's range.
+            CodeftError: `k` or another value is missing or outside this model's range.
         """
-        k = check_k(self.k, num_layers=len(model.blocks()))
+        if self.auto_steps < 1:
+            raise CodeftError(f"auto_steps must be at least 1, not {self.auto_steps}")
+        if not 0 <= self.auto_tolerance <= 1:
+            raise CodeftError(f"auto_tolerance must be a number from 0 to 1, not {self.auto_tolerance}")
+        k = None if self.k == AUTO else check_k(self.k, num_layers=len(model.blocks()))
         decoder_layers = len(model.decoder_blocks())
         if not (isinstance(self.decoder_k, int) and 0 <= self.decoder_k <= decoder_layers):
             raise CodeftError(
@@ -65,6 +77,7 @@ class LayerFreezeCallback(pl.Callback):
         """Untie at every stage, for the checkpoint's sake; freeze for fit only."""
         assert isinstance(pl_module, FineTuneModule)
         model = pl_module.model
+        self.k = trainer.strategy.broadcast(self.k)  # the first rank has chosen
         k = self.check_model(model)
         if self.untie_output and not self._untied:  # the copies that fit trained are also the test's
             model.untie_output()
@@ -94,7 +107,7 @@ def check_k(k: object, *, num_layers: int) -> int | None:
     >>> check_k(6, num_layers=12), check_k("base", num_layers=12)
     (6, None)
     """
-    expected = f"k must be base or a whole number from 0 to {num_layers} (this model's encoder layers)"
+    expected = f"k must be base, auto or a whole number from 0 to {num_layers} (this model's encoder layers)"
     if k is None:
         raise CodeftError(f"method=telly needs k: {expected}; for instance k={num_layers // 2}")
     if k == "base":

@@ -1,0 +1,173 @@
+"""K chosen by a short training: from what, and that nothing else of the run changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from codeft.k_choice import KChoice
+from codeft.models.encoder_decoder import EncoderDecoderModel
+from codeft.module import FineTuneModule
+from codeft.rewinding import RewindingCallback, largest_k
+from codeft.tasks.summarization import SummarizationTask
+from resuming import Killed, interrupt
+
+TELLY = ["method=telly", "trainer.max_epochs=2", "callbacks.layer_freeze.auto_steps=4", "optimizer.lr=3e-3"]
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("tolerance", [1, 0])
+def test_the_run_is_the_one_that_typing_k_gives(command, tiny, tmp_path, tolerance):
+    words = [*tiny, *TELLY, f"callbacks.layer_freeze.auto_tolerance={tolerance}"]
+    command("train", *words, "k=auto", f"hydra.run.dir={tmp_path}/auto")
+    choice = read(tmp_path / "auto" / "k_choice.json")
+    assert choice["k"] == {1: 2, 0: "base"}[tolerance]
+    assert choice["loss"] < choice["initial_loss"]
+    assert len(choice["rewound"]) == 3
+    assert (choice["steps"], choice["rows"]) == (4, 4)
+    command("train", *words, f"k={choice['k']}", f"hydra.run.dir={tmp_path}/typed")
+    auto, typed = (read(tmp_path / name / "metrics.json") for name in ("auto", "typed"))
+    assert auto["k_choice"] == choice
+    for key in ("k", "params", "test", "test_loss", "best"):
+        assert auto[key] == typed[key]
+    rows = [(tmp_path / name / "predictions.jsonl").read_text() for name in ("auto", "typed")]
+    assert rows[0] == rows[1]
+    assert (tmp_path / "auto" / "k_choice.png").is_file()
+    log = (tmp_path / "auto" / "train.log").read_text(encoding="utf-8")
+    assert f"k=auto: {choice['k']}, because 4 steps of full training" in log
+
+
+def test_a_run_that_was_cut_off_keeps_its_choice(command, tiny, monkeypatch, tmp_path):
+    words = [*tiny, *TELLY, "k=auto", "callbacks.layer_freeze.auto_tolerance=1", f"hydra.run.dir={tmp_path}"]
+    interrupt(monkeypatch, "on_validation_end", 1)
+    with pytest.raises(Killed):
+        command("train", *words)
+    choice = read(tmp_path / "k_choice.json")
+    command("train", f"resume={tmp_path}")
+    metrics = read(tmp_path / "metrics.json")
+    assert (metrics["k"], metrics["k_choice"]) == (2, choice)
+
+
+def test_a_dry_run_tells_what_the_measurement_needs(command, tiny, tmp_path):
+    command("train", *tiny, *TELLY, "k=auto", "dry_run=true", f"hydra.run.dir={tmp_path}")
+    metrics = read(tmp_path / "metrics.json")
+    assert metrics["k"] == "base"
+    assert metrics["params"]["trainable"] == metrics["params"]["total"]
+
+
+@pytest.mark.parametrize("word", ["auto_steps=0", "auto_tolerance=1.5", "auto_tolerance=some"])
+def test_what_cant_be_measured(command, tiny, tmp_path, word):
+    with pytest.raises(SystemExit, match=word.partition("=")[0]):
+        command(
+            "train", *tiny, *TELLY, "k=auto", f"callbacks.layer_freeze.{word}", f"hydra.run.dir={tmp_path}"
+        )
+
+
+def test_one_row(command, tiny, tmp_path):
+    with pytest.raises(SystemExit, match="at least 2"):
+        command("train", *tiny, *TELLY, "k=auto", "data.train_limit=1", f"hydra.run.dir={tmp_path}")
+
+
+def test_losses_are_those_of_a_model_whose_layers_were_never_trained(tiny_module, tiny_batches):
+    """The slow way: another training to the same weights, in which the lowest layers are then exchanged."""
+    module, untrained = tiny_module(), tiny_module()
+    batches = tiny_batches(module)
+    rewinding = RewindingCallback(batches)
+    fit(module, batches, rewinding)
+    trained = tiny_module()
+    fit(trained, batches)
+    expected = [loss_of(untrained, batches), loss_of(trained, batches)]
+    model, source = trained.model, untrained.model
+    for k in range(len(model.blocks()) + 1):
+        exchanged = [*model.embeddings(), *model.blocks()[:k]]
+        for mine, its in zip(exchanged, [*source.embeddings(), *source.blocks()[:k]], strict=True):
+            mine.load_state_dict(its.state_dict())
+        expected.append(loss_of(trained, batches))
+    found = [rewinding.initial_loss, rewinding.loss, *rewinding.rewound]
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert len(set(found)) == len(found)
+
+
+@pytest.fixture
+def tiny_module(tiny_tokenizer, _one_thread):
+    sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_heads": 4, "dropout_rate": 0.1}
+    layers = {"num_layers": 3, "num_decoder_layers": 2}
+
+    def make():
+        pl.seed_everything(0, verbose=False)
+        model = EncoderDecoderModel(
+            weights="random", tokenizer=str(tiny_tokenizer), architecture=sizes | layers
+        )
+        return FineTuneModule(
+            model=model,
+            task=SummarizationTask(max_target_length=8, num_beams=1),
+            optimizer=partial(torch.optim.AdamW, lr=0.01),
+        )
+
+    return make
+
+
+@pytest.fixture
+def tiny_batches():
+    def make(module):
+        generator = torch.Generator().manual_seed(1)
+        found = []
+        for size in (3, 2):
+            ids = torch.randint(3, 290, (size, 12), generator=generator)
+            labels = torch.randint(3, 290, (size, 6), generator=generator)
+            mask = torch.ones_like(ids)
+            found.append(
+                {"input_ids": ids, "attention_mask": mask, "labels": labels, "index": torch.arange(size)}
+            )
+        return found
+
+    return make
+
+
+def fit(module, batches, *callbacks):
+    torch.manual_seed(2)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False,
+        max_steps=4, max_epochs=-1, callbacks=list(callbacks),
+    )  # fmt: skip
+    trainer.fit(module, train_dataloaders=DataLoader(batches, batch_size=None))
+
+
+@torch.no_grad()
+def loss_of(module, batches):
+    module.eval()
+    losses = [module.task.loss(module.model(batch), batch).item() * len(batch["index"]) for batch in batches]
+    return sum(losses) / sum(len(batch["index"]) for batch in batches)
+
+
+def test_the_first_layer_that_costs_too_much_ends_it():
+    assert largest_k(5, 4, [4.05, 4.08, 4.2, 4.0], tolerance=0.1) == 1
+    assert largest_k(5, 4, [4.05, 4.08, 4.2, 4.0], tolerance=0.01) is None
+    assert largest_k(5, 4, [3.9, 3.8], tolerance=0) == 1
+    assert largest_k(4, 4, [4, 4], tolerance=1) is None
+    assert largest_k(float("nan"), 4, [4], tolerance=1) is None
+
+
+@pytest.mark.parametrize(
+    ("k", "rewound", "expected"),
+    [
+        (1, [4.05, 4.1, 4.2], "k=auto: 1, .* lowest 1 layers put back 90.0% of it stays, with 2 80.0%"),
+        (2, [4.0, 4.0, 4.0], r"k=auto: 2, .* 100.0% of it stays \(at least 90%"),
+        (None, [4.5, 4.6, 4.6], "k=auto: base, because .* 50.0% of it stays"),
+    ],
+)
+def test_the_sentence(k, rewound, expected):
+    choice = KChoice(
+        k=k, steps=9, rows=5, tolerance=0.1, initial_loss=5.0, loss=4.0, rewound=rewound, seconds=1
+    )
+    assert re.match(expected, choice.sentence())
+    assert choice.kept[0] == pytest.approx(5 - rewound[0])
