@@ -220,7 +220,7 @@ def _write(choice: KChoice, folder: Path) -> None:
 
 def choice_table(choice: KChoice) -> Table:
     """Return the evidence, a row for each K."""
-    table = Table(title="what full training gained, with the lowest layers put back", title_justify="left")
+    table = Table(title="with the embeddings and the lowest K layers put back", title_justify="left")
     for name in ("K", "held-out loss", "of the gain"):
         table.add_column(name, justify="right")
     table.add_row(BASE, f"{choice.loss:.4f}", "100.0%")
