@@ -38,8 +38,12 @@ typecheck: $(READY) ## check types
 bench: $(READY) ## time what benchmarks/ holds
 	@shopt -s nullglob; scripts=(benchmarks/[!_]*.py); \
 	if (( $${#scripts[@]} == 0 )); then echo "there are no benchmarks yet"; fi; \
-	for script in "$${scripts[@]}"; do echo "== $$script"; $(BIN)/python "$$script"; done; \
-	$(BIN)/python benchmarks/_table.py
+	failed=(); \
+	for script in "$${scripts[@]}"; do \
+	  echo "== $$script"; $(BIN)/python "$$script" || failed+=("$$script"); \
+	done; \
+	$(BIN)/python benchmarks/_table.py; \
+	if (( $${#failed[@]} )); then echo "failed, and keep the results they had: $${failed[*]}" >&2; exit 1; fi
 
 clean: ## remove .venv, caches and builds; runs in outputs/ stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

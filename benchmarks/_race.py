@@ -7,10 +7,11 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -53,9 +54,22 @@ def race(contestants: Mapping[str, Callable[[], object]], *, rounds: int) -> dic
         for name in names[turn:] + names[:turn]:
             start = time.perf_counter()
             contestants[name]()
+            took = time.perf_counter() - start
             if number >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(took)
+            tell(f"round {number + 1} of {rounds}: {name} {took:.3g} s")  # round 0 isn't counted
     return seconds
+
+
+def tell(text: str) -> None:
+    """Say how far a benchmark is, beside its results."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def need(package: str) -> None:
+    """End a script whose rival isn't installed."""
+    if util.find_spec(package) is None:
+        raise SystemExit(f"the rival isn't here: pip install -c constraints.txt {package}")
 
 
 def ratio(seconds: Mapping[str, Sequence[float]], *, rival: str, own: str) -> float:
@@ -95,13 +109,16 @@ def faster(
     return Result(what, rival, value, "x", f">= {at_least:g}x", value >= at_least, detail)
 
 
-def write(name: str, results: Sequence[Result], *, data: str) -> None:
-    """Write `results/<name>.json` (`<name>_gpu.json` where the GPU was at work) and print the rows.
+def write(name: str, results: Sequence[Result], *, data: str, missing: Sequence[str] = ()) -> None:
+    """Write `results/<name>.json` (`<name>_gpu.json` where there is a GPU) and print the rows.
+
+    With `--quick` they are only printed: they say nothing about speed.
 
     Args:
         name: The script's.
         results: Its rows.
         data: What it was run on.
+        missing: What couldn't be measured, and why.
     """
     import torch
 
@@ -114,14 +131,19 @@ def write(name: str, results: Sequence[Result], *, data: str) -> None:
         "data": data,
         "results": [asdict(result) for result in results],
     }
-    RESULTS.mkdir(exist_ok=True)
+    if missing:
+        report["missing"] = list(missing)
     path = RESULTS / f"{name}{'_gpu' if on_gpu else ''}.json"
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if not quick():
+        RESULTS.mkdir(exist_ok=True)
+        path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for result in results:
         verdict = "reached" if result.reached else "NOT reached"
         print(f"{result.what}: {result.value:.3g}{result.unit} against {result.rival}")
         print(f"    {result.goal}: {verdict}")
         print(f"    {result.detail}")
+    for text in missing:
+        print(f"not measured: {text}")
 
 
 def cpu_name() -> str:
@@ -147,5 +169,5 @@ def shared_data() -> Path:
 def quick() -> bool:
     """Return whether `--quick` was typed: few rounds on little data, to see that a benchmark runs."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="few rounds on little data")
+    parser.add_argument("--quick", action="store_true", help="few rounds on little data, nothing written")
     return bool(parser.parse_args().quick)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from _race import Result, quick, ratio, shared_data, spread, write
+from _race import Result, quick, ratio, shared_data, spread, tell, write
 
 GOALS = {"6": 0.55, "11": 0.15}
 WIDE = ["model=codebert", "model.weights=random"]
@@ -41,6 +41,7 @@ def main() -> None:
                 )
                 seconds[k].append(times["epoch_s"])
                 first[k] = times["first_epoch_s"]
+                tell(f"round {number + 1} of {rounds}: k={k} {times['epoch_s']:.3g} s an epoch")
     results = []
     for k, goal in GOALS.items():
         value = ratio(seconds, rival=k, own="base")

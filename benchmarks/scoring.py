@@ -37,14 +37,15 @@ def main() -> None:
             remark=f"both {own:.6f}",
         )
     ]
+    missing = []
     if importlib.util.find_spec("codebleu") is None:
-        print("CodeBLEU's rival isn't here: pip install --no-deps codebleu==0.7.0")
+        missing.append("CodeBLEU, as its rival isn't here: pip install --no-deps codebleu==0.7.0")
     else:
         rounds = 1 if short else 3
         results.append(code_scores("short methods", *fixes(rows), rounds=rounds))
         results.append(code_scores("methods", *methods(rows // 5), rounds=rounds))
     data = "CodeSearchNet Ruby summaries; Bugs2Fix small, buggy against fixed; BigCloneBench's methods"
-    write("scoring", results, data=data)
+    write("scoring", results, data=data, missing=missing)
 
 
 def summaries(rows: int) -> tuple[list[str], list[str]]:

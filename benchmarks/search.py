@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import torch
-from _race import Result, faster, quick, write
+from _race import Result, faster, quick, tell, write
 
 CANDIDATES, QUERIES, WIDTH = 43_827, 14_918, 768
 
@@ -22,10 +22,11 @@ def main() -> None:
     queries = 1000 if rounds == 1 else QUERIES
     seconds: dict[str, list[float]] = {"numpy": [], "codeft": []}
     peaks, scores = {}, {}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name in seconds:
             took, peaks[name], scores[name] = start(name, queries)
             seconds[name].append(took)
+            tell(f"round {number + 1} of {rounds}: {name} {took:.3g} s")
     assert abs(scores["numpy"] - scores["codeft"]) < 1e-4, scores  # products round otherwise in each library
     _, few, _ = start("codeft", max(1, queries // 10))
     grown = (peaks["codeft"] - few) / 2**20

@@ -6,11 +6,10 @@ import pickle
 from collections.abc import Sequence
 from functools import partial
 
-import networkx as nx
 import numpy as np
 import torch
 import tree_sitter
-from _race import Result, faster, quick, race, ratio, shared_data, spread, write
+from _race import Result, faster, need, quick, race, ratio, shared_data, spread, write
 
 from codeft.data.jsonl import read_rows
 from codeft.data.tree_feature import TreeFeature
@@ -25,6 +24,7 @@ PADDED = 320
 
 
 def main() -> None:
+    need("networkx")
     torch.set_num_threads(1)
     shared, short = shared_data(), quick()
     tokenizer = load_tokenizer(shared / "tokenizers" / "codet5")
@@ -116,6 +116,8 @@ def with_networkx(examples: Sequence[Example], task, tokenizer) -> None:
 
 def padded_matrix(example: Example, encoding: Encoding) -> np.ndarray:
     """The published preparation, well written: a graph, a search from each leaf, a padded float matrix."""
+    import networkx as nx
+
     language = LANGUAGES[example.lang]
     parser = tree_sitter.Parser(tree_sitter.Language(load_grammar(language, language.function)))
     attempts = [("", ""), *language.wrappers]

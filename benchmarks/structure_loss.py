@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
-from _race import Result, faster, quick, race, shared_data, write
+from _race import Result, faster, need, quick, race, shared_data, write
 from _runs import build, translation
-from geomloss import SamplesLoss
 from torch import Tensor
 
 from codeft.losses.sinkhorn import shared_sinkhorn_divergence
 from codeft.losses.structure import INITIAL_OFFSET, INITIAL_SLOPE, _of_sub_tokens, pairwise_distances
 
 BLUR, PADDED = 0.05, 256
-GEOMLOSS = SamplesLoss("sinkhorn", p=2, blur=BLUR, scaling=0.5, backend="tensorized")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 Clouds = tuple[Tensor, Tensor, Tensor]
@@ -22,6 +21,7 @@ Clouds = tuple[Tensor, Tensor, Tensor]
 
 
 def main() -> None:
+    need("geomloss")
     torch.set_num_threads(1)
     short = quick()
     batches = real_clouds(num_batches=2 if short else 6)
@@ -112,10 +112,17 @@ def with_codeft(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
     return shared_sinkhorn_divergence(x, y, x_mask=mask, y_mask=mask, blur=BLUR)
 
 
+@cache
+def geomloss() -> Callable[..., Tensor]:
+    from geomloss import SamplesLoss
+
+    return SamplesLoss("sinkhorn", p=2, blur=BLUR, scaling=0.5, backend="tensorized")
+
+
 def with_geomloss(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
     heads = x.shape[1]
     weights = (mask / mask.sum(1, keepdim=True)).repeat_interleave(heads, dim=0)
-    return GEOMLOSS(weights, x.flatten(0, 1).contiguous(), weights, y.repeat_interleave(heads, dim=0))
+    return geomloss()(weights, x.flatten(0, 1).contiguous(), weights, y.repeat_interleave(heads, dim=0))
 
 
 def check(clouds: Clouds) -> float:
@@ -128,7 +135,7 @@ def check(clouds: Clouds) -> float:
     for i, length in enumerate(mask.sum(1).tolist()):
         u = attention[i, :, :length, :length].clone().contiguous().requires_grad_()
         v = structure[i, :length, :length].clone().requires_grad_()
-        theirs = GEOMLOSS(u, v.expand(len(u), -1, -1).contiguous())
+        theirs = geomloss()(u, v.expand(len(u), -1, -1).contiguous())
         theirs.sum().backward()
         pairs = [
             (values[i], theirs),

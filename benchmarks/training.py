@@ -8,7 +8,8 @@ import sys
 import time
 from typing import Any
 
-from _race import Result, quick, ratio, shared_data, spread, write
+import torch
+from _race import Result, quick, ratio, shared_data, spread, tell, write
 from _runs import BASE_T5, build, summarization, translation
 
 WARM_UP = 2  # steps that aren't counted
@@ -22,6 +23,7 @@ def main() -> None:
     if len(sys.argv) > 2 and sys.argv[1] == "--contestant":
         print(json.dumps(contest(**json.loads(sys.argv[2]))))
         return
+    torch.set_num_threads(1)  # as in each contestant: the report says so
     short = quick()
     settings = [
         ("mini, Java -> C#", "translation", [], 32, 10),
@@ -36,6 +38,7 @@ def main() -> None:
             names = list(seconds)
             for name in names[number % len(names) :] + names[: number % len(names)]:
                 seconds[name].append(start(name, job))
+                tell(f"{what}, round {number + 1}: {name} {1e6 * seconds[name][-1]:.3g} us a sub-token")
         for rival, own, goal in (
             ("Trainer, its defaults", "codeft, its defaults", 2.0),
             ("Trainer, bf16 and grouped by length", "codeft, its defaults", 1.1),
@@ -68,8 +71,6 @@ def start(name: str, job: dict[str, Any]) -> float:
 
 
 def contest(*, name: str, task: str, model: list[str], batch_size: int, num_steps: int) -> float:
-    import torch
-
     torch.set_num_threads(1)
     rows = (num_steps + WARM_UP) * batch_size
     overrides = {"translation": translation, "summarization": summarization}[task]
@@ -79,10 +80,9 @@ def contest(*, name: str, task: str, model: list[str], batch_size: int, num_step
 
 def with_codeft(parts, batch_size: int, *, precision: str) -> float:
     import pytorch_lightning as pl
-    from omegaconf import OmegaConf
 
     from codeft.allocator import keep_freed_memory
-    from codeft.build import precision as default_precision
+    from codeft.precision import resolve_precision
 
     class Meter(pl.Callback):
         seconds, tokens, last = 0.0, 0, 0.0
@@ -96,7 +96,7 @@ def with_codeft(parts, batch_size: int, *, precision: str) -> float:
 
     keep_freed_memory()
     meter = Meter()
-    resolved = default_precision(OmegaConf.create({"precision": precision, "accelerator": "auto"}))
+    resolved = resolve_precision(precision, accelerator="auto")
     trainer = pl.Trainer(
         accelerator="auto", devices=1, max_epochs=1, precision=resolved, logger=False, callbacks=[meter],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -110,7 +110,6 @@ def with_codeft(parts, batch_size: int, *, precision: str) -> float:
 def with_trainer(parts, batch_size: int, **settings: Any) -> float:
     import tempfile
 
-    import torch
     import transformers
     from transformers import DataCollatorForSeq2Seq, T5ForConditionalGeneration, Trainer, TrainingArguments
 
