@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from codeft.data.tree_feature import TreeFeature
 from codeft.losses.structure import pairwise_distances
-from codeft.syntax import leaf_distances, parse, sast_distances
+from codeft.syntax import align, leaf_distances, parse, sast_distances
 from codeft.types import Encoding, Example
 
 JAVA = "int f(int count) { return count > 0 ? f(count - 1) : 0; }"
@@ -96,3 +96,20 @@ def test_any_text_gives_a_batch(source: str, lang: str, sast: bool) -> None:
     batch = feature.collate([compute(source, lang, sast=sast), compute(JAVA, "java", sast=sast)], length=64)
     num_leaves = batch["tree_depth"].shape[1]
     assert batch["tree_leaf"].max() < num_leaves and batch["tree_lca_depth"].shape == (2, num_leaves - 1)
+
+
+def test_no_more_leaves_than_sub_tokens_are_kept() -> None:
+    """A sub-token may hold a hundred leaves (`))))…`), and what is made of them grows with their square."""
+    source = "x = " + "-" * 400 + "f(" + "(" * 300 + "y" + ")" * 301
+    encoding = encoded(source, width=64)
+    feature = TreeFeature()
+    arrays = feature.compute(Example("1", source, lang="python"), encoding)
+    assert 1 < len(arrays["tree_depth"]) <= len(encoding.offsets)
+    batch = feature.collate([arrays], length=len(encoding.offsets))
+    distances = pairwise_distances(batch["tree_depth"], batch["tree_lca_depth"])[0].numpy()
+    tree = parse(source, "python")
+    owned, kept = align(tree, encoding.offsets), arrays["tree_leaf"]
+    real = owned >= 0
+    assert (real == (kept >= 0)).all()
+    expected = leaf_distances(tree)[np.ix_(owned[real], owned[real])]
+    np.testing.assert_array_equal(distances[np.ix_(kept[real], kept[real])], expected)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class TreeFeature(AbstractFeature):
     """The tree in O(n) numbers, out of which `codeft.losses.structure` makes all distances.
 
-    Keys, with L the leaves up to the last one that a sub-token belongs to:
+    Keys, with L the leaves up to the last one that a sub-token belongs to, or those alone that one belongs to
+    where the former are more than the sub-tokens (without `sast`, whose paths lead through all of them):
 
     - `tree_leaf` [S], the leaf of each sub-token, -1 for none
     - `tree_depth` [L], edges between the root and each leaf
@@ -56,6 +57,8 @@ class TreeFeature(AbstractFeature):
             if self.sast:
                 tree = parse(example.source, example.lang)
                 link = identifier_links(tree, example.source)[:num_leaves]
+            elif num_leaves > len(leaf):
+                leaf, depth, lca_depth = _owned_leaves(leaf, depth, lca_depth)
             self.num_unparsed += found.has_errors
         arrays = {"tree_leaf": leaf, "tree_depth": depth, "tree_lca_depth": lca_depth}
         if self.sast:
@@ -77,6 +80,17 @@ class TreeFeature(AbstractFeature):
             key: pad([each[key] for each in arrays], value=fillers.get(key, -1), length=width)
             for key, width in widths.items()
         }
+
+
+def _owned_leaves(
+    leaf: np.ndarray, depth: np.ndarray, lca_depth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leave out the leaves that no sub-token belongs to; distances between the others stay."""
+    kept = np.unique(leaf[leaf >= 0])
+    numbers = np.where(leaf >= 0, np.searchsorted(kept, leaf), -1)
+    between = lca_depth[: kept[-1]]
+    lowest = np.minimum.reduceat(between, kept[:-1]) if len(kept) > 1 else between[:0]
+    return numbers, depth[kept], lowest
 
 
 def _small(array: np.ndarray) -> np.ndarray:
