@@ -134,7 +134,9 @@ def write(name: str, results: Sequence[Result], *, data: str, missing: Sequence[
     if missing:
         report["missing"] = list(missing)
     path = RESULTS / f"{name}{'_gpu' if on_gpu else ''}.json"
-    if not quick():
+    if quick():
+        print("a quick run: it shows that the script works, and says nothing about speed")
+    else:
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for result in results:

@@ -142,7 +142,7 @@ def check(clouds: Clouds) -> float:
             (x.grad[i, :, :length, :length], u.grad),
             (y.grad[i, :length, :length], v.grad),
         ]
-        worst = max(worst, *(float((own - other).norm() / other.norm()) for own, other in pairs))
+        worst = max(worst, *(((own - other).norm() / other.norm()).item() for own, other in pairs))
     return worst
 
 

@@ -96,6 +96,8 @@ def test_duplicates_may_be_taken_out():
         (torch.zeros(2, 2), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), "one target a query"),
         (torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, dtype=torch.int64), "isn't among them"),
         (torch.full((1, 2), torch.nan), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), "finite"),
+        (torch.full((1, 2), 1e20), torch.full((1, 2), 1e-5), torch.zeros(1, dtype=torch.int64), "length"),
+        (torch.full((1, 2), 1e20), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), "length"),
     ],
 )
 def test_errors(queries, candidates, targets, expected):

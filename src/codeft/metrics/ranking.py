@@ -63,7 +63,8 @@ def rank_targets(
         candidate_block: Candidates at a time.
 
     Raises:
-        CodeftError: Shapes don't fit, there are no queries, a target isn't there, or a score isn't finite.
+        CodeftError: Shapes don't fit, there are no queries, a target isn't there, or a score or an
+            embedding's length isn't finite.
 
     >>> codes = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     >>> rank_targets(codes[:2], candidates=codes, targets=torch.tensor([0, 1])).ranks
@@ -222,6 +223,8 @@ def _count_rivals(
     own = _widen(candidates[targets.to(candidates.device)].to(queries.device))  # [B, D]
     target_scores = (queries * own).sum(1, keepdim=True)  # [B, 1]
     tolerance = TIE_TOLERANCE * queries.norm(dim=1, keepdim=True) * own.norm(dim=1, keepdim=True)
+    if not is_bounded and not torch.isfinite(tolerance).all():
+        raise CodeftError("expected finite embeddings, got a length that is no number or beyond float32")
     upper, lower = target_scores + tolerance, target_scores - tolerance
     better = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     level = torch.zeros_like(better)
