@@ -15,17 +15,19 @@ class FreedMemoryCallback(pl.Callback):
     The step that follows pays for it with page faults; gaps that batches of many lengths leave do not grow.
 
     Args:
-        every_n_steps: Training batches between two times.
+        every_n_steps: Training batches between two times, of one epoch or several.
     """
 
     def __init__(self, *, every_n_steps: int = 200) -> None:
         self.every_n_steps = every_n_steps
+        self._num_batches = 0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Give back after every so many batches."""
-        if (batch_idx + 1) % self.every_n_steps == 0:
+        self._num_batches += 1  # not `batch_idx`: short epochs would never come so far
+        if self._num_batches % self.every_n_steps == 0:
             give_back_memory()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
