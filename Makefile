@@ -35,7 +35,7 @@ format: $(READY) ## format, and mend what ruff can mend
 typecheck: $(READY) ## check types
 	$(BIN)/mypy
 
-bench: $(READY) ## time what benchmarks/ holds
+bench: $(READY) ## time codeft beside its rivals, in hours (docs/benchmarks.md)
 	@shopt -s nullglob; scripts=(benchmarks/[!_]*.py); \
 	if (( $${#scripts[@]} == 0 )); then echo "there are no benchmarks yet"; fi; \
 	failed=(); \

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from _race import RESULTS
+
+LARGE = re.compile(r"\b\d(?:\.\d+)?e\+\d+")
+"""A large number as `:.3g` writes it."""
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
@@ -34,7 +38,7 @@ Public data sets are read from `../shared/data` or `$CODEFT_SHARED_DATA`:
   `test`; `clone/bigclonebench/data.jsonl` (`scoring`)
 - `tokenizers/codet5/`: CodeT5's tokenizer (`structure`)
 
-A goal that isn't reached stays in the table. What a script isn't listed for hasn't been measured yet.
+A goal that isn't reached stays in the table. A script without a section here hasn't been run to its end yet.
 [Scaling](scaling.md) says how cost grows.
 """
 
@@ -81,7 +85,8 @@ def main() -> None:
                 reached,
                 row["detail"],
             )
-            rows.append(f"| {' | '.join(cells)} |")
+            line = f"| {' | '.join(cells)} |"
+            rows.append(LARGE.sub(lambda number: f"{float(number[0]):,.0f}", line))
         parts.append("\n".join(rows) + "\n")
         parts += [f"Not measured: {text}.\n" for text in report.get("missing", [])]
     waiting = [

@@ -18,7 +18,7 @@ def main() -> None:
     result = Result(
         "python -m codeft.train --help", "none", value, " s", "<= 3 s", value <= 3, spread(seconds)
     )
-    write("start_up", [result], data="none")
+    write("start_up", [result], data="no data")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,18 @@ def test_what_was_not_measured_stands_in_the_table(benchmarks, monkeypatch, tmp_
     assert "## `one`" in page and "Not measured: CodeBLEU: codebleu isn't installed" in page
 
 
+def test_numbers_are_written_out(benchmarks, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    race, table = benchmarks("_race"), benchmarks("_table")
+    monkeypatch.setattr(table, "PAGE", tmp_path / "page.md")
+    seconds = {"codeft": [0.0173], "rival": [17_300.0]}
+    row = race.Result("this", "that", 1130.0, " bytes", "<= 2", False, race.spread(seconds))
+    race.write("one", [row], data="x")
+    table.main()
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| 1,130 bytes |" in page and "rival 17,300 (17,300 to 17,300) s" in page and "0.0173" in page
+
+
 def test_a_gpu_s_goals_stand_there_until_that_script_ran_on_one(benchmarks, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["script.py"])
     race, table = benchmarks("_race"), benchmarks("_table")
