@@ -159,3 +159,19 @@ def test_float32_under_autocast() -> None:
 def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(CodeftError, match="blur > 0"):
         sinkhorn_divergence(torch.rand(1, 2, 2), torch.rand(1, 2, 2), **setting)
+
+
+@pytest.mark.parametrize("far", [2e3, 2e4])
+def test_the_gradient_stays_one_where_clouds_are_wide(far):
+    """As trees of generated code are: rounding of cost / eps makes whole numbers of an exponent."""
+    generator = torch.Generator().manual_seed(0)
+    attention = torch.randn(1, 2, 60, 60, generator=generator).softmax(dim=-1)
+    distances = far * (1 - torch.eye(60))[None]
+    clouds = attention, -0.0033 * distances + 0.045
+    grads = {}
+    for dtype in (torch.float32, torch.float64):
+        x, y = (each.to(dtype, copy=True).requires_grad_() for each in clouds)
+        shared_sinkhorn_divergence(x, y).mean().backward()
+        grads[dtype] = x.grad.double(), y.grad.double()
+    for own, exact in zip(*grads.values(), strict=True):
+        assert (own - exact).norm() < 0.01 * exact.norm()

@@ -215,9 +215,17 @@ def _transport(
         f, g = torch.lerp(f, f_new, step), torch.lerp(g, g_new, step)
     eps = temperatures[-1, :, None, None]
     f_new, g_new = _softmins(cost, f, g, a, b, eps, buffer)
-    pull_x = _kernel(cost, f_new, g, eps, buffer).mul_(b[..., None, :]) @ y
-    pull_y = _kernel(cost, f, g_new, eps, buffer).mul_(a[..., :, None]).mT @ x
+    pull_x = _average(_kernel(cost, f_new, g, eps, buffer).mul_(b[..., None, :]), y)
+    pull_y = _average(_kernel(cost, f, g_new, eps, buffer).mul_(a[..., :, None]).mT, x)
     return f_new, g_new, pull_x, pull_y
+
+
+def _average(plan: Tensor, points: Tensor) -> Tensor:
+    """Return where a plan [B, H, N, M] sends each of N points, [B, H, N, D].
+
+    Its rows sum to 1, but for what rounding does to cost / eps of clouds that lie far apart.
+    """
+    return (plan @ points).div_(plan.sum(dim=-1, keepdim=True))
 
 
 def _half_squared_distances(x: Tensor, y: Tensor) -> Tensor:
