@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
 
+pytestmark = pytest.mark.skipif(not SCRIPTS, reason="a source distribution has no benchmarks")
+
 
 @pytest.fixture
 def benchmarks(monkeypatch, tmp_path):

@@ -120,8 +120,8 @@ def test_each_example_begins_as_it_says(network):
 
 
 def test_more_beams_than_sub_tokens(network):
-    own, _ = both(network, num=3, num_beams=VOCAB + 3, max_length=5)
-    assert all(0 < len(row) <= 5 for row in own)
+    own, theirs = both(network, num=3, num_beams=VOCAB + 3, max_length=5)
+    assert own == theirs and all(0 < len(row) <= 5 for row in own)
 
 
 def test_rows_are_padded_after_their_end(network):
