@@ -96,9 +96,11 @@ def test_a_real_sweep(command, tiny, report, tmp_path, capsys):
     assert frozen["to_best_s"]["mean"] == pytest.approx(to_best)
     assert 0 < frozen["differences"]["smoothed_bleu"]["p"] <= 1
     [failed] = found["jobs"]
-    assert (failed["job"], failed["status"]) == ("k=99", "failed") and "k must be base" in failed["error"]
+    assert (failed["job"], failed["status"]) == ("k=99", "failed") and "k must be base, auto" in failed[
+        "error"
+    ]
     said = capsys.readouterr().out
-    assert "summarization mini by k" in said and "k=99" in said and "k must be base" in said
+    assert "summarization mini by k" in said and "k=99" in said and "k must be base, auto" in said
     assert before == {path: path.stat().st_mtime_ns for path in sweep.rglob("*")}
 
 
@@ -143,6 +145,15 @@ def test_published_rows_stand_beside(report, tmp_path):
     picture = (tmp_path / "report" / "report.svg").read_text()
     assert "published (codesearchnet)" in picture and "time an epoch, baseline = 1" in picture
     assert (tmp_path / "report" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("width", "is_that_model"), [(768, True), (96, False)])
+def test_published_rows_are_of_that_size(report, tmp_path, width, is_that_model):
+    for number, k in enumerate(("base", "0")):
+        folder = write_job(tmp_path / "sweep", number, [f"k={k}"])
+        sizes = f"{{hidden_size: {width}, num_hidden_layers: 12}}"
+        (folder / "config.yaml").write_text(f"model: {{architecture: {sizes}}}\n")
+    assert bool(report(tmp_path / "sweep")["published"]) == is_that_model
 
 
 def test_further_keys_make_lines_each_with_its_own_baseline(report, tmp_path):

@@ -9,9 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from codeft.cli import conf_dir
+
 _FILE = Path(__file__).with_suffix(".json")
 _SAME_MODEL = {"codet5_base": "codet5"}
 """Configs that are another's under its full name."""
+
+_SIZES = ("hidden_size", "num_hidden_layers", "d_model", "num_layers", "n_embd", "n_layer")
+"""Width and depth, as architectures name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,25 @@ def published_similarity(*, task: str | None, model: str | None) -> PublishedSim
         if (row["task"], row["model"]) == (task, model):
             return PublishedSimilarity(row["pearson"], row["data"], row["source"], row["note"])
     return None
+
+
+def is_published_size(model: str, config: Path) -> bool:
+    """Return whether a run's network is as wide and deep as the model that its config is named after.
+
+    Smaller networks of a family are run by the same config with other weights, and what is published of the
+    large one doesn't stand beside them.
+
+    Args:
+        model: As typed.
+        config: The run's `config.yaml`; where it can't be read, nothing speaks against it.
+    """
+    try:
+        own = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["architecture"]
+        named = yaml.safe_load((conf_dir() / "model" / f"{model}.yaml").read_text(encoding="utf-8"))
+        usual = named["model"]["architecture"]
+        return all(own.get(key) == usual[key] for key in _SIZES if key in usual)
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return True
 
 
 @cache

@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from codeft.analysis.sweeps import Cell, choose_key, make_cells
-from codeft.published import PublishedRun, published_runs
+from codeft.published import PublishedRun, is_published_size, published_runs
+from codeft.run_folder import RunFolder
 from codeft.sweep_folder import DONE, SweptJob, read_sweep
 from codeft.sweep_tests import FOLDER, Comparison, compare_cells
 from codeft.types import CodeftError
@@ -76,7 +77,7 @@ def gather(cfg: DictConfig) -> SweepReport:
     )
     alike = {(m.get("task"), m.get("model"), m.get("lang")) for _, m in pairs}
     published = []
-    if len(alike) == 1:
+    if len(alike) == 1 and is_published_size(str(first.get("model")), RunFolder(done[0].folder).config):
         [(task, model, lang)] = alike
         published = published_runs(task=task, model=model, lang=lang)
         published = [run for run in published if by == "k" or run.method == "full"]
