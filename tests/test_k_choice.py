@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+from collections import Counter
 from functools import partial
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
-from codeft.k_choice import KChoice
+from codeft.data.datamodule import EncodedDataset
+from codeft.k_choice import KChoice, _split
+from codeft.methods.layer_freeze import LayerFreezeCallback
 from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.module import FineTuneModule
 from codeft.rewinding import RewindingCallback, largest_k
+from codeft.tasks.clone_detection import CloneRetrievalTask
 from codeft.tasks.summarization import SummarizationTask
+from codeft.types import CodeftError, Example
+from one_device import ONE_DEVICE
 from resuming import Killed, interrupt
 
 TELLY = ["method=telly", "trainer.max_epochs=2", "callbacks.layer_freeze.auto_steps=4", "optimizer.lr=3e-3"]
@@ -55,6 +63,62 @@ def test_a_run_that_was_cut_off_keeps_its_choice(command, tiny, monkeypatch, tmp
     command("train", f"resume={tmp_path}")
     metrics = read(tmp_path / "metrics.json")
     assert (metrics["k"], metrics["k_choice"]) == (2, choice)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_auto_as_the_callbacks_own_value(command, tiny, tmp_path, dry_run):
+    own = ["callbacks.layer_freeze.k=auto", "callbacks.layer_freeze.auto_tolerance=1"]
+    command("train", *tiny, *TELLY, *own, f"dry_run={dry_run}".lower(), f"hydra.run.dir={tmp_path}")
+    k = "base" if dry_run else 2
+    assert read(tmp_path / "metrics.json")["k"] == k
+    assert OmegaConf.load(tmp_path / "config.yaml").callbacks.layer_freeze.k == k
+
+
+def test_a_choice_that_another_run_left_isnt_told(command, tiny, tmp_path):
+    (tmp_path / "k_choice.json").write_text('{"k": 2}')
+    command("train", *tiny, *TELLY, "trainer.max_epochs=1", "k=1", f"hydra.run.dir={tmp_path}")
+    assert "k_choice" not in read(tmp_path / "metrics.json")
+
+
+def test_an_interrupt_of_the_measurement_is_told(command, tiny, monkeypatch, tmp_path):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RewindingCallback, "_measure", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as end:
+            command("train", *tiny, *TELLY, "k=auto", f"hydra.run.dir={tmp_path}")
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores further ones
+    assert end.value.code == 128 + signal.SIGINT
+
+
+def test_no_logger_is_made_for_the_measurement(command, tiny, monkeypatch, tmp_path):
+    made = []
+    real = pl.loggers.CSVLogger.__init__
+    monkeypatch.setattr(
+        pl.loggers.CSVLogger, "__init__", lambda *a, **values: (made.append(1), real(*a, **values))[1]
+    )
+    words = ["trainer.max_epochs=1", "logger=csv", "k=auto", f"hydra.run.dir={tmp_path}"]
+    command("train", *tiny, *TELLY, *words)
+    assert len(made) == 1
+
+
+def test_only_training_by_the_verb_chooses(tiny_module):
+    module = tiny_module()
+    with pytest.raises(CodeftError, match=r"codeft\.train; here k must be base or .* 0 to 3"):
+        LayerFreezeCallback(k="auto").setup(ONE_DEVICE, module, "fit")
+
+
+def test_rows_that_belong_together_are_held_out_together():
+    task = CloneRetrievalTask()
+    examples = [Example(str(i), f"f{i}", target=f"p{i % 10}") for i in range(21)]
+    dataset = EncodedDataset(examples, encodings=examples, features=examples, task=task, seed=1, fresh=True)
+    train, held_out = _split(dataset, seed=3)
+    assert (len(train), len(held_out)) == (16, 4)
+    assert set(Counter(e.target for e in held_out.examples).values()) == {2}
+    assert not {e.id for e in train.examples} & {e.id for e in held_out.examples}
 
 
 def test_a_dry_run_tells_what_the_measurement_needs(command, tiny, tmp_path):

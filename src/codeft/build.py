@@ -226,15 +226,17 @@ def build_trainer(
     """
     quiet_libraries()  # once more: Lightning sets its log's level when it is imported
     check_trainer(cfg.trainer)
-    loggers = [instantiate(logger, save_dir=str(folder.path)) for logger in cfg.logger.values() if logger]
     settings = {
         "callbacks": callbacks,
-        "logger": loggers,
         "default_root_dir": str(folder.path),
         "precision": resolve_precision(cfg.trainer.precision, accelerator=cfg.trainer.accelerator),
         "plugins": [AtomicCheckpointIO()],
         **values,
     }
+    if "logger" not in settings:
+        settings["logger"] = [
+            instantiate(logger, save_dir=str(folder.path)) for logger in cfg.logger.values() if logger
+        ]
     return instantiate(cfg.trainer, **settings)
 
 

@@ -23,11 +23,11 @@ from codeft.callbacks.best_checkpoint import BestCheckpointCallback
 from codeft.callbacks.last_checkpoint import NonFiniteWeightsError
 from codeft.callbacks.prefix_cache import PrefixCacheCallback
 from codeft.callbacks.progress_bar import RunProgressBar
-from codeft.callbacks.sudden_end import SuddenEndCallback
+from codeft.callbacks.sudden_end import SuddenEndCallback, interrupts_handed_on
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
-from codeft.k_choice import BASE, choose_k, find_auto, load_choice
+from codeft.k_choice import BASE, choose_k, find_auto, load_choice, set_k
 from codeft.module import FineTuneModule, NonFiniteLossError
 from codeft.precision import resolve_precision, tell_emulated
 from codeft.run_folder import RunFolder
@@ -83,7 +83,8 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     parts.data.setup("test")  # a split that can't be read is told before hours of training
     auto = find_auto(parts)
     if auto is not None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        folder.check_writable()
+        keep_freed_memory()
+        folder.prepare(num_parameters=parts.model.num_parameters()[0])
         choose_k(cfg, parts, auto, folder=run_dir)
     trainer, folder = fit(cfg, folder, parts)
     params = parts.model.num_parameters()
@@ -99,7 +100,7 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         training=describe_training(trainer, folder, parts),
     )
     choice = load_choice(folder.path)
-    if choice is not None:
+    if choice is not None and choice.get("k") == cfg.k:  # else an earlier run's, which didn't come further
         metrics["k_choice"] = choice
     if trainer.is_global_zero:
         rows = prediction_rows(parts)
@@ -273,7 +274,8 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     auto = find_auto(parts)
     if auto is not None:
         log.info("k=auto begins with a training of all layers, which needs most: shown is k=base")
-        auto.k = cfg.k = BASE
+        auto.k = BASE
+        set_k(cfg, BASE)
     folder.prepare(num_parameters=parts.model.num_parameters()[0])
     parts.data.longest_first = True
     timer = _StepTimer()
@@ -289,7 +291,7 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         num_sanity_val_steps=0,
         accumulate_grad_batches=1,
     )
-    with config_for_ranks(cfg, folder, parts, trainer):
+    with config_for_ranks(cfg, folder, parts, trainer), interrupts_handed_on():
         trainer.fit(parts.module, datamodule=parts.data)
     folder = first_ranks_folder(trainer, folder)
     seconds, tokens = timer.steps[-1]  # the first step also pays for warming up

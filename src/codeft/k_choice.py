@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import logging
 import math
@@ -22,8 +23,10 @@ from rich.table import Table
 from codeft.build import Parts, build_parts, build_trainer
 from codeft.callbacks.progress_bar import RunProgressBar
 from codeft.callbacks.random_state import random_states, set_random_states
-from codeft.callbacks.sudden_end import SuddenEndCallback
+from codeft.callbacks.sudden_end import SuddenEndCallback, interrupts_handed_on
 from codeft.data.datamodule import EncodedDataset
+from codeft.data.group_sampling import GroupSampler
+from codeft.data.sampling import ResumableDataLoader
 from codeft.methods.layer_freeze import AUTO, LayerFreezeCallback
 from codeft.plots import new_figure, save_figure, style
 from codeft.rewinding import RewindingCallback, largest_k
@@ -121,18 +124,56 @@ def choose_k(cfg: DictConfig, parts: Parts, freeze: LayerFreezeCallback, *, fold
     Raises:
         CodeftError: There are too few training rows.
     """
-    start, states = time.perf_counter(), random_states()
+    start = time.perf_counter()
     parts.data.setup("fit")
+    states = random_states()
     train, held_out = _split(parts.data.datasets["train"], seed=cfg.seed)
     batches = parts.data.loader(train, train=True)
     steps = _num_steps(cfg, len(batches), limit=freeze.auto_steps)
     log.info("k=auto: %d steps with all layers, to see which of them matter", steps)
-    changed = copy.deepcopy(cfg)
-    with open_dict(changed):
-        changed.k = BASE
-    measured = build_parts(changed)
     rewinding = RewindingCallback(parts.data.loader(held_out, train=True))
-    with _one_process():
+    _train_all_layers(cfg, batches, rewinding, steps=steps, folder=folder)
+    gc.collect()  # the measured model and its optimizer: their trainer lies in cycles
+    tolerance = freeze.auto_tolerance
+    chosen = largest_k(rewinding.initial_loss, rewinding.loss, rewinding.rewound, tolerance=tolerance)
+    choice = KChoice(
+        k=chosen,
+        steps=steps,
+        rows=len(held_out),
+        tolerance=tolerance,
+        initial_loss=rewinding.initial_loss,
+        loss=rewinding.loss,
+        rewound=rewinding.rewound,
+        seconds=time.perf_counter() - start,
+    )
+    freeze.k = BASE if chosen is None else chosen
+    set_k(cfg, freeze.k)
+    set_random_states(states)
+    _write(choice, folder)
+    return choice
+
+
+def set_k(cfg: DictConfig, k: object) -> None:
+    """Give a config K, also where a callback says auto by itself."""
+    with open_dict(cfg):
+        cfg.k = k
+        for callback in cfg.callbacks.values():
+            if callback and callback.get("k") == AUTO:
+                callback.k = k
+
+
+def _train_all_layers(
+    cfg: DictConfig,
+    batches: ResumableDataLoader,
+    rewinding: RewindingCallback,
+    *,
+    steps: int,
+    folder: Path,
+) -> None:
+    changed = copy.deepcopy(cfg)
+    set_k(changed, BASE)
+    measured = build_parts(changed)
+    with _one_process(), interrupts_handed_on():
         trainer = build_trainer(
             changed,
             RunFolder(folder),
@@ -148,24 +189,6 @@ def choose_k(cfg: DictConfig, parts: Parts, freeze: LayerFreezeCallback, *, fold
             num_sanity_val_steps=0,
         )
         trainer.fit(measured.module, train_dataloaders=batches)
-    tolerance = freeze.auto_tolerance
-    chosen = largest_k(rewinding.initial_loss, rewinding.loss, rewinding.rewound, tolerance=tolerance)
-    choice = KChoice(
-        k=chosen,
-        steps=steps,
-        rows=len(held_out),
-        tolerance=tolerance,
-        initial_loss=rewinding.initial_loss,
-        loss=rewinding.loss,
-        rewound=rewinding.rewound,
-        seconds=time.perf_counter() - start,
-    )
-    freeze.k = BASE if chosen is None else chosen
-    with open_dict(cfg):
-        cfg.k = freeze.k
-    set_random_states(states)
-    _write(choice, folder)
-    return choice
 
 
 def load_choice(folder: Path) -> dict[str, Any] | None:
@@ -178,12 +201,17 @@ def load_choice(folder: Path) -> dict[str, Any] | None:
 
 
 def _split(dataset: EncodedDataset, *, seed: int) -> tuple[EncodedDataset, EncodedDataset]:
-    """Return the rows to train on and those held out, drawn by chance."""
-    count = len(dataset)
-    if count < 2:
-        raise CodeftError(f"k=auto holds training rows out, so it needs at least 2, and there are {count}")
-    order = np.random.default_rng((seed, count)).permutation(count)
-    num_held_out = min(_HELD_OUT, max(1, count // 5))
+    """Return the rows to train on and those held out, drawn by chance: in twos where a row needs another."""
+    groups = [dataset.task.group(example) for example in dataset.examples]
+    if any(group is not None for group in groups):
+        size, order = 2, np.concatenate(GroupSampler(groups, batch_size=2, seed=seed).batches(0))
+    else:
+        size, order = 1, np.random.default_rng((seed, len(dataset))).permutation(len(dataset))
+    num_held_out = min(_HELD_OUT, max(size, len(order) // 5 // size * size))
+    if len(order) < 2 * size:
+        raise CodeftError(
+            f"k=auto holds training rows out, so it needs at least {2 * size}, and there are {len(order)}"
+        )
     return dataset.subset(np.sort(order[num_held_out:])), dataset.subset(np.sort(order[:num_held_out]))
 
 
@@ -196,6 +224,13 @@ def _num_steps(cfg: DictConfig, num_batches: int, *, limit: int) -> int:
 
 
 def _first_device(devices: Any) -> Any:
+    """Return the first of devices that are named, one of those that are counted.
+
+    >>> _first_device([2, 3]), _first_device("2,3"), _first_device("2"), _first_device(-1)
+    ([2], [2], 1, 1)
+    """
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(device) for device in devices.split(",") if device.strip()]
     return [devices[0]] if isinstance(devices, Sequence) and not isinstance(devices, str) else 1
 
 

@@ -56,6 +56,7 @@ class RewindingCallback(pl.Callback):
                 for weight, initial in weights:
                     weight.copy_(initial)
             self.rewound.append(self._measure(trainer, pl_module))
+        self._initial.clear()  # they lie on the device
 
     def _measure(self, trainer: pl.Trainer, module: FineTuneModule) -> float:
         total, rows = 0.0, 0

@@ -6,9 +6,20 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+
+
+@contextmanager
+def interrupts_handed_on() -> Iterator[None]:
+    """Hand an interrupt of a training on: Lightning ends the program without a word."""
+    try:
+        yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
 
 
 class SuddenEndCallback(pl.Callback):

@@ -84,6 +84,11 @@ class LayerFreezeCallback(pl.Callback):
             self._untied = True
         if stage != "fit":
             return
+        if self.k == AUTO:  # or it would train all layers, and say nothing
+            raise CodeftError(
+                f"k=auto is chosen by codeft.train; here k must be base or a whole number from 0 to "
+                f"{len(model.blocks())}"
+            )
         frozen = list(model.decoder_blocks()[: self.decoder_k])
         if k is not None:
             frozen += [*model.embeddings(), *model.blocks()[:k]]
