@@ -136,6 +136,12 @@ def test_what_cant_be_measured(command, tiny, tmp_path, word):
         )
 
 
+def test_a_layer_is_left_for_the_structure_loss(command, tiny, tmp_path):
+    words = [*tiny, *TELLY, "method=[sat,telly]", "callbacks.layer_freeze.auto_tolerance=1"]
+    command("train", *words, "trainer.max_epochs=1", "k=auto", f"hydra.run.dir={tmp_path}")
+    assert read(tmp_path / "metrics.json")["k"] == 1
+
+
 def test_one_row(command, tiny, tmp_path):
     with pytest.raises(SystemExit, match="at least 2"):
         command("train", *tiny, *TELLY, "k=auto", "data.train_limit=1", f"hydra.run.dir={tmp_path}")

@@ -28,6 +28,7 @@ from codeft.data.datamodule import EncodedDataset
 from codeft.data.group_sampling import GroupSampler
 from codeft.data.sampling import ResumableDataLoader
 from codeft.methods.layer_freeze import AUTO, LayerFreezeCallback
+from codeft.methods.structure_loss import SATStructureLossCallback
 from codeft.plots import new_figure, save_figure, style
 from codeft.rewinding import RewindingCallback, largest_k
 from codeft.run_folder import RunFolder, write_text
@@ -63,7 +64,7 @@ class KChoice:
         tolerance: Share of the gain that may be lost.
         initial_loss: Held-out loss before it, in nats.
         loss: After it.
-        rewound: With the embeddings put back, with the lowest layer too, ….
+        rewound: With the embeddings put back, with the lowest layer too, …, as far as K may be.
         seconds: What it took.
     """
 
@@ -135,7 +136,8 @@ def choose_k(cfg: DictConfig, parts: Parts, freeze: LayerFreezeCallback, *, fold
     _train_all_layers(cfg, batches, rewinding, steps=steps, folder=folder)
     gc.collect()  # the measured model and its optimizer: their trainer lies in cycles
     tolerance = freeze.auto_tolerance
-    chosen = largest_k(rewinding.initial_loss, rewinding.loss, rewinding.rewound, tolerance=tolerance)
+    rewound = rewinding.rewound[: _most_frozen(parts) + 1]
+    chosen = largest_k(rewinding.initial_loss, rewinding.loss, rewound, tolerance=tolerance)
     choice = KChoice(
         k=chosen,
         steps=steps,
@@ -143,7 +145,7 @@ def choose_k(cfg: DictConfig, parts: Parts, freeze: LayerFreezeCallback, *, fold
         tolerance=tolerance,
         initial_loss=rewinding.initial_loss,
         loss=rewinding.loss,
-        rewound=rewinding.rewound,
+        rewound=rewound,
         seconds=time.perf_counter() - start,
     )
     freeze.k = BASE if chosen is None else chosen
@@ -151,6 +153,13 @@ def choose_k(cfg: DictConfig, parts: Parts, freeze: LayerFreezeCallback, *, fold
     set_random_states(states)
     _write(choice, folder)
     return choice
+
+
+def _most_frozen(parts: Parts) -> int:
+    """Return the largest K that leaves the other methods something to teach."""
+    most = len(parts.model.blocks())
+    taught = [c.layer for c in parts.callbacks if isinstance(c, SATStructureLossCallback)]
+    return min([most, *(layer if isinstance(layer, int) else most - 1 for layer in taught)])
 
 
 def set_k(cfg: DictConfig, k: object) -> None:
