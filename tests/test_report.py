@@ -266,6 +266,17 @@ def test_numbers_that_a_job_lacks(report, tmp_path):
     assert first["scores"]["corpus_bleu"] is None and second["scores"]["corpus_bleu"]["mean"] == 4.0
 
 
+def test_a_chosen_k(report, tmp_path):
+    """What was chosen is told, and what choosing took counts."""
+    write_job(tmp_path / "sweep", 0, ["k=base", "seed=1"])
+    for seed in (1, 2):
+        choice = {"k": 4 + seed, "seconds": 30.0 * seed}
+        write_job(tmp_path / "sweep", seed, ["k=auto", f"seed={seed}"], k=4 + seed, k_choice=choice)
+    base, auto = report(tmp_path / "sweep")["cells"]
+    assert (base["to_best_s"]["mean"], auto["to_best_s"]["mean"]) == (6.0, 6.0 + 45.0)
+    assert "auto: K is 5, 6" in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_errors(fails, finished_run, tmp_path):
     sweep = tmp_path / "sweep"
     assert "report needs run=" in fails()

@@ -39,6 +39,11 @@ def test_a_row_says_what_differs_and_what_became_of_the_job():
     assert stopped["status"] == "stopped"
 
 
+def test_a_row_says_which_k_was_chosen():
+    auto = Job(["k=auto"], Path("sweep/3_k-auto"), {**METRICS, "k": 2, "k_choice": {"k": 2}})
+    assert [row.get("chosen_k") for row in compare_jobs([JOBS[0], auto])] == [None, 2]
+
+
 def test_a_narrow_table_leaves_the_last_scores_to_the_file():
     wide, narrow = printed(160), printed(70)
     assert "translation codet5 telly: 3 jobs" in wide and "41.26" in wide and "3.94 M" in wide

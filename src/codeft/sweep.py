@@ -95,6 +95,7 @@ def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return what jobs are compared by, as far as a job's metrics have it."""
     best, split = metrics.get("best", {}), "valid" if "valid" in metrics else "test"
     facts = {
+        "chosen_k": metrics.get("k_choice", {}).get("k"),
         "trainable": metrics.get("params", {}).get("trainable"),
         "epoch_s": metrics.get("time", {}).get("epoch_s"),
         "estimated_epoch_s": metrics.get("dry_run", {}).get("estimated_epoch_s"),

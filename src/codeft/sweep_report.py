@@ -129,12 +129,13 @@ def epoch_seconds(run: Mapping[str, Any]) -> float | None:
 def seconds_to_best(run: Mapping[str, Any]) -> float | None:
     """Return the seconds that a run trained until its best validation score, validations left out.
 
-    Where frozen layers were computed beforehand, that time counts, too.
+    Where frozen layers were computed beforehand, or K was chosen, that time counts, too.
     """
     seconds, epoch = epoch_seconds(run), run.get("best", {}).get("epoch")
     if seconds is None or epoch is None:
         return None
-    return seconds * epoch + (run["time"].get("cache_s") or 0.0)
+    beforehand = (run["time"].get("cache_s"), run.get("k_choice", {}).get("seconds"))
+    return seconds * epoch + sum(spent or 0.0 for spent in beforehand)
 
 
 def score_reader(name: str) -> Callable[[Mapping[str, Any]], float | None]:

@@ -49,6 +49,11 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
     ]
     several = any(len(cell.runs) > 1 for cell in report.cells)
     notes = ["mean ± standard deviation over runs that differ in their seeds"] if several else []
+    notes += [
+        f"{' '.join(_lead(cell, report.by)) or 'auto'}: K is {', '.join(map(str, chosen))}"
+        for cell in report.cells
+        if (chosen := [run["k_choice"].get("k") for run in cell.runs if "k_choice" in run])
+    ]
     grids = [Grid(report.title, columns, rows, num_left=len(lead), notes=notes)]
     if report.published:
         grids.append(_published_grid(report))
