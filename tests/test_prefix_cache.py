@@ -107,6 +107,28 @@ def test_auto_takes_memory_or_nothing_where_the_disk_has_no_room(
     assert (results(tmp_path / "run")[2]["cache_s"] > 0) == (share > 0)
 
 
+@pytest.mark.parametrize("share", [0.25, 0.0])
+def test_auto_goes_on_where_the_folder_cant_be_made(command, tiny, tmp_path, monkeypatch, share):
+    monkeypatch.setattr("codeft.prefix_budget.MEMORY_SHARE", share)
+    (tmp_path / "file").write_text("")
+    words = [*tiny, *TELLY, "trainer.max_epochs=1", f"cache_dir={tmp_path}/file/below"]
+    command("train", *words, f"hydra.run.dir={tmp_path}/run")
+    log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
+    assert "can't keep hidden states in" in log
+    assert ("they lie in memory" if share else "frozen layers run each time") in log
+    with pytest.raises(SystemExit, match="can't keep hidden states in"):
+        command("train", *words, "cache=disk", f"hydra.run.dir={tmp_path}/disk")
+
+
+def test_auto_removes_nothing_for_what_wont_fit(command, tiny, tmp_path):
+    other = tmp_path / "cache" / "other"
+    other.mkdir(parents=True)
+    (other / "facts.json").write_text("{}")
+    words = [*tiny, *TELLY, "trainer.max_epochs=1", f"cache_dir={tmp_path}/cache", "cache_limit_gb=1e-9"]
+    command("train", *words, f"hydra.run.dir={tmp_path}/run")
+    assert other.is_dir()
+
+
 def test_the_jobs_of_a_sweep_share_what_their_weights_have_in_common(command, tiny, tmp_path, tiny_model):
     words = [*tiny, *TELLY, "trainer.max_epochs=1", "optimizer.lr=1e-3,1e-4", f"cache_dir={tmp_path}/cache"]
     command("train", *words, "-m", f"hydra.sweep.dir={tmp_path}/sweep")

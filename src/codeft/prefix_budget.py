@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,8 +46,10 @@ class Budget:
         """Return memory, disk or off for a mode of `MODES`."""
         if mode != "auto":
             return mode
-        if self.needed <= self.disk:
-            return "disk"
+        return "disk" if self.needed <= self.disk else self.choose_beside_disk()
+
+    def choose_beside_disk(self) -> str:
+        """Return memory or off."""
         return "memory" if self.needed <= self.memory else "off"
 
     def told(self) -> str:
@@ -68,7 +71,7 @@ def measure(root: Path, *, folder: Path, limit: int, needed: int, num_processes:
         num_processes: Processes of this node, which share a folder and the memory.
     """
     sizes = cache_sizes(root)
-    there = next(path for path in (root, *root.absolute().parents) if path.is_dir())
+    there = next(path for path in (root, *root.absolute().parents) if os.path.isdir(path))
     disk = min(limit - sum(sizes.values()), int(DISK_SHARE * shutil.disk_usage(there).free))
     memory = int(MEMORY_SHARE * free_memory() / num_processes)
     return Budget(max(0, needed - sizes.get(folder, 0)), max(0, disk), memory, num_processes)

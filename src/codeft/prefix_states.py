@@ -222,7 +222,10 @@ def _open_shared(folder: Path, facts: Mapping[str, Any]) -> int:
             own = path.with_name(f"{uuid.uuid4().hex}.tmp")
             own.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
             own.replace(path)
-        lock = os.open(path, os.O_RDONLY)
+        try:
+            lock = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # another run removed it just now
+            continue
         fcntl.flock(lock, fcntl.LOCK_SH)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), path.stat()):
@@ -273,7 +276,7 @@ def make_room(root: Path, *, keep: Path, limit: int, needed: int) -> None:
 def cache_sizes(root: Path) -> dict[Path, int]:
     """Return the bytes of each cache in a folder."""
     sizes = {}
-    for facts in root.glob(f"*/{FACTS}") if root.is_dir() else ():
+    for facts in root.glob(f"*/{FACTS}") if os.path.isdir(root) else ():
         with suppress(OSError):  # another process removes it
             sizes[facts.parent] = sum(file.stat().st_size for file in facts.parent.iterdir())
     return sizes

@@ -109,19 +109,30 @@ class PrefixCacheCallback(pl.Callback):
         needed = _num_states(trainer, model) * width * dtype.itemsize
         facts = _facts(trainer, model, num_frozen)
         folder = self.root / _digest(json.dumps(facts).encode())
-        if self.mode in ("auto", "disk") and trainer.local_rank == 0:
+        # What won't fit anyhow is no reason to remove what others use.
+        wants_room = self.mode == "disk" or (self.mode == "auto" and needed <= self.limit)
+        if wants_room and trainer.local_rank == 0:
             make_room(self.root, keep=folder, limit=self.limit, needed=needed)
         trainer.strategy.barrier("make_room")
         budget = measure(
             self.root, folder=folder, limit=self.limit, needed=needed, num_processes=trainer.num_devices
         )
-        mode = budget.choose(self.mode)
+        mode, states = budget.choose(self.mode), None
+        if mode == "disk":
+            try:
+                states = open_states(mode, budget, folder=folder, facts=facts, width=width, dtype=dtype)
+            except CodeftError as error:
+                if self.mode != "auto":
+                    raise
+                log.warning("%s", error)
+                mode = budget.choose_beside_disk()
         about = f"the hidden states above the {num_frozen} frozen layers take up to {budget.told()}"
         if mode == "off":
             log.warning("%s (cache_limit_gb=%g): frozen layers run each time", about, self.limit / GB)
             return None
         log.info("%s; they lie in %s", about, "memory" if mode == "memory" else folder)
-        states = open_states(mode, budget, folder=folder, facts=facts, width=width, dtype=dtype)
+        if states is None:
+            states = open_states(mode, budget, folder=folder, facts=facts, width=width, dtype=dtype)
         if isinstance(states, DiskStates) and len(states):
             log.info("%s of them are there", f"{len(states):,}")
         return states
