@@ -17,7 +17,8 @@ class RewindingCallback(pl.Callback):
     """Measures held-out losses before a training, after it, and with its lowest layers put back.
 
     What a layer learnt matters as far as the loss suffers without it; layers above, which learnt to read the
-    changed ones, are left as they are, so that the loss is more than a training with frozen layers would pay.
+    changed ones, are left as they are, so that the loss is more than as short a training with frozen layers
+    would pay.
 
     Source: Zhang, Bengio and Singer (2022), "Are All Layers Created Equal?" (arXiv 1902.01996), who put
     single layers back ("re-initialization robustness"); here all from the bottom up to one.
