@@ -197,7 +197,8 @@ def _train_all_layers(
             limit_val_batches=0,
             num_sanity_val_steps=0,
         )
-        trainer.fit(measured.module, train_dataloaders=batches)
+        # Without a list, if an empty one, Lightning would miss it.
+        trainer.fit(measured.module, train_dataloaders=batches, val_dataloaders=[])
 
 
 def load_choice(folder: Path) -> dict[str, Any] | None:

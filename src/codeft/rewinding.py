@@ -39,11 +39,15 @@ class RewindingCallback(pl.Callback):
         self._initial: list[list[tuple[nn.Parameter, Tensor]]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights that training changes, and measure the first loss."""
+        """Keep the weights that training changes, beside the device, and measure the first loss."""
         assert isinstance(pl_module, FineTuneModule)
         model = pl_module.model
         self._initial = [
-            [(weight, weight.detach().clone()) for module in modules for weight in module.parameters()]
+            [
+                (weight, weight.detach().to("cpu", copy=True))
+                for module in modules
+                for weight in module.parameters()
+            ]
             for modules in (model.embeddings(), *([block] for block in model.blocks()))
         ]
         self.initial_loss = self._measure(trainer, pl_module)
@@ -57,7 +61,7 @@ class RewindingCallback(pl.Callback):
                 for weight, initial in weights:
                     weight.copy_(initial)
             self.rewound.append(self._measure(trainer, pl_module))
-        self._initial.clear()  # they lie on the device
+        self._initial.clear()
 
     def _measure(self, trainer: pl.Trainer, module: FineTuneModule) -> float:
         total, rows = 0.0, 0
