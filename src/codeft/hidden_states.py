@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -145,7 +147,7 @@ def pooled_states(
     return found
 
 
-def states_at(
+def pooled_and_chosen_states(
     model: AbstractCodeModel,
     ids: Sequence[np.ndarray],
     positions: Sequence[np.ndarray],
@@ -153,8 +155,8 @@ def states_at(
     batch_size: int = _BATCH_SIZE,
     folder: Path | None = None,
     description: str = "reading",
-) -> np.ndarray:
-    """Return the states of chosen sub-tokens from each layer.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a vector a text from each layer, the mean, and the states of chosen sub-tokens, from one pass.
 
     Args:
         model: See `pooled_states`.
@@ -165,56 +167,11 @@ def states_at(
         description: See `pooled_states`.
 
     Returns:
-        float32 [L + 1, M, D], in the order of texts and their positions; a memory map where it is large.
+        float32 [L + 1, N, D], and [L + 1, M, D] in the order of texts and their positions; memory maps where
+        they are large.
 
     Raises:
         CodeftError: There are no texts or no positions, or the disk has no room for the result.
-    """
-    if not sum(map(len, positions)):
-        raise CodeftError("expected sub-tokens to look at, got none")
-    starts = np.cumsum([0, *map(len, positions)])
-    found: np.ndarray | None = None
-    for rows, batch in _batches(model, ids, batch_size, pad_to=None, description=description):
-        where = _places(rows, ids, positions, device=batch["input_ids"].device)
-        vectors: list[Tensor] = []
-
-        def take(layer: int, states: Tensor, where: Any = where, vectors: list[Tensor] = vectors) -> None:
-            vectors.append(states[where].float().cpu())
-
-        visit_layers(model, batch, take)
-        if found is None:
-            shape = (len(vectors), int(starts[-1]), vectors[0].shape[1])
-            found = _allocate(shape, folder=folder, name="states.npy")
-        target = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
-        found[:, target] = torch.stack(vectors).numpy()
-    assert found is not None
-    return found
-
-
-def pooled_and_chosen_states(
-    model: AbstractCodeModel,
-    ids: Sequence[np.ndarray],
-    positions: Sequence[np.ndarray],
-    *,
-    batch_size: int = _BATCH_SIZE,
-    folder: Path | None = None,
-    description: str = "reading",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `pooled_states` (the mean) and `states_at` return, from one pass of the model.
-
-    Args:
-        model: See `pooled_states`.
-        ids: See `pooled_states`.
-        positions: See `states_at`.
-        batch_size: See `pooled_states`.
-        folder: See `pooled_states`.
-        description: See `pooled_states`.
-
-    Returns:
-        float32 [L + 1, N, D] and [L + 1, M, D].
-
-    Raises:
-        CodeftError: There are no texts or no positions.
     """
     if not sum(map(len, positions)):
         raise CodeftError("expected sub-tokens to look at, got none")
@@ -295,13 +252,28 @@ def _allocate(shape: tuple[int, ...], *, folder: Path | None, name: str) -> np.n
         return np.empty(shape, dtype=np.float32)
     place = Path(tempfile.gettempdir()) if folder is None else folder
     free = shutil.disk_usage(place).free
-    if free < needed:
-        advice = "set TMPDIR= to another folder" if folder is None else "name another folder"
-        raise CodeftError(
-            f"the hidden states need {needed / 1e9:.1f} GB, but {str(place)!r} has {free / 1e9:.1f} GB free: "
-            f"ask for fewer texts, or {advice}"
-        )
+    if free >= needed:
+        with suppress(OSError):  # others took the room just now
+            return _map(shape, needed, folder=folder, name=name)
+    advice = "set TMPDIR= to another folder" if folder is None else "name another folder"
+    raise CodeftError(
+        f"the hidden states need {needed / 1e9:.1f} GB, but {str(place)!r} has {free / 1e9:.1f} GB free: "
+        f"ask for fewer texts, or {advice}"
+    )
+
+
+def _map(shape: tuple[int, ...], needed: int, *, folder: Path | None, name: str) -> np.ndarray:
+    """Return the map of a file whose room is reserved, where the system can: else a file begins empty."""
     if folder is not None:
-        return np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.float32, shape=shape)
+        found = np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.float32, shape=shape)
+        with (folder / name).open("r+b") as file:
+            _reserve(file.fileno(), needed + found.offset)
+        return found
     with tempfile.TemporaryFile() as file:  # has no name, and is freed with the last map of it
+        _reserve(file.fileno(), needed)
         return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+
+
+def _reserve(file: int, size: int) -> None:
+    if sys.platform == "linux":
+        os.posix_fallocate(file, 0, size)
