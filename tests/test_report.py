@@ -225,6 +225,21 @@ def test_jobs_that_aren_t_finished_are_listed(report, tmp_path, capsys):
     assert r"\| far" in (tmp_path / "report" / "report.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"signatures": 3}, {"signatures": {"smoothed_bleu": 1}}, {"best": [1]}, {"time": [1, 2]},
+     {"params": "x"}, {"time": {"epoch_s": "long"}}, {"params": {"trainable": None}}, {"k_choice": "garbage"},
+     {"k_choice": {"seconds": "abc"}}, {"best": {"epoch": "first"}}],
+)  # fmt: skip
+def test_a_job_whose_numbers_are_damaged_is_no_obstacle(report, tmp_path, changes):
+    write_job(tmp_path / "s", 0, ["k=base"])
+    write_job(tmp_path / "s", 1, ["k=3"], **changes)
+    write_job(tmp_path / "s", 2, ["k=6"])
+    told = report(tmp_path / "s", "bootstrap=false")
+    assert [cell["x"] for cell in told["cells"]] == ["base", "6"]
+    assert [job["status"] for job in told["jobs"]] == ["unreadable"]
+
+
 def test_jobs_that_never_began_are_listed(report, tmp_path):
     sweep = tmp_path / "sweep"
     write_job(sweep, 0, ["method=telly", "k=base", "seed=1"])

@@ -95,6 +95,7 @@ def _read_job(path: Path, told: Mapping[str, str]) -> SweptJob:
     try:
         overrides = _read_overrides(path / _OVERRIDES)
         metrics = RunFolder(path).load_metrics()
+        _check_parts(metrics, source=RunFolder(path).metrics)
     except CodeftError as error:
         return SweptJob(path, overrides, UNREADABLE, error=str(error))
     if metrics.get("test"):
@@ -102,6 +103,27 @@ def _read_job(path: Path, told: Mapping[str, str]) -> SweptJob:
     if told.get("status") == FAILED:
         return SweptJob(path, overrides, FAILED, error=told.get("error") or "")
     return SweptJob(path, overrides, UNFINISHED)
+
+
+def _check_parts(metrics: Mapping[str, Any], *, source: Path) -> None:
+    """Check what tables and pictures read of a run beside its scores.
+
+    Raises:
+        CodeftError: It isn't what a run writes.
+    """
+    groups = {name: metrics.get(name) or {} for name in ("best", "time", "signatures", "k_choice")}
+    wrong = [name for name, group in groups.items() if not isinstance(group, dict)]
+    if not wrong:
+        numbers = {"time": list(groups["time"].values()), "best": list(groups["best"].values())}
+        numbers["k_choice"] = [groups["k_choice"].get("seconds")]
+        wrong = [name for name, values in numbers.items() if not all(map(_is_number, values))]
+        wrong += ["signatures"] * (not all(isinstance(text, str) for text in groups["signatures"].values()))
+    if wrong:
+        raise CodeftError(f"expected a run's scores in {source}, found something else under {wrong[0]!r}")
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _read_overrides(path: Path) -> list[str]:

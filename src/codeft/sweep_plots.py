@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from codeft.analysis.sweeps import Cell, value_order
 from codeft.plots import PUBLISHED, new_figure, save_figure, style
 from codeft.published import PublishedRun
@@ -13,6 +15,8 @@ from codeft.sweep_report import READERS, SweepReport, score_reader
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_AUTO = "auto"
 
 _MOST_SCORES = 3
 """Panels of scores; the tables have all."""
@@ -133,7 +137,10 @@ def _draw_line(
     if not points:
         return
     places, means, deviations = zip(*points, strict=True)
-    axes.plot(places, means, label=label, **style(number))
+    gaps = [i for i, place in enumerate(places) if place == xs.get(_AUTO)]  # it has no place among numbers
+    axes.plot(
+        np.insert(places, gaps, places[-1]), np.insert(means, gaps, np.nan), label=label, **style(number)
+    )
     if any(deviations):
         line = {"ecolor": style(number)["color"], "capsize": 2.5, "linewidth": 1}
         axes.errorbar(places, means, yerr=deviations, fmt="none", **line)
