@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from functools import partial
 
@@ -217,6 +220,50 @@ def loss_of(module, batches):
     module.eval()
     losses = [module.task.loss(module.model(batch), batch).item() * len(batch["index"]) for batch in batches]
     return sum(losses) / sum(len(batch["index"]) for batch in batches)
+
+
+SLOW = """
+import sys, time
+from codeft.rewinding import RewindingCallback
+import codeft.train
+
+calls = []
+
+def measure(self, trainer, module):
+    calls.append(1)
+    if len(calls) == {call}:
+        print("measuring", file=sys.stderr, flush=True)
+        time.sleep(120)
+    return 1.0
+
+RewindingCallback._measure = measure
+codeft.train.main()
+"""
+
+
+@pytest.mark.parametrize(("call", "sent"), [(1, "SIGTERM"), (2, "SIGTERM"), (1, "SIGINT"), (3, "SIGINT")])
+def test_a_signal_ends_the_measurement_at_once_and_with_a_word(tiny, tmp_path, call, sent):
+    words = [*tiny, *TELLY, "k=auto", f"hydra.run.dir={tmp_path}/run"]
+    command = [sys.executable, "-c", SLOW.format(call=call), *words]
+    number = signal.Signals[sent]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as run:  # fmt: skip
+        try:
+            lines = iter(run.stderr.readline, "")
+            assert any("measuring" in line for line in lines)
+            start = time.monotonic()
+            run.send_signal(number)
+            said = run.stderr.read()
+            assert run.wait(30) == 128 + number
+        finally:
+            run.kill()
+    assert time.monotonic() - start < 20
+    assert {"SIGTERM": "codeft: choosing K was stopped", "SIGINT": "codeft: train was interrupted"}[
+        sent
+    ] in said
+    assert "Traceback" not in said
 
 
 def test_the_first_layer_that_costs_too_much_ends_it():

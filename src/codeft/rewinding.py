@@ -38,8 +38,13 @@ class RewindingCallback(pl.Callback):
         self.rewound: list[float] = []
         self._initial: list[list[tuple[nn.Parameter, Tensor]]] = []
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights that training changes, beside the device, and measure the first loss."""
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before the first step, keep the weights that training changes, and measure the loss.
+
+        They are kept beside the device. By now others listen for signals.
+        """
+        if self._initial:
+            return
         assert isinstance(pl_module, FineTuneModule)
         model = pl_module.model
         self._initial = [
