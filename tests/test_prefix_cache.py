@@ -138,7 +138,16 @@ def test_the_jobs_of_a_sweep_share_what_their_weights_have_in_common(command, ti
 
 
 @pytest.mark.parametrize(
-    "settings", [{"mode": "ram"}, {"limit_gb": 0}, {"limit_gb": "much"}, {"limit_gb": True}]
+    "settings",
+    [
+        {"mode": "ram"},
+        {"limit_gb": 0},
+        {"limit_gb": "much"},
+        {"limit_gb": True},
+        {"limit_gb": float("inf")},
+        {"folder": 42},
+        {"folder": ["a"]},
+    ],
 )
 def test_settings_that_make_no_sense(settings):
     with pytest.raises(CodeftError, match="cache"):

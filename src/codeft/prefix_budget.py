@@ -55,9 +55,13 @@ class Budget:
     def told(self) -> str:
         """Return it in words."""
         return (
-            f"{self.needed / GB:.2f} GB; there is room for {self.disk / GB:.1f} on disk and "
-            f"{self.memory / GB:.1f} in memory"
+            f"{_size(self.needed)}; there is room for {_size(self.disk)} on disk and {_size(self.memory)} in "
+            "memory"
         )
+
+
+def _size(number: int) -> str:
+    return f"{number / GB:.1f} GB" if number >= GB else f"{number / 10**6:.1f} MB"
 
 
 def measure(root: Path, *, folder: Path, limit: int, needed: int, num_processes: int) -> Budget:

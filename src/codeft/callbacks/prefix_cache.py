@@ -48,14 +48,20 @@ class PrefixCacheCallback(pl.Callback):
         limit_gb: Of all that lies there, in 10^9 bytes.
 
     Raises:
-        CodeftError: `mode` or `limit_gb` isn't what it should be.
+        CodeftError: `mode`, `folder` or `limit_gb` isn't what it should be.
     """
 
     def __init__(self, *, mode: str = "auto", folder: str | None = None, limit_gb: float = 20) -> None:
         if mode not in MODES:
             raise CodeftError(f"cache must be one of {', '.join(MODES)}, not {mode!r}")
-        if isinstance(limit_gb, bool) or not isinstance(limit_gb, int | float) or not limit_gb > 0:
+        if (
+            isinstance(limit_gb, bool)
+            or not isinstance(limit_gb, int | float)
+            or not 0 < limit_gb < float("inf")
+        ):
             raise CodeftError(f"cache_limit_gb must be a number above 0, not {limit_gb!r}")
+        if not isinstance(folder, str | None):
+            raise CodeftError(f"cache_dir must be a folder's path, not {folder!r}")
         self.mode = mode
         self.root = Path(folder).expanduser() if folder is not None else default_folder()
         self.limit = int(limit_gb * GB)
