@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -180,6 +181,13 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, monkeypatch, text):
     with pytest.raises(CodeftError):
         load_config(tmp_path / "config.yaml")
     assert not (tmp_path / "PWNED").exists()
+
+
+def test_a_folder_named_random_isnt_what_the_word_means(command, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "random").mkdir()
+    command("train", *tiny, "dry_run=true", f"hydra.run.dir={tmp_path}/run")
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["params"]["total"] > 0
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):

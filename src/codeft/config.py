@@ -27,6 +27,9 @@ METHOD_KEYS = ("k", "alpha")
 READ_BY = {"data.dir": "data=local, data=codexglue or data=codesearchnet", "data.source": "data=local"}
 """Keys that people type and only some data sets have, and which ones do."""
 
+_RANDOM = "random"
+"""What `model.weights` may be beside a path or a hub id, whatever folders there are."""
+
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +65,7 @@ def _make_paths_absolute(cfg: DictConfig) -> None:
     for section, keys in paths.items():
         for key in keys:
             path = OmegaConf.select(cfg, f"{section}.{key}", throw_on_missing=False)
-            if not path or not isinstance(path, str):
+            if not path or not isinstance(path, str) or (key == "weights" and path == _RANDOM):
                 continue
             absolute = to_absolute_path(path)
             if section == "data" or Path(absolute).exists():
