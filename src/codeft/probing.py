@@ -167,7 +167,8 @@ def _check_sizes(texts: ProbeTexts) -> None:
     for split, size in texts.sizes.items():
         if size < FEWEST_ROWS:
             raise CodeftError(
-                f"probes need at least {FEWEST_ROWS} different texts in each split, but {split} has {size}: "
+                f"probes need at least {FEWEST_ROWS} different texts in each split, but {split} has {size} "
+                "(one that is to be tested, too, isn't counted for training): "
                 f"give more rows, or take some of another split's, data.splits.{split}="
             )
 
