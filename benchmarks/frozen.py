@@ -64,8 +64,8 @@ def train(k: str, folder: Path, *, rows: int, epochs: int, model: list[str]) -> 
         sys.executable, "-m", "codeft.train", "task=code_search", "lang=ruby", *model,
         "method=telly", f"k={k}",
         "data=local", f"data.dir={data}",
-        "data.splits.train=valid[:1300]", "data.splits.valid=valid[1300:]",
-        f"data.train_limit={rows}", "data.val_limit=8", "data.test_limit=8", "data.batch_size=8",
+        "data.splits.train=valid[:1300]", f"data.train_limit={rows}", "data.batch_size=8",
+        "data.splits.valid=valid[1384:1392]", "data.splits.test=valid[1392:]",  # few to search, too
         f"trainer.max_epochs={epochs}", "logger=none", "cache=disk", f"cache_dir={folder}/cache",
         f"hydra.run.dir={folder}/run",
     ]  # fmt: skip
