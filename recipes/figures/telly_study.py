@@ -69,7 +69,7 @@ def draw_evidence(axes: Axes, chosen: list[Any], similarity: Any) -> None:
     axes.plot(layers, pearson, **style(2), label="r of layer K, before and after the whole training")
     axes.axhline(1 - chosen[0]["tolerance"], color="#555555", linestyle="--", linewidth=1)
     mark(axes, chosen)
-    axes.set(xlabel="K", ylabel="share, correlation", ylim=(0.6, 1.1))
+    axes.set(xlabel="K", ylabel="share, correlation", ylim=(0.5, 1.1))
     name_places(axes)
     axes.legend(frameon=False, fontsize="x-small", loc="lower left")
 
@@ -77,7 +77,7 @@ def draw_evidence(axes: Axes, chosen: list[Any], similarity: Any) -> None:
 def mark(axes: Axes, chosen: list[Any]) -> None:
     """Draw where `k=auto` chose."""
     for i, place in enumerate(sorted({PLACES.index(str(choice["k"])) for choice in chosen})):
-        label = "K by k=auto, other seeds too" if i == 0 else None
+        label = "chosen by k=auto, a line a seed" if i == 0 else None
         axes.axvline(place, color=COLORS[3], linewidth=1.2, alpha=0.8, label=label)
 
 
