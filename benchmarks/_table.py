@@ -19,7 +19,7 @@ several rounds, medians. A ratio is the median of the rounds' ratios, so a slow 
 both; where rounds differ much it isn't the ratio of the medians beside it. Tests never time anything.
 
 - `make bench` runs all and writes this page. Where one fails, it goes on with the others and says so at the
-  end. On the machine named below that takes about three hours, two of them for `frozen`, and 8 GiB of
+  end. On the machine named below that takes about an hour where nothing else runs, and 8 GiB of
   memory (numpy's, in `search`).
 - `python benchmarks/<name>.py` runs one, and `python benchmarks/_table.py` writes this page from
   `results/`.
