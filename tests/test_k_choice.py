@@ -55,6 +55,7 @@ def test_the_run_is_the_one_that_typing_k_gives(command, tiny, tmp_path, toleran
     assert (tmp_path / "auto" / "k_choice.png").is_file()
     log = (tmp_path / "auto" / "train.log").read_text(encoding="utf-8")
     assert f"k=auto: {choice['k']}, because 4 steps of full training" in log
+    assert "only 4 held-out rows and 4 steps to go by" in log
 
 
 def test_a_run_that_was_cut_off_keeps_its_choice(command, tiny, monkeypatch, tmp_path):

@@ -40,6 +40,9 @@ BASE = "base"
 _HELD_OUT = 256
 """Rows that the losses are measured on, at most; a fifth of the training rows where there are few."""
 
+_FEW_ROWS, _FEW_STEPS = 64, 50
+"""Held-out rows and steps below which the losses are mostly chance."""
+
 _OF_LAUNCHERS = (
     "LOCAL_RANK",
     "RANK",
@@ -256,6 +259,11 @@ def _one_process() -> Iterator[None]:
 
 def _write(choice: KChoice, folder: Path) -> None:
     log.info("%s", choice.sentence())
+    if choice.rows < _FEW_ROWS or choice.steps < _FEW_STEPS:
+        log.warning(
+            "k=auto had only %d held-out rows and %d steps to go by, so its choice is mostly chance",
+            choice.rows, choice.steps,
+        )  # fmt: skip
     values = asdict(choice) | {"k": BASE if choice.k is None else choice.k, "kept": choice.kept}
     write_text(folder / f"{NAME}.json", json.dumps(values, indent=2) + "\n")
     if choice.kept:
