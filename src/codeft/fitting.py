@@ -27,7 +27,8 @@ from codeft.callbacks.sudden_end import SuddenEndCallback, interrupts_handed_on
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
-from codeft.k_choice import BASE, choose_k, find_auto, load_choice, set_k
+from codeft.k_choice import choose_k, find_auto, load_choice, set_k
+from codeft.methods.layer_freeze import BASE
 from codeft.module import FineTuneModule, NonFiniteLossError
 from codeft.precision import resolve_precision, tell_emulated
 from codeft.run_folder import RunFolder
@@ -81,11 +82,6 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder = RunFolder(run_dir)
     parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
     parts.data.setup("test")  # a split that can't be read is told before hours of training
-    auto = find_auto(parts)
-    if auto is not None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        keep_freed_memory()
-        folder.prepare(num_parameters=parts.model.num_parameters()[0])
-        choose_k(cfg, parts, auto, folder=run_dir)
     trainer, folder = fit(cfg, folder, parts)
     params = parts.model.num_parameters()
     trainer.test(
@@ -149,6 +145,9 @@ def fit(
     """
     keep_freed_memory()
     folder.prepare(num_parameters=parts.model.num_parameters()[0])
+    auto = find_auto(parts)
+    if auto is not None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        choose_k(cfg, parts, auto, folder=folder.path)
     callbacks = [*parts.callbacks, *further, *run_callbacks(cfg, folder, parts.task)]
     if cfg.resume:
         callbacks.append(_CheckpointCheck(Path(cfg.resume)))

@@ -27,7 +27,7 @@ from codeft.callbacks.sudden_end import SuddenEndCallback, interrupts_handed_on
 from codeft.data.datamodule import EncodedDataset
 from codeft.data.group_sampling import GroupSampler
 from codeft.data.sampling import ResumableDataLoader
-from codeft.methods.layer_freeze import AUTO, LayerFreezeCallback
+from codeft.methods.layer_freeze import AUTO, BASE, LayerFreezeCallback
 from codeft.methods.structure_loss import SATStructureLossCallback
 from codeft.plots import new_figure, save_figure, style
 from codeft.rewinding import RewindingCallback, largest_k
@@ -35,7 +35,6 @@ from codeft.run_folder import RunFolder, write_text
 from codeft.types import CodeftError
 
 NAME = "k_choice"
-BASE = "base"
 
 _HELD_OUT = 256
 """Rows that the losses are measured on, at most; a fifth of the training rows where there are few."""

@@ -11,7 +11,8 @@ from codeft.models.base import AbstractCodeModel
 from codeft.module import FineTuneModule
 from codeft.types import CodeftError
 
-AUTO = "auto"
+BASE, AUTO = "base", "auto"
+"""What K may be beside a number."""
 
 
 class LayerFreezeCallback(pl.Callback):
@@ -115,7 +116,7 @@ def check_k(k: object, *, num_layers: int) -> int | None:
     expected = f"k must be base, auto or a whole number from 0 to {num_layers} (this model's encoder layers)"
     if k is None:
         raise CodeftError(f"method=telly needs k: {expected}; for instance k={num_layers // 2}")
-    if k == "base":
+    if k == BASE:
         return None
     if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= num_layers:
         raise CodeftError(f"{expected}, not {k!r}")
