@@ -1,31 +1,29 @@
-"""K chosen by a short training: from what, and that nothing else of the run changes."""
+"""K chosen by short trainings: from what, and that nothing else of the run changes."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from functools import partial
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
-import torch
 from omegaconf import OmegaConf
-from torch.utils.data import DataLoader
 
-from codeft.data.datamodule import EncodedDataset
-from codeft.k_choice import KChoice, _split
+from codeft import k_choice
+from codeft.k_choice import KChoice
+from codeft.k_trials import Trial, Verdict, judge
 from codeft.methods.layer_freeze import LayerFreezeCallback
+from codeft.metrics.bootstrap import mean_of_rows
 from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.module import FineTuneModule
-from codeft.rewinding import RewindingCallback, largest_k
-from codeft.tasks.clone_detection import CloneRetrievalTask
 from codeft.tasks.summarization import SummarizationTask
-from codeft.types import CodeftError, Example
+from codeft.types import CodeftError
 from one_device import ONE_DEVICE
 from resuming import Killed, interrupt
 
@@ -36,15 +34,33 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("tolerance", [1, 0])
-def test_the_run_is_the_one_that_typing_k_gives(command, tiny, tmp_path, tolerance):
-    words = [*tiny, *TELLY, f"callbacks.layer_freeze.auto_tolerance={tolerance}"]
+@pytest.fixture
+def verdict(monkeypatch):
+    """Let short trainings run, and say of some K that they cost nothing."""
+
+    def say(*free):
+        def judged(ks, trials, *, tolerance):
+            return [
+                Verdict(k, 1.0, 0.0, 0.1, 2.0, 0.1, costs_nothing=k in free)
+                for k, _ in zip(ks, trials, strict=True)
+            ]
+
+        monkeypatch.setattr(k_choice, "judge", judged)
+
+    return say
+
+
+@pytest.mark.parametrize("k", [1, "base"])
+def test_the_run_is_the_one_that_typing_k_gives(command, tiny, tmp_path, verdict, k):
+    verdict(0, k)
+    if k == "base":
+        verdict()
+    words = [*tiny, *TELLY]
     command("train", *words, "k=auto", f"hydra.run.dir={tmp_path}/auto")
     choice = read(tmp_path / "auto" / "k_choice.json")
-    assert choice["k"] == {1: 2, 0: "base"}[tolerance]
-    assert choice["loss"] < choice["initial_loss"]
-    assert len(choice["rewound"]) == 3
-    assert (choice["steps"], choice["rows"]) == (4, 4)
+    assert choice["k"] == k
+    assert [trial["k"] for trial in choice["trials"]] == ["base", 0, 1]
+    assert (choice["steps"], choice["rows"]) == (4, 6)
     command("train", *words, f"k={choice['k']}", f"hydra.run.dir={tmp_path}/typed")
     auto, typed = (read(tmp_path / name / "metrics.json") for name in ("auto", "typed"))
     assert auto["k_choice"] == choice
@@ -54,26 +70,43 @@ def test_the_run_is_the_one_that_typing_k_gives(command, tiny, tmp_path, toleran
     assert rows[0] == rows[1]
     assert (tmp_path / "auto" / "k_choice.png").is_file()
     log = (tmp_path / "auto" / "train.log").read_text(encoding="utf-8")
-    assert f"k=auto: {choice['k']}, because 4 steps of full training" in log
-    assert "only 4 held-out rows and 4 steps to go by" in log
+    assert f"k=auto: {choice['k']}, because after 4 steps each" in log
+    assert "only 6 validation rows and 4 steps to go by" in log
 
 
-def test_a_run_that_was_cut_off_keeps_its_choice(command, tiny, monkeypatch, tmp_path):
-    words = [*tiny, *TELLY, "k=auto", "callbacks.layer_freeze.auto_tolerance=1", f"hydra.run.dir={tmp_path}"]
+def test_a_short_training_comes_to_what_a_run_of_as_many_steps_does(command, tiny, tmp_path):
+    epoch = ["trainer.max_epochs=1", "callbacks.layer_freeze.auto_steps=6"]
+    command("train", *tiny, *TELLY, *epoch, "k=auto", f"hydra.run.dir={tmp_path}/auto")
+    choice = read(tmp_path / "auto" / "k_choice.json")
+    for trial in choice["trials"]:
+        folder = tmp_path / f"k{trial['k']}"
+        words = [*tiny, *TELLY, "trainer.max_epochs=1", "logger=csv", "cache=off"]
+        command("train", *words, f"k={trial['k']}", f"hydra.run.dir={folder}")
+        assert trial["score"] == pytest.approx(read(folder / "metrics.json")["best"]["val_smoothed_bleu"])
+        with next(folder.rglob("metrics.csv")).open() as file:
+            losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row.get("val/loss")]
+        assert trial["loss"] == pytest.approx(losses[-1], rel=1e-6)
+    assert len({trial["loss"] for trial in choice["trials"]}) == 3
+
+
+def test_a_run_that_was_cut_off_keeps_its_choice(command, tiny, monkeypatch, tmp_path, verdict):
+    verdict(1)
+    words = [*tiny, *TELLY, "k=auto", f"hydra.run.dir={tmp_path}"]
     interrupt(monkeypatch, "on_validation_end", 1)
     with pytest.raises(Killed):
         command("train", *words)
     choice = read(tmp_path / "k_choice.json")
     command("train", f"resume={tmp_path}")
     metrics = read(tmp_path / "metrics.json")
-    assert (metrics["k"], metrics["k_choice"]) == (2, choice)
+    assert (metrics["k"], metrics["k_choice"]) == (1, choice)
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_auto_as_the_callbacks_own_value(command, tiny, tmp_path, dry_run):
-    own = ["callbacks.layer_freeze.k=auto", "callbacks.layer_freeze.auto_tolerance=1"]
+def test_auto_as_the_callbacks_own_value(command, tiny, tmp_path, verdict, dry_run):
+    verdict(1)
+    own = ["callbacks.layer_freeze.k=auto"]
     command("train", *tiny, *TELLY, *own, f"dry_run={dry_run}".lower(), f"hydra.run.dir={tmp_path}")
-    k = "base" if dry_run else 2
+    k = "base" if dry_run else 1
     assert read(tmp_path / "metrics.json")["k"] == k
     assert OmegaConf.load(tmp_path / "config.yaml").callbacks.layer_freeze.k == k
 
@@ -88,7 +121,7 @@ def test_an_interrupt_of_the_measurement_is_told(command, tiny, monkeypatch, tmp
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RewindingCallback, "_measure", interrupted)
+    monkeypatch.setattr("codeft.module.FineTuneModule.test_step", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(SystemExit) as end:
@@ -109,20 +142,13 @@ def test_no_logger_is_made_for_the_measurement(command, tiny, monkeypatch, tmp_p
     assert len(made) == 1
 
 
-def test_only_training_by_the_verb_chooses(tiny_module):
-    module = tiny_module()
+def test_only_training_by_the_verb_chooses(tiny_tokenizer):
+    sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_heads": 4}
+    layers = {"num_layers": 3, "num_decoder_layers": 2}
+    model = EncoderDecoderModel(weights="random", tokenizer=str(tiny_tokenizer), architecture=sizes | layers)
+    module = FineTuneModule(model=model, task=SummarizationTask(max_target_length=8))
     with pytest.raises(CodeftError, match=r"codeft\.train; here k must be base or .* 0 to 3"):
         LayerFreezeCallback(k="auto").setup(ONE_DEVICE, module, "fit")
-
-
-def test_rows_that_belong_together_are_held_out_together():
-    task = CloneRetrievalTask()
-    examples = [Example(str(i), f"f{i}", target=f"p{i % 10}") for i in range(21)]
-    dataset = EncodedDataset(examples, encodings=examples, features=examples, task=task, seed=1, fresh=True)
-    train, held_out = _split(dataset, seed=3)
-    assert (len(train), len(held_out)) == (16, 4)
-    assert set(Counter(e.target for e in held_out.examples).values()) == {2}
-    assert not {e.id for e in train.examples} & {e.id for e in held_out.examples}
 
 
 def test_a_dry_run_tells_what_the_measurement_needs(command, tiny, tmp_path):
@@ -132,7 +158,7 @@ def test_a_dry_run_tells_what_the_measurement_needs(command, tiny, tmp_path):
     assert metrics["params"]["trainable"] == metrics["params"]["total"]
 
 
-@pytest.mark.parametrize("word", ["auto_steps=0", "auto_tolerance=1.5", "auto_tolerance=some"])
+@pytest.mark.parametrize("word", ["auto_steps=0", "auto_tolerance=-1", "auto_tolerance=some"])
 def test_what_cant_be_measured(command, tiny, tmp_path, word):
     with pytest.raises(SystemExit, match=word.partition("=")[0]):
         command(
@@ -140,112 +166,33 @@ def test_what_cant_be_measured(command, tiny, tmp_path, word):
         )
 
 
-def test_a_layer_is_left_for_the_structure_loss(command, tiny, tmp_path):
-    words = [*tiny, *TELLY, "method=[sat,telly]", "callbacks.layer_freeze.auto_tolerance=1"]
-    command("train", *words, "trainer.max_epochs=1", "k=auto", f"hydra.run.dir={tmp_path}")
-    assert read(tmp_path / "metrics.json")["k"] == 1
-
-
-def test_one_row(command, tiny, tmp_path):
-    with pytest.raises(SystemExit, match="at least 2"):
-        command("train", *tiny, *TELLY, "k=auto", "data.train_limit=1", f"hydra.run.dir={tmp_path}")
-
-
-def test_losses_are_those_of_a_model_whose_layers_were_never_trained(tiny_module, tiny_batches):
-    """The slow way: another training to the same weights, in which the lowest layers are then exchanged."""
-    module, untrained = tiny_module(), tiny_module()
-    batches = tiny_batches(module)
-    rewinding = RewindingCallback(batches)
-    fit(module, batches, rewinding)
-    trained = tiny_module()
-    fit(trained, batches)
-    expected = [loss_of(untrained, batches), loss_of(trained, batches)]
-    model, source = trained.model, untrained.model
-    for k in range(len(model.blocks()) + 1):
-        exchanged = [*model.embeddings(), *model.blocks()[:k]]
-        for mine, its in zip(exchanged, [*source.embeddings(), *source.blocks()[:k]], strict=True):
-            mine.load_state_dict(its.state_dict())
-        expected.append(loss_of(trained, batches))
-    found = [rewinding.initial_loss, rewinding.loss, *rewinding.rewound]
-    assert found == pytest.approx(expected, rel=1e-6)
-    assert len(set(found)) == len(found)
-
-
-@pytest.fixture
-def tiny_module(tiny_tokenizer, _one_thread):
-    sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_heads": 4, "dropout_rate": 0.1}
-    layers = {"num_layers": 3, "num_decoder_layers": 2}
-
-    def make():
-        pl.seed_everything(0, verbose=False)
-        model = EncoderDecoderModel(
-            weights="random", tokenizer=str(tiny_tokenizer), architecture=sizes | layers
-        )
-        return FineTuneModule(
-            model=model,
-            task=SummarizationTask(max_target_length=8, num_beams=1),
-            optimizer=partial(torch.optim.AdamW, lr=0.01),
-        )
-
-    return make
-
-
-@pytest.fixture
-def tiny_batches():
-    def make(module):
-        generator = torch.Generator().manual_seed(1)
-        found = []
-        for size in (3, 2):
-            ids = torch.randint(3, 290, (size, 12), generator=generator)
-            labels = torch.randint(3, 290, (size, 6), generator=generator)
-            mask = torch.ones_like(ids)
-            found.append(
-                {"input_ids": ids, "attention_mask": mask, "labels": labels, "index": torch.arange(size)}
-            )
-        return found
-
-    return make
-
-
-def fit(module, batches, *callbacks):
-    torch.manual_seed(2)
-    trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False,
-        max_steps=4, max_epochs=-1, callbacks=list(callbacks),
-    )  # fmt: skip
-    trainer.fit(module, train_dataloaders=DataLoader(batches, batch_size=None))
-
-
-@torch.no_grad()
-def loss_of(module, batches):
-    module.eval()
-    losses = [module.task.loss(module.model(batch), batch).item() * len(batch["index"]) for batch in batches]
-    return sum(losses) / sum(len(batch["index"]) for batch in batches)
+def test_a_layer_is_left_for_the_structure_loss(command, tiny, tmp_path, verdict):
+    verdict(0)
+    words = [*tiny, *TELLY, "method=[sat,telly]", "callbacks.structure_loss.layer=0", "trainer.max_epochs=1"]
+    command("train", *words, "k=auto", f"hydra.run.dir={tmp_path}")
+    assert [trial["k"] for trial in read(tmp_path / "k_choice.json")["trials"]] == ["base", 0]
+    assert read(tmp_path / "metrics.json")["k"] == 0
 
 
 SLOW = """
 import sys, time
-from codeft.rewinding import RewindingCallback
+from codeft.module import FineTuneModule
 import codeft.train
 
-calls = []
+def slow(self, batch, number):
+    print("measuring", file=sys.stderr, flush=True)
+    time.sleep(120)
 
-def measure(self, trainer, module):
-    calls.append(1)
-    if len(calls) == {call}:
-        print("measuring", file=sys.stderr, flush=True)
-        time.sleep(120)
-    return 1.0
-
-RewindingCallback._measure = measure
+FineTuneModule.{step} = slow
 codeft.train.main()
 """
 
 
-@pytest.mark.parametrize(("call", "sent"), [(1, "SIGTERM"), (2, "SIGTERM"), (1, "SIGINT"), (3, "SIGINT")])
-def test_a_signal_ends_the_measurement_at_once_and_with_a_word(tiny, tmp_path, call, sent):
+@pytest.mark.parametrize("step", ["training_step", "test_step"])
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_the_measurement_at_once_and_with_a_word(tiny, tmp_path, step, sent):
     words = [*tiny, *TELLY, "k=auto", f"hydra.run.dir={tmp_path}/run"]
-    command = [sys.executable, "-c", SLOW.format(call=call), *words]
+    command = [sys.executable, "-c", SLOW.format(step=step), *words]
     number = signal.Signals[sent]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path,
@@ -267,25 +214,66 @@ def test_a_signal_ends_the_measurement_at_once_and_with_a_word(tiny, tmp_path, c
     assert "Traceback" not in said
 
 
-def test_the_first_layer_that_costs_too_much_ends_it():
-    assert largest_k(5, 4, [4.05, 4.08, 4.2, 4.0], tolerance=0.1) == 1
-    assert largest_k(5, 4, [4.05, 4.08, 4.2, 4.0], tolerance=0.01) is None
-    assert largest_k(5, 4, [3.9, 3.8], tolerance=0) == 1
-    assert largest_k(4, 4, [4, 4], tolerance=1) is None
-    assert largest_k(float("nan"), 4, [4], tolerance=1) is None
+def rows(*values):
+    """A trial whose score and loss by row are one another's opposites."""
+    values = np.array(values, dtype=float)
+    return mean_of_rows(values), mean_of_rows(10 - values)
+
+
+NOISE = np.random.default_rng(0).normal(size=400)
+BASE_ROWS = 5 + NOISE
+
+
+def shifted(shift, noise=0.0, seed=1):
+    """Rows like base's, better by `shift` in the mean, and else by chance."""
+    chance = np.random.default_rng(seed).normal(size=400)
+    return rows(*(BASE_ROWS + shift + noise * (chance - chance.mean())))
+
+
+def free(*trials, tolerance=1.0):
+    ks = [None, *range(len(trials))]
+    verdicts = judge(
+        ks, [Trial(*rows(*BASE_ROWS)), *(Trial(*trial) for trial in trials)], tolerance=tolerance
+    )
+    assert not verdicts[0].costs_nothing
+    return [verdict.k for verdict in verdicts if verdict.costs_nothing]
+
+
+def test_what_is_worse_than_base_costs_something():
+    assert free(shifted(0.01, 1, seed=1), shifted(-0.01, 1, seed=2), shifted(0.02, 1, seed=3)) == [0, 2]
+
+
+def test_what_is_worse_than_the_best_by_more_than_chance_costs_something():
+    trials = [shifted(1.0, noise=2), shifted(0.95), shifted(0.8)]  # a standard error of 0.1
+    assert free(*trials) == [0, 1]
+    assert free(*trials, tolerance=3) == [0, 1, 2]
+
+
+def test_a_loss_above_bases_by_more_than_chance_costs_something():
+    equal, worse = shifted(0)[0], shifted(-1.0, noise=2.0)[1]
+    assert free((equal, worse), (equal, shifted(0.1)[1])) == [1]
+    assert free((equal, worse), tolerance=20) == [0]
+
+
+def test_what_has_neither_score_nor_loss_is_never_free():
+    assert free((None, None)) == []
+    assert free((None, shifted(0.1)[1]), (shifted(0)[0], None)) == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("k", "rewound", "expected"),
+    ("k", "expected"),
     [
-        (1, [4.05, 4.1, 4.2], "k=auto: 1, .* lowest 1 layers put back 90.0% of it stays, with 2 80.0%"),
-        (2, [4.0, 4.0, 4.0], r"k=auto: 2, .* 100.0% of it stays \(at least 90%"),
-        (None, [4.5, 4.6, 4.6], "k=auto: base, because .* 50.0% of it stays"),
+        (0, "k=auto: 0, .* comes to bleu 9.5, 0.5 ± 0.2 behind the best and loss 4.500, base to bleu 9,"
+            " 1 ± 0.2 .*, and with K = 1 bleu 10 and loss 5.500"),
+        (1, "k=auto: 1, because after 9 steps each, on 5 validation rows, it comes to bleu 10 and loss 5"),
+        (None, "k=auto: base, because .* no K of 0, 1 is as good: bleu 9, .* and loss 5.000 are base's"),
     ],
-)
-def test_the_sentence(k, rewound, expected):
-    choice = KChoice(
-        k=k, steps=9, rows=5, tolerance=0.1, initial_loss=5.0, loss=4.0, rewound=rewound, seconds=1
-    )
+)  # fmt: skip
+def test_the_sentence(k, expected):
+    trials = [
+        Verdict(None, 9.0, 1.0, 0.2, 5.0, 0.0, costs_nothing=False),
+        Verdict(0, 9.5, 0.5, 0.2, 4.5, 0.1, costs_nothing=True),
+        Verdict(1, 10.0, 0.0, 0.0, 5.5, 0.1, costs_nothing=True),
+    ]
+    choice = KChoice(k=k, steps=9, rows=5, tolerance=1.0, metric="bleu", trials=trials, seconds=1.0)
     assert re.match(expected, choice.sentence())
-    assert choice.kept[0] == pytest.approx(5 - rewound[0])

@@ -91,6 +91,17 @@ def test_a_run_trains_tests_and_writes(arguments, command, tmp_path, task, famil
         assert set(predictions) <= {f"f{i}" for i in range(80, 87)}
 
 
+@pytest.mark.parametrize("task", SCORES)
+def test_k_is_chosen_by_the_task_s_own_metric(arguments, command, tmp_path, task):
+    words = [word for word in arguments(task, "roberta", "telly") if word != "k=1"]
+    command("train", *words, "k=auto", f"hydra.run.dir={tmp_path}/run")
+    choice = json.loads((tmp_path / "run" / "k_choice.json").read_text(encoding="utf-8"))
+    assert choice["metric"] in SCORES[task]
+    for trial in choice["trials"]:
+        assert 0 <= trial["score"] <= 100
+        assert (trial["loss"] is None) == (task in ("code_search", "clone_detection_poj104"))
+
+
 @pytest.mark.parametrize("family", ["roberta", "prefix"])
 @pytest.mark.parametrize("task", SCORES)
 def test_a_run_is_scored_again_with_the_same_result(arguments, command, tmp_path, task, family):

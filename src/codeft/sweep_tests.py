@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,8 @@ from codeft.analysis.sweeps import Cell, compare_paired, find_baseline
 from codeft.metrics.bootstrap import Difference, RowStatistics
 from codeft.progress import track
 from codeft.run_folder import RunFolder
-from codeft.stored.base import Files, Scored
-from codeft.stored.tasks import STORED_TASKS
+from codeft.stored.base import Scored
+from codeft.stored.tasks import score_own_predictions
 from codeft.types import CodeftError
 
 FOLDER = "folder"
@@ -90,26 +89,12 @@ def _score(metrics: Mapping[str, Any], known: dict[Path, Scored | CodeftError]) 
     path = RunFolder(Path(metrics[FOLDER])).predictions
     if path not in known:
         try:
-            known[path] = _read(path, metrics)
+            known[path] = score_own_predictions(
+                path, task=str(metrics.get("task")), threshold=metrics.get("threshold")
+            )
         except CodeftError as error:
             known[path] = error
     found = known[path]
     if isinstance(found, CodeftError):
         raise found
     return found
-
-
-def _read(path: Path, metrics: Mapping[str, Any]) -> Scored:
-    layouts = STORED_TASKS.get(str(metrics.get("task")), ())
-    if not path.is_file():
-        raise CodeftError(f"there is no {path}")
-    layout = next((layout for layout in layouts if layout.fits(path)), None)
-    if layout is None:
-        raise CodeftError(f"task={metrics.get('task')} has no scores of stored predictions")
-    threshold = metrics.get("threshold") if layout.takes_threshold else None
-    hints, level = logging.getLogger("codeft.stored"), logging.getLogger("codeft.stored").level
-    hints.setLevel(logging.WARNING)  # which further scores there would be was said when the run ended
-    try:
-        return layout.score(Files(path, threshold=threshold))
-    finally:
-        hints.setLevel(level)

@@ -61,6 +61,8 @@ class SuddenEndCallback(pl.Callback):
         """Stop listening."""
         self._restore()
 
+    on_test_start, on_test_end = on_train_start, on_train_end
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: Any) -> None:
         """Stop listening."""
         self._restore()

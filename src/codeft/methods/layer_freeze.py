@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pytorch_lightning as pl
@@ -29,8 +30,9 @@ class LayerFreezeCallback(pl.Callback):
         decoder_k: Bottom decoder layers to freeze as well; 0 leaves the decoder trainable.
         untie_output: Give the output layer and the decoder's embeddings trainable copies of their own.
         reference: Keep frozen layers in training mode.
-        auto_steps: Optimizer steps of the training by which "auto" is chosen.
-        auto_tolerance: Share of what these gain that K may cost, there and then.
+        auto_steps: Optimizer steps of each training by which "auto" is chosen.
+        auto_tolerance: Standard errors that K's validation score may be below the best, and its loss above
+            base's.
 
     Raises:
         CodeftError: `k` or `decoder_k` is missing or outside its range (at
@@ -45,7 +47,7 @@ class LayerFreezeCallback(pl.Callback):
         untie_output: bool = False,
         reference: bool = False,
         auto_steps: int = 100,
-        auto_tolerance: float = 0.1,
+        auto_tolerance: float = 1.0,
     ) -> None:
         self.k = k
         self.decoder_k = decoder_k
@@ -63,8 +65,8 @@ class LayerFreezeCallback(pl.Callback):
         """
         if self.auto_steps < 1:
             raise CodeftError(f"auto_steps must be at least 1, not {self.auto_steps}")
-        if not 0 <= self.auto_tolerance <= 1:
-            raise CodeftError(f"auto_tolerance must be a number from 0 to 1, not {self.auto_tolerance}")
+        if not 0 <= self.auto_tolerance < math.inf:
+            raise CodeftError(f"auto_tolerance must be a number of at least 0, not {self.auto_tolerance}")
         k = None if self.k == AUTO else check_k(self.k, num_layers=len(model.blocks()))
         decoder_layers = len(model.decoder_blocks())
         if not (isinstance(self.decoder_k, int) and 0 <= self.decoder_k <= decoder_layers):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from codeft.metrics.coco import CIDEr, RougeL
 from codeft.metrics.codebleu import codebleu_signature, codebleu_statistics
 from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS
-from codeft.stored.base import AbstractStoredPredictions, Score
+from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.labels import StoredLabels
 from codeft.stored.rankings import StoredRetrieval, StoredSearch
 from codeft.stored.ranks import StoredHits, StoredRanks
 from codeft.stored.texts import StoredTexts
+from codeft.types import CodeftError
 
 
 def code_scores(predictions: Sequence[str], references: Sequence[str], *, lang: str) -> dict[str, Score]:
@@ -59,3 +62,27 @@ STORED_TASKS: Mapping[str, Sequence[AbstractStoredPredictions]] = {
 
 ANY_TEXTS: Sequence[AbstractStoredPredictions] = [StoredTexts(TEXT_SCORERS, numbered=True)]
 """What is taken where no task is named."""
+
+
+def score_own_predictions(path: Path, *, task: str, threshold: float | None = None) -> Scored:
+    """Score what a run of codeft's wrote; which further scores there would be was said when it ended.
+
+    Args:
+        path: Its predictions.
+        task: The task's name.
+        threshold: What the run tuned, where its task tunes one.
+
+    Raises:
+        CodeftError: There is no such file, it can't be read, or the task has no scores of one.
+    """
+    if not path.is_file():
+        raise CodeftError(f"there is no {path}")
+    layout = next((layout for layout in STORED_TASKS.get(task, ()) if layout.fits(path)), None)
+    if layout is None:
+        raise CodeftError(f"task={task} has no scores of stored predictions")
+    hints, level = logging.getLogger("codeft.stored"), logging.getLogger("codeft.stored").level
+    hints.setLevel(logging.WARNING)
+    try:
+        return layout.score(Files(path, threshold=threshold if layout.takes_threshold else None))
+    finally:
+        hints.setLevel(level)
