@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,35 @@ def test_the_first_rank_chooses_k_for_all(tiny, tmp_path, launched_by):
     assert metrics["k"] == metrics["k_choice"]["k"] == 1
     assert metrics["params"]["trainable"] < metrics["params"]["total"]
     assert_every_row_was_tested_once(tmp_path)
+
+
+def test_each_node_keeps_the_frozen_states_of_its_own_rows(tiny, tmp_path):
+    """Two nodes, here with a cache folder of their own each: no text is computed on both, in any epoch."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [*tiny, *DDP, "trainer.max_epochs=3", "trainer.num_nodes=2", "trainer.devices=1"]
+    words += ["method=telly", "k=1", "cache=disk", f"hydra.run.dir={tmp_path}/${{oc.env:RANK}}"]
+    nodes = []
+    for node in (0, 1):
+        launcher = ["torch.distributed.run", "--nnodes=2", f"--node_rank={node}", "--nproc_per_node=1"]
+        launcher += ["--master_addr=127.0.0.1", f"--master_port={port}", "-m", "codeft.train"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CODEFT_CACHE": f"{tmp_path}/cache{node}"}
+        command = [sys.executable, "-m", *launcher, *words]
+        nodes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    try:
+        said = [node.communicate(timeout=300)[1] for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0], said[0][-2000:] + said[1][-2000:]
+    kept = [keys_of(tmp_path / f"cache{node}" / "prefix") for node in (0, 1)]
+    assert not set(kept[0]) & set(kept[1])
+    assert sorted(map(len, kept)) == [11 + 3, 11 + 3]  # half of the training rows, half of the validation
+    assert_every_row_was_tested_once(tmp_path / "0")
+
+
+def keys_of(root: Path) -> list[bytes]:
+    """Return the texts whose states lie in a cache, by key."""
+    data = b"".join(path.read_bytes() for path in root.glob("*/*.index"))
+    return [data[start : start + 16] for start in range(0, len(data), 32)]

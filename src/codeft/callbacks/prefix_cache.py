@@ -195,11 +195,11 @@ def _facts(trainer: pl.Trainer, model: AbstractCodeModel, num_frozen: int) -> di
 
 
 def _num_states(trainer: pl.Trainer, model: AbstractCodeModel) -> int:
-    """Return at most how many states training and validation will want."""
+    """Return about how many states training and validation will want on this node, at most."""
     datasets = trainer.datamodule.datasets  # type: ignore[attr-defined]
     lengths = [datasets[split].lengths() for split in ("train", "valid") if split in datasets]
     columns = 2 if model.shares_positions else 1
-    return sum(int(pairs[:, :columns].sum()) for pairs in lengths)
+    return sum(int(pairs[:, :columns].sum()) for pairs in lengths) // trainer.num_nodes
 
 
 def _width(model: AbstractCodeModel) -> int:

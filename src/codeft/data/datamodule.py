@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from codeft.data.collate import Collator, Item
 from codeft.data.features import AbstractFeature
 from codeft.data.group_sampling import GroupSampler
 from codeft.data.jsonl import Row, SkippedRow, SkippedRows
+from codeft.data.node_sampling import NodeSampler, rows_by_node
 from codeft.data.sampling import AbstractBatchSampler, Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
@@ -299,21 +300,45 @@ class CodeDataModule(pl.LightningDataModule):
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         shuffle = train and not self.longest_first
-        groups = [self.task.group(example) for example in dataset.examples] if shuffle else []
-        if self.batch_size is not None and any(group is not None for group in groups):
-            return GroupSampler(
-                groups, batch_size=self.batch_size, seed=self.seed, rank=rank, world_size=world_size
+        groups = [self.task.group(example) if shuffle else None for example in dataset.examples]
+        lengths = dataset.lengths()
+        if not (train and trainer and trainer.num_nodes > 1):
+            make = self._sampler_of(groups, lengths, train=train, rank=rank, world_size=world_size)
+            return make(np.arange(len(dataset)))
+        a_node = world_size // trainer.num_nodes
+        make = self._sampler_of(groups, lengths, train=train, rank=rank % a_node, world_size=a_node)
+        rows = rows_by_node(groups, num_nodes=trainer.num_nodes, seed=self.seed)
+        return NodeSampler(rows, make=make, node=rank // a_node)
+
+    def _sampler_of(
+        self,
+        groups: Sequence[Hashable | None],
+        lengths: np.ndarray,
+        *,
+        train: bool,
+        rank: int,
+        world_size: int,
+    ) -> Callable[[np.ndarray], AbstractBatchSampler]:
+        """Return what makes a sampler of some rows."""
+
+        def make(rows: np.ndarray) -> AbstractBatchSampler:
+            own = [groups[row] for row in rows]
+            if self.batch_size is not None and any(group is not None for group in own):
+                return GroupSampler(
+                    own, batch_size=self.batch_size, seed=self.seed, rank=rank, world_size=world_size
+                )
+            return LengthBucketSampler(
+                lengths[rows],
+                batch_size=self.batch_size if train else self.eval_batch_size,
+                batch_tokens=self.batch_tokens if train else None,
+                shuffle=train and not self.longest_first,
+                by_length=self.task.batches_by_length,
+                seed=self.seed,
+                rank=rank,
+                world_size=world_size,
             )
-        return LengthBucketSampler(
-            dataset.lengths(),
-            batch_size=self.batch_size if train else self.eval_batch_size,
-            batch_tokens=self.batch_tokens if train else None,
-            shuffle=shuffle,
-            by_length=self.task.batches_by_length,
-            seed=self.seed,
-            rank=rank,
-            world_size=world_size,
-        )
+
+        return make
 
     def _pad_to(self) -> tuple[int, int] | None:
         if not self.pad_to_max:
