@@ -129,7 +129,7 @@ def _differences_grid(report: SweepReport, lead: Sequence[str], *, names: Sequen
             score = [] if alone else [name]
             rows.append([*own, told, *score, change, f"{low} to {high}", f"{found.p:.4f}"])
     columns = [*lead, "against", *([] if alone else ["score"]), "difference", "95% interval", "p"]
-    notes = [bootstrap_signature(), *reasons] if rows else reasons
+    notes = [bootstrap_signature(of_seeds=True), *reasons] if rows else reasons
     title = f"differences in {alone}" if alone else "differences"
     return Grid(title, columns, rows, num_left=len(columns) - 3, notes=notes)
 
@@ -187,7 +187,7 @@ def describe(report: SweepReport) -> dict[str, Any]:
         "by": report.by,
         "cells": cells,
         "signatures": {name: report.signatures.get(name) for name in report.scores},
-        "bootstrap_signature": bootstrap_signature() if report.comparisons else None,
+        "bootstrap_signature": bootstrap_signature(of_seeds=True) if report.comparisons else None,
         "published": [asdict(run) for run in report.published],
         "jobs": [
             {"job": _values(job), "folder": str(job.folder), "status": job.status, "error": job.error}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeft.analysis.sweeps import Cell, compare_paired, find_baseline
-from codeft.metrics.bootstrap import Difference, RowStatistics
+from codeft.analysis.sweeps import Cell, find_baseline
+from codeft.metrics.bootstrap import Difference, RowStatistics, paired_bootstrap_of_seeds
 from codeft.progress import track
 from codeft.run_folder import RunFolder
 from codeft.stored.base import Scored
@@ -70,7 +70,7 @@ def _compare(
     references = scored[0][0].references
     if any(each.references != references for runs in scored for each in runs):
         raise CodeftError("the runs weren't tested on the same rows")
-    found = compare_paired(*([_statistics(each, names) for each in runs] for runs in scored))
+    found = paired_bootstrap_of_seeds(*([_statistics(each, names) for each in runs] for runs in scored))
     if not found:
         raise CodeftError("no score of these predictions can be resampled")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,49 +9,15 @@ from hypothesis import strategies as st
 from codeft.analysis.sweeps import (
     Cell,
     choose_key,
-    compare_paired,
     find_baseline,
     make_cells,
     value_order,
 )
-from codeft.metrics.bootstrap import RowStatistics, mean_of_rows, paired_bootstrap
 from codeft.types import CodeftError
 
 
 def cell(x, *, method="telly", **line):
     return Cell(x, tuple(line.items()), [{"method": method}])
-
-
-def test_one_seed_is_the_plain_bootstrap():
-    rng = np.random.default_rng(0)
-    first, second = ({"f": mean_of_rows(rng.random(50))} for _ in range(2))
-    assert compare_paired([first], [second]) == paired_bootstrap(first, second)
-
-
-def test_a_row_is_drawn_with_all_of_its_seeds():
-    """The same as a bootstrap over each row's mean of its seeds."""
-    rng = np.random.default_rng(0)
-    first, second = rng.random((2, 3, 50))
-    found = compare_paired(*([{"f": mean_of_rows(seed)} for seed in runs] for runs in (first, second)))["f"]
-    slow = paired_bootstrap(*({"f": mean_of_rows(runs.mean(axis=0))} for runs in (first, second)))["f"]
-    assert found.difference == pytest.approx(slow.difference)
-    assert (found.low, found.high, found.p) == pytest.approx((slow.low, slow.high, slow.p))
-
-
-def test_a_corpus_score_is_that_of_all_seeds_together():
-    counts = np.array([[1.0, 2.0], [3.0, 4.0]])
-    ratio = RowStatistics(counts, lambda sums: sums[..., 0] / sums[..., 1])
-    other = RowStatistics(counts + np.array([[0, 1], [1, 0]]), ratio.combine)
-    found = compare_paired([{"f": ratio}, {"f": other}], [{"f": other}, {"f": other}])["f"]
-    assert found.difference == pytest.approx((5 + 5) / (7 + 7) - (4 + 5) / (6 + 7))
-
-
-def test_other_rows_are_refused():
-    few, many = ({"f": mean_of_rows(np.ones(n))} for n in (3, 4))
-    with pytest.raises(CodeftError, match="the same rows"):
-        compare_paired([few, many], [few, many])
-    with pytest.raises(CodeftError, match="the same rows"):
-        compare_paired([few], [many])
 
 
 @settings(deadline=None)

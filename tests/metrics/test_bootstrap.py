@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -7,7 +8,14 @@ import pytest
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from codeft.metrics.bootstrap import mean_of_rows, paired_bootstrap
+from codeft.metrics.bootstrap import (
+    RowStatistics,
+    _resampled_seeds,
+    mean_of_rows,
+    paired_bootstrap,
+    paired_bootstrap_of_seeds,
+    standard_error,
+)
 from codeft.metrics.scoring import COMPLETION_SCORERS, TEXT_SCORERS
 from codeft.types import CodeftError
 
@@ -100,3 +108,68 @@ def test_the_null_is_kept():
         for _ in range(200)
     ]
     assert 0.01 < np.mean(np.asarray(p) < 0.05) < 0.11
+
+
+def test_one_seed_is_the_plain_bootstrap():
+    rng = np.random.default_rng(0)
+    first, second = ({"f": mean_of_rows(rng.random(50))} for _ in range(2))
+    assert paired_bootstrap_of_seeds([first], [second]) == paired_bootstrap(first, second)
+
+
+def test_equal_seeds_are_the_plain_bootstrap_too():
+    rng = np.random.default_rng(0)
+    first, second = ({"f": mean_of_rows(rng.random(50))} for _ in range(2))
+    found = paired_bootstrap_of_seeds([first] * 3, [second] * 3)["f"]
+    plain = paired_bootstrap(first, second)["f"]
+    assert (found.difference, found.low, found.high, found.p) == pytest.approx(
+        (plain.difference, plain.low, plain.high, plain.p)
+    )
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 8])
+def test_seeds_vary_as_means_of_as_many_seeds_do(num_seeds):
+    """Rows that are all alike: what is left is the seeds' own standard error."""
+    values = np.random.default_rng(num_seeds).normal(size=num_seeds)
+    first = [{"f": mean_of_rows(np.zeros(40))} for _ in values]
+    second = [{"f": mean_of_rows(np.full(40, value))} for value in values]
+    found = paired_bootstrap_of_seeds(first, second, num_samples=20_000)["f"]
+    assert found.difference == pytest.approx(values.mean())
+    times = _resampled_seeds(num_seeds, num_samples=20_000, seed=1)
+    assert times.sum(axis=1) == pytest.approx(num_seeds)
+    error = values.std(ddof=1) / math.sqrt(num_seeds)
+    assert np.std(times @ values / num_seeds) == pytest.approx(error, rel=0.03)
+    assert found.low < values.mean() < found.high
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """Rows and seeds both by chance, no true difference, ten seeds."""
+    rng = np.random.default_rng(5)
+    inside = 0
+    for _ in range(200):
+        seeds = rng.normal(scale=0.3, size=(10, 1))
+        runs = [{"f": mean_of_rows(rng.normal(size=60) + seed)} for seed in seeds]
+        found = paired_bootstrap_of_seeds([{"f": mean_of_rows(np.zeros(60))}] * 10, runs, num_samples=300)
+        inside += found["f"].low <= 0 <= found["f"].high
+    assert 0.85 < inside / 200 < 0.99
+
+
+def test_a_corpus_score_is_that_of_all_seeds_together():
+    counts = np.array([[1.0, 2.0], [3.0, 4.0]])
+    ratio = RowStatistics(counts, lambda sums: sums[..., 0] / sums[..., 1])
+    other = RowStatistics(counts + np.array([[0, 1], [1, 0]]), ratio.combine)
+    found = paired_bootstrap_of_seeds([{"f": ratio}, {"f": other}], [{"f": other}, {"f": other}])["f"]
+    assert found.difference == pytest.approx((5 + 5) / (7 + 7) - (4 + 5) / (6 + 7))
+
+
+def test_other_rows_are_refused():
+    few, many = ({"f": mean_of_rows(np.ones(n))} for n in (3, 4))
+    with pytest.raises(CodeftError, match="the same rows"):
+        paired_bootstrap_of_seeds([few, many], [few, many])
+    with pytest.raises(CodeftError, match="the same rows"):
+        paired_bootstrap_of_seeds([few], [many])
+
+
+def test_a_standard_error_is_that_of_the_mean_difference():
+    first, second = np.random.default_rng(2).random((2, 500))
+    error = np.std(second - first) / math.sqrt(500)
+    assert standard_error(mean_of_rows(first), mean_of_rows(second)) == pytest.approx(error, rel=0.08)

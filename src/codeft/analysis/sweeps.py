@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft.metrics.bootstrap import Difference, RowStatistics, paired_bootstrap
 from codeft.types import CodeftError
 
 SEED = "seed"
@@ -149,32 +148,3 @@ def find_baseline(cell: Cell, cells: Sequence[Cell], *, by: str | None, asked: s
     ]
     same_x = [other for other in full if other.x == cell.x]
     return next(iter(same_x or (full if by in ("k", "alpha") else [])), None)
-
-
-def compare_paired(
-    baseline: Sequence[Mapping[str, RowStatistics]], other: Sequence[Mapping[str, RowStatistics]]
-) -> dict[str, Difference]:
-    """Return the paired bootstrap of runs against a baseline's, by score.
-
-    A row is drawn with the predictions of all seeds: their statistics are added, so that a mean is one over
-    rows and seeds, and a corpus score that of all seeds' predictions together.
-
-    Args:
-        baseline: Of each seed, the statistics by score.
-        other: The same seeds', in the same order.
-
-    Raises:
-        CodeftError: The runs weren't tested on the same rows.
-    """
-    joined = []
-    for runs in (baseline, other):
-        names = [name for name in runs[0] if all(name in run for run in runs)]
-        if len({len(run[name].rows) for run in runs for name in names}) > 1:
-            raise CodeftError("expected runs that were tested on the same rows")
-        joined.append(
-            {
-                name: RowStatistics(sum(run[name].rows for run in runs), runs[0][name].combine)  # type: ignore[arg-type]
-                for name in names
-            }
-        )
-    return paired_bootstrap(*joined)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,25 +99,69 @@ def paired_bootstrap(
     >>> difference.difference, difference.low > 0, difference.p < 0.01
     (0.5, True, True)
     """
-    names = [name for name in first if name in second]
-    numbers = {len(statistics.rows) for name in names for statistics in (first[name], second[name])}
+    return paired_bootstrap_of_seeds([first], [second], num_samples=num_samples, seed=seed)
+
+
+def paired_bootstrap_of_seeds(
+    first: Sequence[Mapping[str, RowStatistics]],
+    second: Sequence[Mapping[str, RowStatistics]],
+    *,
+    num_samples: int = NUM_SAMPLES,
+    seed: int = SEED,
+) -> dict[str, Difference]:
+    """Compare two systems that were trained with several seeds each, by resampling rows and seeds.
+
+    Seeds' statistics are added: a mean is one over rows and seeds, a corpus score that of all seeds'
+    predictions together. Each sample draws rows as `paired_bootstrap` does, and of S seeds S - 1 with
+    replacement, the same for both systems, each with a weight of S / (S - 1). So the interval says how much
+    other rows and other seeds would change it; from two or three seeds, roughly.
+
+    Source: Rao and Wu (1988), "Resampling Inference with Complex Survey Data", for S - 1: S would show only
+    (S - 1) / S of the seeds' variance.
+
+    Args:
+        first: Of each seed, the first system's statistics by score.
+        second: The same seeds' of the second, in the same order; scores that not all have aren't compared.
+        num_samples: Samples drawn.
+        seed: Equal seeds give equal results.
+
+    Returns:
+        By score, in the first's order.
+
+    Raises:
+        CodeftError: The numbers of rows differ.
+    """
+    runs = [*first, *second]
+    names = [name for name in runs[0] if all(name in run for run in runs)]
+    numbers = {len(run[name].rows) for name in names for run in runs}
     if len(numbers) > 1:
         raise CodeftError(f"expected two systems' scores of the same rows, got {sorted(numbers)} rows")
     if not names:
         return {}
-    # One matrix for all, [N, 2 * all S], so that each sample's rows are drawn and summed once.
-    joined = np.concatenate([system[name].rows for name in names for system in (first, second)], axis=1)
+    # One matrix for all, [N, all S], so that each sample's rows are drawn and summed once.
+    joined = np.concatenate([run[name].rows for name in names for run in runs], axis=1)
     sums = _resampled_sums(joined, num_samples=num_samples, seed=seed)
+    times = _resampled_seeds(len(first), num_samples=num_samples, seed=seed)
     compared, start = {}, 0
     for name in names:
-        scores = []
-        for statistics in (first[name], second[name]):
-            stop = start + statistics.rows.shape[1]
-            scores.append(statistics.combine(sums[:, start:stop]))
-            start = stop
-        seen = second[name].value() - first[name].value()
-        compared[name] = _difference(seen, scores[1] - scores[0])
+        seen, sampled = [], []
+        for system in (first, second):
+            stop = start + len(system) * system[0][name].rows.shape[1]
+            by_seed = sums[:, start:stop].reshape(num_samples, len(system), -1)
+            combine, start = system[0][name].combine, stop
+            sampled.append(combine((times[:, None] @ by_seed)[:, 0]))
+            seen.append(float(combine(sum(run[name].rows.sum(axis=0) for run in system))))
+        compared[name] = _difference(seen[1] - seen[0], sampled[1] - sampled[0])
     return compared
+
+
+def _resampled_seeds(number: int, *, num_samples: int, seed: int) -> np.ndarray:
+    """Return each seed's weight in each sample: float64 [num_samples, number]."""
+    if number == 1:
+        return np.ones((num_samples, 1))
+    generator = np.random.default_rng((seed, number))
+    times = generator.multinomial(number - 1, [1 / number] * number, size=num_samples)
+    return times * number / (number - 1)
 
 
 def standard_error(
@@ -157,13 +201,22 @@ def _difference(seen: float, sampled: np.ndarray) -> Difference:
     return Difference(seen, float(low), float(high), p)
 
 
-def bootstrap_signature(*, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> str:
+def bootstrap_signature(*, num_samples: int = NUM_SAMPLES, seed: int = SEED, of_seeds: bool = False) -> str:
     """Return how differences were tested.
+
+    Args:
+        num_samples: Samples drawn.
+        seed: Of the drawing.
+        of_seeds: Whether seeds were drawn, too, where there were several.
 
     >>> bootstrap_signature()
     'paired_bootstrap|n:1000|seed:12345|interval:95%-percentile|p:shifted-two-sided|v:1'
+    >>> bootstrap_signature(of_seeds=True)
+    'paired_bootstrap|n:1000|seed:12345|resampled:rows+seeds|interval:95%-percentile|p:shifted-two-sided|v:1'
     """
-    return f"paired_bootstrap|n:{num_samples}|seed:{seed}|interval:95%-percentile|p:shifted-two-sided|v:1"
+    levels = "|resampled:rows+seeds" if of_seeds else ""
+    drawn = f"n:{num_samples}|seed:{seed}{levels}"
+    return f"paired_bootstrap|{drawn}|interval:95%-percentile|p:shifted-two-sided|v:1"
 
 
 def share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
