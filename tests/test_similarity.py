@@ -178,6 +178,9 @@ def test_models_of_other_sizes_words_and_tasks(command, finished_run, smaller_ru
 def test_published_numbers_stand_beside(command, finished_run, tmp_path, monkeypatch, capsys):
     there = PublishedSimilarity([1.0, 0.875, 0.371], "codesearchnet", "a paper", "padding")
     monkeypatch.setattr(layer_similarity, "published_similarity", lambda **names: there)
+    command("similarity", f"run={finished_run}", f"hydra.run.dir={tmp_path}/smaller")
+    assert read(tmp_path / "smaller")["published"] is None, "as deep, and not as wide"
+    monkeypatch.setattr(layer_similarity, "is_published_size", lambda model, architecture: True)
     command("similarity", f"run={finished_run}", f"hydra.run.dir={tmp_path}/out")
     rows = list(csv.DictReader((tmp_path / "out" / "similarity.csv").open()))
     assert [row["published_pearson"] for row in rows] == ["1.0", "0.875", "0.371"]

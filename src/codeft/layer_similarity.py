@@ -22,7 +22,7 @@ from codeft.evaluation import SPLITS
 from codeft.finished_run import FinishedRun
 from codeft.hidden_states import pooled_states
 from codeft.plots import PUBLISHED, new_figure, save_figure, style
-from codeft.published import PublishedSimilarity, published_similarity
+from codeft.published import PublishedSimilarity, is_published_size, published_similarity
 from codeft.run_folder import check_writable, write_text
 from codeft.signatures import check_value
 from codeft.summary import commit, print_outputs, versions
@@ -176,7 +176,8 @@ def _describe(
 ) -> dict[str, Any]:
     after = sides[1].cfg.choices
     published = published_similarity(task=after.get("task"), model=after.get("model"))
-    if published is not None and len(published.pearson) != len(layers):
+    of_other_size = not is_published_size(str(after.get("model")), sides[1].cfg.model.get("architecture"))
+    if published is not None and (of_other_size or len(published.pearson) != len(layers)):
         published = None
     return {
         "models": [

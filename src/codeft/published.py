@@ -104,7 +104,7 @@ def published_similarity(*, task: str | None, model: str | None) -> PublishedSim
     return None
 
 
-def is_published_size(model: str, config: Path) -> bool:
+def is_published_size(model: str, architecture: object) -> bool:
     """Return whether a run's network is as wide and deep as the model that its config is named after.
 
     Smaller networks of a family are run by the same config with other weights, and what is published of the
@@ -112,13 +112,12 @@ def is_published_size(model: str, config: Path) -> bool:
 
     Args:
         model: As typed.
-        config: The run's `config.yaml`; where it can't be read, nothing speaks against it.
+        architecture: The run's `model.architecture`; where it isn't known, nothing speaks against it.
     """
     try:
-        own = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["architecture"]
         named = yaml.safe_load((conf_dir() / "model" / f"{model}.yaml").read_text(encoding="utf-8"))
         usual = named["model"]["architecture"]
-        return all(own.get(key) == usual[key] for key in _SIZES if key in usual)
+        return all(architecture.get(key) == usual[key] for key in _SIZES if key in usual)  # type: ignore[attr-defined]
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
         return True
 

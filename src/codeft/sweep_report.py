@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig
 
 from codeft.analysis.sweeps import Cell, choose_key, make_cells
@@ -77,7 +78,7 @@ def gather(cfg: DictConfig) -> SweepReport:
     )
     alike = {(m.get("task"), m.get("model"), m.get("lang")) for _, m in pairs}
     published = []
-    if len(alike) == 1 and is_published_size(str(first.get("model")), RunFolder(done[0].folder).config):
+    if len(alike) == 1 and is_published_size(str(first.get("model")), _architecture(done[0])):
         [(task, model, lang)] = alike
         published = published_runs(task=task, model=model, lang=lang)
         published = [run for run in published if by == "k" or run.method == "full"]
@@ -88,6 +89,16 @@ def gather(cfg: DictConfig) -> SweepReport:
     return SweepReport(
         title, by, cells, comparisons, scores, signatures, published, others, _text(cfg.baseline)
     )
+
+
+def _architecture(job: SweptJob) -> object:
+    """Return a job's `model.architecture`; None where its config can't be read."""
+    try:
+        return yaml.safe_load(RunFolder(job.folder).config.read_text(encoding="utf-8"))["model"][
+            "architecture"
+        ]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        return None
 
 
 def _typed(job: SweptJob) -> dict[str, str]:
