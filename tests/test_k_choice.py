@@ -41,7 +41,7 @@ def verdict(monkeypatch):
     def say(*free):
         def judged(ks, trials, *, tolerance):
             return [
-                Verdict(k, 1.0, 0.0, 0.1, 2.0, 0.1, costs_nothing=k in free)
+                Verdict(k, 1.0, 0.0, 0.1, 2.0, costs_nothing=k in free)
                 for k, _ in zip(ks, trials, strict=True)
             ]
 
@@ -214,50 +214,41 @@ def test_a_signal_ends_the_measurement_at_once_and_with_a_word(tiny, tmp_path, s
     assert "Traceback" not in said
 
 
-def rows(*values):
-    """A trial whose score and loss by row are one another's opposites."""
-    values = np.array(values, dtype=float)
-    return mean_of_rows(values), mean_of_rows(10 - values)
-
-
-NOISE = np.random.default_rng(0).normal(size=400)
-BASE_ROWS = 5 + NOISE
+BASE_ROWS = 5 + np.random.default_rng(0).normal(size=400)
 
 
 def shifted(shift, noise=0.0, seed=1):
     """Rows like base's, better by `shift` in the mean, and else by chance."""
     chance = np.random.default_rng(seed).normal(size=400)
-    return rows(*(BASE_ROWS + shift + noise * (chance - chance.mean())))
+    return mean_of_rows(BASE_ROWS + shift + noise * (chance - chance.mean()))
 
 
 def free(*trials, tolerance=1.0):
+    """Return which of some trials, of K = 0, 1, …, cost nothing, beside a base with a loss of 2."""
     ks = [None, *range(len(trials))]
-    verdicts = judge(
-        ks, [Trial(*rows(*BASE_ROWS)), *(Trial(*trial) for trial in trials)], tolerance=tolerance
-    )
+    verdicts = judge(ks, [Trial(shifted(0), 2.0), *trials], tolerance=tolerance)
     assert not verdicts[0].costs_nothing
     return [verdict.k for verdict in verdicts if verdict.costs_nothing]
 
 
 def test_what_is_worse_than_base_costs_something():
-    assert free(shifted(0.01, 1, seed=1), shifted(-0.01, 1, seed=2), shifted(0.02, 1, seed=3)) == [0, 2]
+    shifts = (0.01, -0.01, 0.02)
+    assert free(*(Trial(shifted(shift, 1, seed), 2.0) for seed, shift in enumerate(shifts))) == [0, 2]
 
 
 def test_what_is_worse_than_the_best_by_more_than_chance_costs_something():
-    trials = [shifted(1.0, noise=2), shifted(0.95), shifted(0.8)]  # a standard error of 0.1
-    assert free(*trials) == [0, 1]
+    trials = [Trial(shifted(1.0, noise=2), 2.0), Trial(shifted(0.95), 2.0), Trial(shifted(0.8), 2.0)]
+    assert free(*trials) == [0, 1]  # a standard error of 0.1
     assert free(*trials, tolerance=3) == [0, 1, 2]
 
 
-def test_a_loss_above_bases_by_more_than_chance_costs_something():
-    equal, worse = shifted(0)[0], shifted(-1.0, noise=2.0)[1]
-    assert free((equal, worse), (equal, shifted(0.1)[1])) == [1]
-    assert free((equal, worse), tolerance=20) == [0]
+def test_a_loss_above_bases_costs_something():
+    assert free(Trial(shifted(0), 2.01), Trial(shifted(0), 2.03), Trial(shifted(0), 1.0)) == [0, 2]
 
 
 def test_what_has_neither_score_nor_loss_is_never_free():
-    assert free((None, None)) == []
-    assert free((None, shifted(0.1)[1]), (shifted(0)[0], None)) == [0, 1]
+    assert free(Trial(None, None)) == []
+    assert free(Trial(None, 2.0), Trial(shifted(0), None)) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -271,9 +262,9 @@ def test_what_has_neither_score_nor_loss_is_never_free():
 )  # fmt: skip
 def test_the_sentence(k, expected):
     trials = [
-        Verdict(None, 9.0, 1.0, 0.2, 5.0, 0.0, costs_nothing=False),
-        Verdict(0, 9.5, 0.5, 0.2, 4.5, 0.1, costs_nothing=True),
-        Verdict(1, 10.0, 0.0, 0.0, 5.5, 0.1, costs_nothing=True),
+        Verdict(None, 9.0, 1.0, 0.2, 5.0, costs_nothing=False),
+        Verdict(0, 9.5, 0.5, 0.2, 4.5, costs_nothing=True),
+        Verdict(1, 10.0, 0.0, 0.0, 5.5, costs_nothing=True),
     ]
     choice = KChoice(k=k, steps=9, rows=5, tolerance=1.0, metric="bleu", trials=trials, seconds=1.0)
     assert re.match(expected, choice.sentence())

@@ -79,7 +79,7 @@ class KChoice:
     def _values(self, trial: Verdict) -> str:
         values = []
         if trial.score is not None:
-            error = f", {trial.behind_best:.4g} ± {trial.score_error:.2g} behind the best"
+            error = f", {trial.behind_best:.3g} ± {trial.score_error:.2g} behind the best"
             values.append(f"{self.metric} {trial.score:.4g}{error if trial.behind_best else ''}")
         if trial.loss is not None:
             values.append(f"loss {trial.loss:.3f}")
@@ -196,43 +196,31 @@ def choice_table(choice: KChoice) -> Table:
         table.add_column(name, justify="right")
     base_loss = choice.trials[0].loss
     for trial in choice.trials:
-        row = [BASE if trial.k is None else str(trial.k)]
-        row += (
-            ["", ""]
-            if trial.score is None
-            else [f"{trial.score:.4g}", _with_error(trial.behind_best, trial.score_error)]
-        )
-        row += (
-            ["", ""]
-            if trial.loss is None or base_loss is None
-            else [f"{trial.loss:.4f}", _with_error(trial.loss - base_loss, trial.loss_error)]
-        )
+        behind = f"{trial.behind_best:.3g} ± {trial.score_error:.2g}" if trial.behind_best else ""
+        above = f"{trial.loss / base_loss - 1:+.1%}" if trial.loss and base_loss else ""
+        score = "" if trial.score is None else f"{trial.score:.4g}"
+        loss = "" if trial.loss is None else f"{trial.loss:.4f}"
+        row = [BASE if trial.k is None else str(trial.k), score, behind, loss, above]
         table.add_row(*row, style="bold" if trial.k == choice.k else None)
     return table
 
 
-def _with_error(value: float | None, error: float | None) -> str:
-    return f"{value:.3g} ± {error:.2g}" if error else ""
-
-
 def _draw(choice: KChoice, folder: Path) -> None:
+    trials = choice.trials
     drawn = [
-        (name, values, [getattr(trial, error) or 0 for trial in choice.trials])
-        for name, attribute, error in (
-            (choice.metric, "score", "score_error"),
-            ("loss", "loss", "loss_error"),
-        )
-        if None not in (values := [getattr(trial, attribute) for trial in choice.trials])
+        (choice.metric, [trial.score for trial in trials], [trial.score_error for trial in trials]),
+        ("loss", [trial.loss for trial in trials], None),
     ]
-    if not drawn:
-        return
-    figure, axes = new_figure(columns=len(drawn))
-    places = range(len(choice.trials))
-    chosen = next(i for i, trial in enumerate(choice.trials) if trial.k == choice.k)
-    for each, (name, values, errors) in zip(axes, drawn, strict=True):
-        each.errorbar(places, values, errors, capsize=3, **style(0))
+    drawn = [(name, values, errors) for name, values, errors in drawn if None not in values]
+    figure, axes = new_figure(columns=max(1, len(drawn)))
+    places = range(len(trials))
+    chosen = next(place for place in places if trials[place].k == choice.k)
+    for each, (name, values, errors) in zip(axes, drawn, strict=False):
+        each.errorbar(
+            places, np.array(values, float), errors and np.array(errors, float), capsize=3, **style(0)
+        )
         each.axvline(chosen, color=style(1)["color"], linewidth=1.2, label="chosen")
-        each.set_xticks(places, [BASE if trial.k is None else str(trial.k) for trial in choice.trials])
+        each.set_xticks(places, [BASE if trial.k is None else str(trial.k) for trial in trials])
         each.set(xlabel="K", ylabel=f"{name}, validation")
         each.legend(frameon=False, fontsize="small")
     save_figure(figure, folder, NAME)

@@ -12,8 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from codeft.build import Parts, build_parts, build_trainer
@@ -22,15 +20,14 @@ from codeft.callbacks.sudden_end import SuddenEndCallback, interrupts_handed_on
 from codeft.data.datamodule import EncodedDataset
 from codeft.data.sampling import ResumableDataLoader
 from codeft.metrics.bootstrap import RowStatistics, standard_error
-from codeft.module import FineTuneModule
 from codeft.run_folder import RunFolder
 from codeft.stored.tasks import score_own_predictions
 from codeft.summary import prediction_rows
 
 _SPLIT = "valid"
 
-_EVAL_BATCH_SIZE = 8
-"""Rows a batch at most: the loss is compared batch by batch."""
+_LOSS_MARGIN = 0.01
+"""Share of base's loss that is nothing: runs that differ in their seed alone differ by as much."""
 
 _OF_LAUNCHERS = (
     "LOCAL_RANK",
@@ -47,15 +44,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a short training came to, by validation row.
+    """What a short training came to on validation rows.
 
     Attributes:
-        score: The task's metric; None where it has none of rows.
-        loss: Its loss, by batch; None where the task has none there.
+        score: The task's metric, by row; None where it has none of rows.
+        loss: Its loss in nats; None where the task has none there.
     """
 
     score: RowStatistics | None
-    loss: RowStatistics | None
+    loss: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,6 @@ class Verdict:
         behind_best: The best score less it.
         score_error: Standard error of that.
         loss: In nats, where the task has one.
-        loss_error: Standard error of its difference to base's.
         costs_nothing: See `judge`.
     """
 
@@ -77,7 +73,6 @@ class Verdict:
     behind_best: float | None
     score_error: float | None
     loss: float | None
-    loss_error: float | None
     costs_nothing: bool
 
 
@@ -99,8 +94,8 @@ def judge(ks: Sequence[int | None], trials: Sequence[Trial], *, tolerance: float
     """Compare short trainings: base, and one with each of some K.
 
     K costs nothing where its score is base's at least, and no more than some standard errors below the best;
-    and where its loss is no more than as many above base's. The errors are of differences on the same rows,
-    by the paired bootstrap.
+    and where its loss is no more than 1% above base's. The error is that of the two scores' difference on the
+    same rows, by the paired bootstrap.
 
     Args:
         ks: K of each, base first.
@@ -111,42 +106,16 @@ def judge(ks: Sequence[int | None], trials: Sequence[Trial], *, tolerance: float
     best = max((t.score for t in trials if t.score is not None), key=RowStatistics.value, default=None)
     verdicts = []
     for k, trial in zip(ks, trials, strict=True):
+        score = behind = error = None
         free = k is not None and (trial.score is not None or trial.loss is not None)
-        behind = score_error = loss_error = None
         if trial.score is not None and best is not None and base.score is not None:
-            behind, score_error = best.value() - trial.score.value(), standard_error(best, trial.score)
-            free = free and trial.score.value() >= base.score.value() and behind <= tolerance * score_error
+            score = trial.score.value()
+            behind, error = best.value() - score, standard_error(best, trial.score)
+            free = free and score >= base.score.value() and behind <= tolerance * error
         if trial.loss is not None and base.loss is not None:
-            loss_error = standard_error(base.loss, trial.loss)
-            free = free and trial.loss.value() - base.loss.value() <= tolerance * loss_error
-        verdicts.append(
-            Verdict(
-                k,
-                score=None if trial.score is None else trial.score.value(),
-                behind_best=behind,
-                score_error=score_error,
-                loss=None if trial.loss is None else trial.loss.value(),
-                loss_error=loss_error,
-                costs_nothing=free,
-            )
-        )
+            free = free and trial.loss <= base.loss * (1 + _LOSS_MARGIN)
+        verdicts.append(Verdict(k, score, behind, error, trial.loss, costs_nothing=free))
     return verdicts
-
-
-class _LossByBatch(pl.Callback):
-    """Keeps the loss of each batch of a test: [sum, targets], float64."""
-
-    def __init__(self) -> None:
-        self.totals: list[tuple[float, float]] = [(0.0, 0.0)]
-
-    def on_test_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any) -> None:
-        assert isinstance(pl_module, FineTuneModule)
-        mean: Any = pl_module.eval_loss
-        self.totals.append((float(mean.mean_value), float(mean.weight)))
-
-    def statistics(self) -> RowStatistics:
-        rows = np.diff(np.array(self.totals), axis=0)
-        return RowStatistics(rows, lambda sums: sums[..., 0] / sums[..., 1])
 
 
 def run_trial(
@@ -168,13 +137,11 @@ def run_trial(
     """
     parts = build_parts(cfg)
     parts.data.datasets[_SPLIT] = valid
-    parts.data.eval_batch_size = min(_EVAL_BATCH_SIZE, parts.data.eval_batch_size)
-    losses = _LossByBatch()
     with _one_process(), interrupts_handed_on():
         trainer = build_trainer(
             cfg,
             RunFolder(folder),
-            [*parts.callbacks, losses, RunProgressBar(), SuddenEndCallback(what="choosing K")],
+            [*parts.callbacks, RunProgressBar(), SuddenEndCallback(what="choosing K")],
             logger=False,
             enable_checkpointing=False,
             devices=_first_device(cfg.trainer.devices),
@@ -188,8 +155,8 @@ def run_trial(
         # Without a list, if an empty one, Lightning would miss it.
         trainer.fit(parts.module, train_dataloaders=batches, val_dataloaders=[])
         trainer.test(parts.module, dataloaders=parts.data.loader(valid, train=False), verbose=False)
-    trial = Trial(_score(parts), losses.statistics() if parts.task.has_eval_loss else None)
-    del parts, trainer, losses
+    trial = Trial(_score(parts), parts.module.scores.get("loss"))
+    del parts, trainer
     gc.collect()  # the model and its optimizer: their trainer lies in cycles
     return trial
 

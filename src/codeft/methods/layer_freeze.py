@@ -31,8 +31,7 @@ class LayerFreezeCallback(pl.Callback):
         untie_output: Give the output layer and the decoder's embeddings trainable copies of their own.
         reference: Keep frozen layers in training mode.
         auto_steps: Optimizer steps of each training by which "auto" is chosen.
-        auto_tolerance: Standard errors that K's validation score may be below the best, and its loss above
-            base's.
+        auto_tolerance: Standard errors that K's validation score may then be below the best.
 
     Raises:
         CodeftError: `k` or `decoder_k` is missing or outside its range (at
