@@ -216,9 +216,8 @@ def _draw(choice: KChoice, folder: Path) -> None:
     places = range(len(trials))
     chosen = next(place for place in places if trials[place].k == choice.k)
     for each, (name, values, errors) in zip(axes, drawn, strict=False):
-        each.errorbar(
-            places, np.array(values, float), errors and np.array(errors, float), capsize=3, **style(0)
-        )
+        bars = None if errors is None else np.array(errors, float)
+        each.errorbar(places, np.array(values, float), bars, capsize=3, **style(0))
         each.axvline(chosen, color=style(1)["color"], linewidth=1.2, label="chosen")
         each.set_xticks(places, [BASE if trial.k is None else str(trial.k) for trial in trials])
         each.set(xlabel="K", ylabel=f"{name}, validation")
