@@ -13,10 +13,11 @@ import time
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import torch
 from omegaconf import OmegaConf
 
 from codeft import k_choice
-from codeft.k_choice import KChoice
+from codeft.k_choice import KChoice, _num_steps
 from codeft.k_trials import Trial, Verdict, judge
 from codeft.methods.layer_freeze import LayerFreezeCallback
 from codeft.metrics.bootstrap import mean_of_rows
@@ -115,6 +116,66 @@ def test_a_choice_that_another_run_left_isnt_told(command, tiny, tmp_path):
     (tmp_path / "k_choice.json").write_text('{"k": 2}')
     command("train", *tiny, *TELLY, "trainer.max_epochs=1", "k=1", f"hydra.run.dir={tmp_path}")
     assert "k_choice" not in read(tmp_path / "metrics.json")
+
+
+def test_a_training_that_diverges_comes_to_nothing(command, tiny, monkeypatch, tmp_path):
+    real = LayerFreezeCallback.setup
+    diverging = []
+
+    def setup(self, trainer, module, stage):
+        real(self, trainer, module, stage)
+        if self.k == 1 and not diverging:
+            diverging.append(1)
+            with torch.no_grad():
+                next(module.model.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(LayerFreezeCallback, "setup", setup)
+    words = ["trainer.max_epochs=1", "optimizer.lr=1e-9", "k=auto", f"hydra.run.dir={tmp_path}"]
+    command("train", *tiny, *TELLY, *words)
+    choice = read(tmp_path / "k_choice.json")
+    assert choice["k"] == 0
+    assert [(t["score"] is None, t["loss"] is None) for t in choice["trials"]] == [
+        (False, False), (False, False), (True, True),
+    ]  # fmt: skip
+    assert "isn't finite" in (tmp_path / "train.log").read_text(encoding="utf-8")
+    assert (tmp_path / "k_choice.png").is_file()
+
+
+def test_rows_of_one_id_are_told_apart_by_the_loss(command, tiny, tmp_path, monkeypatch):
+    def refuse(path, *, task):
+        raise CodeftError("expected one label for 7")
+
+    monkeypatch.setattr("codeft.k_trials.score_own_predictions", refuse)
+    words = ["trainer.max_epochs=1", "k=auto", f"hydra.run.dir={tmp_path}"]
+    command("train", *tiny, *TELLY, *words)
+    assert [trial["score"] for trial in read(tmp_path / "k_choice.json")["trials"]] == [None] * 3
+    said = (tmp_path / "train.log").read_text(encoding="utf-8")
+    assert "goes by the loss alone: expected one label for 7" in said
+
+
+def test_trials_have_none_of_a_run_s_watchers(command, tiny, tmp_path):
+    """The log of learning rates needs a logger, which trials haven't."""
+    watcher = "+callbacks.lr={_target_:pytorch_lightning.callbacks.LearningRateMonitor}"
+    words = ["trainer.max_epochs=1", "logger=csv", watcher, "k=auto", f"hydra.run.dir={tmp_path}"]
+    command("train", *tiny, *TELLY, *words)
+    assert len(read(tmp_path / "k_choice.json")["trials"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        ({"max_epochs": 2}, 20),
+        ({"max_epochs": 2, "devices": 2, "num_nodes": 2}, 6),
+        ({"max_epochs": 2, "devices": "0,1"}, 10),
+        ({"max_epochs": 2, "limit_train_batches": 3}, 6),
+        ({"max_epochs": 2, "limit_train_batches": 0.5, "accumulate_grad_batches": 2}, 6),
+        ({"max_epochs": 50}, 100),
+        ({"max_epochs": -1, "max_steps": 7}, 7),
+    ],
+)
+def test_trials_are_no_longer_than_the_run(words, steps):
+    trainer = {"devices": 1, "accumulate_grad_batches": 1} | words
+    assert _num_steps(OmegaConf.create({"trainer": trainer}), 10, limit=100) == steps
 
 
 def test_an_interrupt_of_the_measurement_is_told(command, tiny, monkeypatch, tmp_path):
@@ -246,6 +307,13 @@ def test_a_loss_above_bases_costs_something():
     assert free(Trial(shifted(0), 2.01), Trial(shifted(0), 2.03), Trial(shifted(0), 1.0)) == [0, 2]
 
 
+def test_where_base_came_to_nothing_the_others_are_compared():
+    ks, nothing = [None, 0, 1, 2], Trial(None, None)
+    trials = [nothing, Trial(shifted(0), 2.0), Trial(shifted(-1), 2.0), Trial(shifted(1, 30), 2.5)]
+    assert [v.k for v in judge(ks, trials, tolerance=1) if v.costs_nothing] == [0]
+    assert not any(v.costs_nothing for v in judge(ks, [nothing] * 4, tolerance=1))
+
+
 def test_what_has_neither_score_nor_loss_is_never_free():
     assert free(Trial(None, None)) == []
     assert free(Trial(None, 2.0), Trial(shifted(0), None)) == [0, 1]
@@ -257,7 +325,7 @@ def test_what_has_neither_score_nor_loss_is_never_free():
         (0, "k=auto: 0, .* comes to bleu 9.5, 0.5 ± 0.2 behind the best and loss 4.500, base to bleu 9,"
             " 1 ± 0.2 .*, and with K = 1 bleu 10 and loss 5.500"),
         (1, "k=auto: 1, because after 9 steps each, on 5 validation rows, it comes to bleu 10 and loss 5"),
-        (None, "k=auto: base, because .* no K of 0, 1 is as good: bleu 9, .* and loss 5.000 are base's"),
+        (None, "k=auto: base, because .* K = 0, 1 cost something: base comes to bleu 9, .* and loss 5.000"),
     ],
 )  # fmt: skip
 def test_the_sentence(k, expected):

@@ -77,7 +77,7 @@ def test_the_first_rank_chooses_k_for_all(tiny, tmp_path, launched_by):
 
 
 def test_each_node_keeps_the_frozen_states_of_its_own_rows(tiny, tmp_path):
-    """Two nodes, here with a cache folder of their own each: no text is computed on both, in any epoch."""
+    """Two nodes, here with a cache folder of their own each: no row is computed on both, in any epoch."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

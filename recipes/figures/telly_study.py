@@ -1,6 +1,6 @@
-"""Draws, for several sweeps over K, the score by K above, and below what tells it beforehand.
+"""Draws, for several sweeps over K, the score by K above, and below the short trainings that k=auto tried.
 
-Usage: python recipes/figures/telly_study.py OUT.png TITLE SWEEP SIMILARITY.json K_CHOICE.json,… TITLE SWEEP …
+Usage: python recipes/figures/telly_study.py OUT.png TITLE SWEEP K_CHOICE.json,… TITLE SWEEP …
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ def main() -> None:
     """Draw the picture that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("studies", nargs="+", help="for each: its title, its sweep's folder, and two files")
+    parser.add_argument(
+        "studies", nargs="+", help="for each: its title, its sweep's folder, and the choices in it"
+    )
     arguments = parser.parse_args()
-    studies = [arguments.studies[i : i + 4] for i in range(0, len(arguments.studies), 4)]
+    studies = [arguments.studies[i : i + 3] for i in range(0, len(arguments.studies), 3)]
     figure, axes = new_figure(columns=len(studies), rows=2)
-    for i, (title, sweep, similarity, choices) in enumerate(studies):
+    for i, (title, sweep, choices) in enumerate(studies):
         chosen = [read(Path(choice)) for choice in choices.split(",")]
         draw_scores(axes[i], Path(sweep), chosen)
         axes[i].set_title(title)
-        draw_evidence(axes[len(studies) + i], chosen, read(Path(similarity)))
+        draw_trials(axes[len(studies) + i], chosen)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.out, dpi=130)
 
@@ -58,26 +60,23 @@ def draw_scores(axes: Axes, sweep: Path, chosen: list[Any]) -> None:
     axes.legend(frameon=False, fontsize="small")
 
 
-def draw_evidence(axes: Axes, chosen: list[Any], similarity: Any) -> None:
-    """Draw the share of the gain that stays with K layers put back, and how alike a layer stayed."""
+def draw_trials(axes: Axes, chosen: list[Any]) -> None:
+    """Draw what the short trainings came to, a line a seed."""
     for i, choice in enumerate(chosen):
-        places = [PLACES.index(str(k)) for k in range(len(choice["kept"]))]
-        label = "gain that stays with the lowest K layers put back" if i == 0 else None
-        axes.plot(places, choice["kept"], **style(1), label=label)
-    layers = [row["layer"] + 1 for row in similarity["layers"]]
-    pearson = [row["pearson"] for row in similarity["layers"]]
-    axes.plot(layers, pearson, **style(2), label="r of layer K, before and after the whole training")
-    axes.axhline(1 - chosen[0]["tolerance"], color="#555555", linestyle="--", linewidth=1)
+        places = [PLACES.index(str(trial["k"])) for trial in choice["trials"]]
+        label = f"after {choice['steps']} steps, a line a seed" if i == 0 else None
+        scores = [trial["score"] for trial in choice["trials"]]
+        axes.plot(places, scores, **{**style(1), "alpha": 0.8}, label=label)
     mark(axes, chosen)
-    axes.set(xlabel="K", ylabel="share, correlation", ylim=(0.5, 1.1))
+    axes.set(xlabel="K", ylabel=f"{chosen[0]['metric']}, validation")
     name_places(axes)
-    axes.legend(frameon=False, fontsize="x-small", loc="lower left")
+    axes.legend(frameon=False, fontsize="small")
 
 
 def mark(axes: Axes, chosen: list[Any]) -> None:
     """Draw where `k=auto` chose."""
     for i, place in enumerate(sorted({PLACES.index(str(choice["k"])) for choice in chosen})):
-        label = "chosen by k=auto, a line a seed" if i == 0 else None
+        label = "chosen by k=auto" if i == 0 else None
         axes.axvline(place, color=COLORS[3], linewidth=1.2, alpha=0.8, label=label)
 
 

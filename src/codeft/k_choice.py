@@ -20,7 +20,7 @@ from rich.table import Table
 from codeft.build import Parts
 from codeft.callbacks.random_state import random_states, set_random_states
 from codeft.data.datamodule import EncodedDataset
-from codeft.k_trials import Verdict, candidates, judge, run_trial
+from codeft.k_trials import Verdict, candidates, count_devices, judge, run_trial
 from codeft.methods.layer_freeze import AUTO, BASE, LayerFreezeCallback
 from codeft.methods.structure_loss import SATStructureLossCallback
 from codeft.plots import new_figure, save_figure, style
@@ -65,9 +65,8 @@ class KChoice:
         after = f"after {self.steps} steps each, on {self.rows:,} validation rows,"
         if self.k is None:
             tried = ", ".join(str(trial.k) for trial in self.trials[1:])
-            return (
-                f"k=auto: base, because {after} no K of {tried} is as good: {self._values(base)} are base's"
-            )
+            came = f"base comes to {self._values(base)}"
+            return f"k=auto: base, because {after} K = {tried} cost something: {came}"
         chosen = next(trial for trial in self.trials if trial.k == self.k)
         further = next((trial for trial in self.trials[1:] if trial.k is not None and trial.k > self.k), None)
         beyond = "" if further is None else f", and with K = {further.k} {self._values(further)}"
@@ -83,7 +82,7 @@ class KChoice:
             values.append(f"{self.metric} {trial.score:.4g}{error if trial.behind_best else ''}")
         if trial.loss is not None:
             values.append(f"loss {trial.loss:.3f}")
-        return " and ".join(values)
+        return " and ".join(values) or "nothing"
 
 
 def find_auto(parts: Parts) -> LayerFreezeCallback | None:
@@ -121,7 +120,7 @@ def choose_k(cfg: DictConfig, parts: Parts, freeze: LayerFreezeCallback, *, fold
     choice = KChoice(
         k=max((v.k for v in verdicts if v.costs_nothing and v.k is not None), default=None),
         steps=steps,
-        rows=len(valid),
+        rows=next((len(trial.score.rows) for trial in trials if trial.score is not None), len(valid)),
         tolerance=freeze.auto_tolerance,
         metric=parts.task.monitor,
         trials=verdicts,
@@ -167,10 +166,24 @@ def load_choice(folder: Path) -> dict[str, Any] | None:
 
 
 def _num_steps(cfg: DictConfig, num_batches: int, *, limit: int) -> int:
-    """Return the steps of a short training: no more than the run itself has."""
-    epochs, steps = cfg.trainer.max_epochs, cfg.trainer.get("max_steps", -1)
+    """Return the steps of a short training: no more than the run itself has.
+
+    Args:
+        cfg: The run's.
+        num_batches: Of an epoch on one device.
+        limit: Steps at most.
+    """
+    trainer = cfg.trainer
+    epochs, steps, share = (
+        trainer.max_epochs,
+        trainer.get("max_steps", -1),
+        trainer.get("limit_train_batches"),
+    )
     if epochs not in (None, -1):
-        limit = min(limit, math.ceil(num_batches / cfg.trainer.accumulate_grad_batches) * epochs)
+        num_batches = math.ceil(num_batches / (count_devices(trainer.devices) * trainer.get("num_nodes", 1)))
+        if share is not None:
+            num_batches = min(num_batches, share) if isinstance(share, int) else int(num_batches * share)
+        limit = min(limit, max(1, math.ceil(num_batches / trainer.accumulate_grad_batches)) * epochs)
     return limit if steps in (None, -1) else min(limit, steps)
 
 
@@ -211,13 +224,14 @@ def _draw(choice: KChoice, folder: Path) -> None:
         (choice.metric, [trial.score for trial in trials], [trial.score_error for trial in trials]),
         ("loss", [trial.loss for trial in trials], None),
     ]
-    drawn = [(name, values, errors) for name, values, errors in drawn if None not in values]
+    drawn = [(name, values, errors) for name, values, errors in drawn if any(v is not None for v in values)]
     figure, axes = new_figure(columns=max(1, len(drawn)))
     places = range(len(trials))
     chosen = next(place for place in places if trials[place].k == choice.k)
     for each, (name, values, errors) in zip(axes, drawn, strict=False):
         bars = None if errors is None else np.array(errors, float)
-        each.errorbar(places, np.array(values, float), bars, capsize=3, **style(0))
+        label = None if bars is None else "± standard error of the difference to the best"
+        each.errorbar(places, np.array(values, float), bars, capsize=3, **style(0), label=label)
         each.axvline(chosen, color=style(1)["color"], linewidth=1.2, label="chosen")
         each.set_xticks(places, [BASE if trial.k is None else str(trial.k) for trial in trials])
         each.set(xlabel="K", ylabel=f"{name}, validation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, LearningRateMonitor
 
 from codeft.build import Parts, build_parts, build_trainer
 from codeft.callbacks.progress_bar import RunProgressBar
@@ -20,14 +23,19 @@ from codeft.callbacks.sudden_end import SuddenEndCallback, interrupts_handed_on
 from codeft.data.datamodule import EncodedDataset
 from codeft.data.sampling import ResumableDataLoader
 from codeft.metrics.bootstrap import RowStatistics, standard_error
+from codeft.module import NonFiniteLossError
 from codeft.run_folder import RunFolder
 from codeft.stored.tasks import score_own_predictions
 from codeft.summary import prediction_rows
+from codeft.types import CodeftError
 
 _SPLIT = "valid"
 
 _LOSS_MARGIN = 0.01
-"""Share of base's loss that is nothing: runs that differ in their seed alone differ by as much."""
+"""Share of base's loss that is nothing: of text, runs that differ in their seed alone differ by as much."""
+
+_OTHERS_WATCH = (Checkpoint, EarlyStopping, LearningRateMonitor)
+"""What a user may have added to a run and a trial can't have: it has neither logger nor validation."""
 
 _OF_LAUNCHERS = (
     "LOCAL_RANK",
@@ -47,8 +55,8 @@ class Trial:
     """What a short training came to on validation rows.
 
     Attributes:
-        score: The task's metric, by row; None where it has none of rows.
-        loss: Its loss in nats; None where the task has none there.
+        score: The task's metric, by row, of which more is better; None where it has none.
+        loss: Its loss in nats, of text and where there is no score; else None.
     """
 
     score: RowStatistics | None
@@ -95,25 +103,28 @@ def judge(ks: Sequence[int | None], trials: Sequence[Trial], *, tolerance: float
 
     K costs nothing where its score is base's at least, and no more than some standard errors below the best;
     and where its loss is no more than 1% above base's. The error is that of the two scores' difference on the
-    same rows, by the paired bootstrap.
+    same rows, by the paired bootstrap. Where base came to nothing, the best of the others stands for it.
 
     Args:
         ks: K of each, base first.
         trials: What each came to.
         tolerance: Standard errors.
     """
-    base = trials[0]
-    best = max((t.score for t in trials if t.score is not None), key=RowStatistics.value, default=None)
+    scores = [trial.score for trial in trials if trial.score is not None]
+    losses = [trial.loss for trial in trials if trial.loss is not None]
+    best = max(scores, key=RowStatistics.value, default=None)
+    least_score = -math.inf if trials[0].score is None else trials[0].score.value()
+    most_loss = min(losses, default=math.inf) if trials[0].loss is None else trials[0].loss
     verdicts = []
     for k, trial in zip(ks, trials, strict=True):
         score = behind = error = None
         free = k is not None and (trial.score is not None or trial.loss is not None)
-        if trial.score is not None and best is not None and base.score is not None:
+        if trial.score is not None and best is not None:
             score = trial.score.value()
             behind, error = best.value() - score, standard_error(best, trial.score)
-            free = free and score >= base.score.value() and behind <= tolerance * error
-        if trial.loss is not None and base.loss is not None:
-            free = free and trial.loss <= base.loss * (1 + _LOSS_MARGIN)
+            free = free and score >= least_score and behind <= tolerance * error
+        if trial.loss is not None:
+            free = free and trial.loss <= most_loss * (1 + _LOSS_MARGIN)
         verdicts.append(Verdict(k, score, behind, error, trial.loss, costs_nothing=free))
     return verdicts
 
@@ -128,6 +139,8 @@ def run_trial(
 ) -> Trial:
     """Train for some steps on one device, and score validation rows.
 
+    A training that diverges comes to nothing, and the log says so.
+
     Args:
         cfg: The run's config with the K to try.
         steps: The optimizer's.
@@ -137,11 +150,12 @@ def run_trial(
     """
     parts = build_parts(cfg)
     parts.data.datasets[_SPLIT] = valid
+    callbacks = [callback for callback in parts.callbacks if not isinstance(callback, _OTHERS_WATCH)]
     with _one_process(), interrupts_handed_on():
         trainer = build_trainer(
             cfg,
             RunFolder(folder),
-            [*parts.callbacks, RunProgressBar(), SuddenEndCallback(what="choosing K")],
+            [*callbacks, RunProgressBar(), SuddenEndCallback(what="choosing K")],
             logger=False,
             enable_checkpointing=False,
             devices=_first_device(cfg.trainer.devices),
@@ -150,27 +164,62 @@ def run_trial(
             max_epochs=-1,
             max_steps=steps,
             limit_val_batches=0,
+            limit_test_batches=1.0,
             num_sanity_val_steps=0,
         )
-        # Without a list, if an empty one, Lightning would miss it.
-        trainer.fit(parts.module, train_dataloaders=batches, val_dataloaders=[])
-        trainer.test(parts.module, dataloaders=parts.data.loader(valid, train=False), verbose=False)
-    trial = Trial(_score(parts), parts.module.scores.get("loss"))
-    del parts, trainer
+        try:
+            # Without a list, if an empty one, Lightning would miss it.
+            trainer.fit(parts.module, train_dataloaders=batches, val_dataloaders=[])
+            trainer.test(parts.module, dataloaders=parts.data.loader(valid, train=False), verbose=False)
+        except NonFiniteLossError as error:
+            log.warning("%s", error)
+            trial = Trial(None, None)
+        else:
+            trial = _result(parts)
+    del parts, trainer, callbacks
     gc.collect()  # the model and its optimizer: their trainer lies in cycles
     return trial
 
 
+def _result(parts: Parts) -> Trial:
+    score = _score(parts)
+    loss = parts.module.scores.get("loss")
+    if score is not None and not math.isfinite(score.value()):
+        score = None
+    if loss is not None and not math.isfinite(loss):
+        loss = None
+    return Trial(score, loss if score is None or parts.task.output == "text" else None)
+
+
 def _score(parts: Parts) -> RowStatistics | None:
     """Return the metric that picks checkpoints, as `report` reads it from stored predictions."""
-    if parts.task.monitor == "loss":
+    if parts.task.mode != "max":
         return None
     with TemporaryDirectory() as folder:
         written = RunFolder(Path(folder))
         written.write_predictions(prediction_rows(parts, split=_SPLIT))
-        scored = score_own_predictions(written.predictions, task=parts.task.name)
+        try:
+            scored = score_own_predictions(written.predictions, task=parts.task.name)
+        except CodeftError as error:  # of a task that codeft doesn't have, or of rows with one id
+            log.warning("k=auto goes by the loss alone: %s", error)
+            return None
     found = scored.scores.get(parts.task.monitor)
     return None if found is None else found.statistics
+
+
+def count_devices(devices: Any) -> int:
+    """Return how many devices of a node are asked for; of "auto" and -1 the GPUs.
+
+    >>> count_devices([2, 3]), count_devices("2,3"), count_devices("2"), count_devices(4)
+    (2, 2, 2, 4)
+    """
+    if isinstance(devices, str) and "," in devices:
+        return len([device for device in devices.split(",") if device.strip()])
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        return len(devices)
+    if devices in ("auto", "-1", -1):
+        return max(1, torch.cuda.device_count())
+    return int(devices)
 
 
 def _first_device(devices: Any) -> Any:

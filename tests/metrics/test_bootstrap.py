@@ -10,7 +10,6 @@ from sacrebleu.significance import PairedTest
 
 from codeft.metrics.bootstrap import (
     RowStatistics,
-    _resampled_seeds,
     mean_of_rows,
     paired_bootstrap,
     paired_bootstrap_of_seeds,
@@ -127,30 +126,32 @@ def test_equal_seeds_are_the_plain_bootstrap_too():
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 8])
-def test_seeds_vary_as_means_of_as_many_seeds_do(num_seeds):
-    """Rows that are all alike: what is left is the seeds' own standard error."""
+def test_seeds_alone_give_the_t_interval(num_seeds):
+    """Rows that are all alike: what is left is the interval of a mean of few values."""
     values = np.random.default_rng(num_seeds).normal(size=num_seeds)
     first = [{"f": mean_of_rows(np.zeros(40))} for _ in values]
     second = [{"f": mean_of_rows(np.full(40, value))} for value in values]
-    found = paired_bootstrap_of_seeds(first, second, num_samples=20_000)["f"]
+    found = paired_bootstrap_of_seeds(first, second, num_samples=50_000)["f"]
     assert found.difference == pytest.approx(values.mean())
-    times = _resampled_seeds(num_seeds, num_samples=20_000, seed=1)
-    assert times.sum(axis=1) == pytest.approx(num_seeds)
-    error = values.std(ddof=1) / math.sqrt(num_seeds)
-    assert np.std(times @ values / num_seeds) == pytest.approx(error, rel=0.03)
-    assert found.low < values.mean() < found.high
+    half = {2: 12.706, 3: 4.303, 8: 2.365}[num_seeds] * values.std(ddof=1) / math.sqrt(num_seeds)
+    assert found.high - found.difference == pytest.approx(half, rel=0.15)
+    assert found.difference - found.low == pytest.approx(half, rel=0.15)
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    """Rows and seeds both by chance, no true difference, ten seeds."""
-    rng = np.random.default_rng(5)
-    inside = 0
-    for _ in range(200):
-        seeds = rng.normal(scale=0.3, size=(10, 1))
-        runs = [{"f": mean_of_rows(rng.normal(size=60) + seed)} for seed in seeds]
-        found = paired_bootstrap_of_seeds([{"f": mean_of_rows(np.zeros(60))}] * 10, runs, num_samples=300)
-        inside += found["f"].low <= 0 <= found["f"].high
-    assert 0.85 < inside / 200 < 0.99
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("of_seeds", [0.02, 0.2, 2.0])
+def test_a_difference_that_isnt_there_is_seldom_found(num_seeds, of_seeds):
+    """Deviations of the seeds' means that are small, alike and large beside that of the rows', 0.13."""
+    rng = np.random.default_rng(num_seeds)
+    inside = significant = 0
+    for _ in range(300):
+        rows = rng.normal(size=60)  # hard or easy for all seeds
+        runs = [{"f": mean_of_rows(rows + rng.normal(scale=of_seeds))} for _ in range(num_seeds)]
+        found = paired_bootstrap_of_seeds([{"f": mean_of_rows(np.zeros(60))}] * num_seeds, runs)["f"]
+        inside += found.low <= 0 <= found.high
+        significant += found.p < 0.05
+    assert inside / 300 > 0.91
+    assert significant / 300 < 0.09
 
 
 def test_a_corpus_score_is_that_of_all_seeds_together():

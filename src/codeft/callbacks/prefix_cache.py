@@ -195,7 +195,7 @@ def _facts(trainer: pl.Trainer, model: AbstractCodeModel, num_frozen: int) -> di
 
 
 def _num_states(trainer: pl.Trainer, model: AbstractCodeModel) -> int:
-    """Return about how many states training and validation will want on this node, at most."""
+    """Return about how many states training and validation will want on this node; on one, at most."""
     datasets = trainer.datamodule.datasets  # type: ignore[attr-defined]
     lengths = [datasets[split].lengths() for split in ("train", "valid") if split in datasets]
     columns = 2 if model.shares_positions else 1

@@ -302,13 +302,14 @@ class CodeDataModule(pl.LightningDataModule):
         shuffle = train and not self.longest_first
         groups = [self.task.group(example) if shuffle else None for example in dataset.examples]
         lengths = dataset.lengths()
-        if not (train and trainer and trainer.num_nodes > 1):
+        if not (shuffle and trainer and trainer.num_nodes > 1):
             make = self._sampler_of(groups, lengths, train=train, rank=rank, world_size=world_size)
             return make(np.arange(len(dataset)))
-        a_node = world_size // trainer.num_nodes
-        make = self._sampler_of(groups, lengths, train=train, rank=rank % a_node, world_size=a_node)
+        make = self._sampler_of(
+            groups, lengths, train=train, rank=trainer.local_rank, world_size=trainer.num_devices
+        )
         rows = rows_by_node(groups, num_nodes=trainer.num_nodes, seed=self.seed)
-        return NodeSampler(rows, make=make, node=rank // a_node)
+        return NodeSampler(rows, make=make, node=trainer.node_rank)
 
     def _sampler_of(
         self,

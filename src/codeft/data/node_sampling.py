@@ -46,7 +46,8 @@ class NodeSampler(AbstractBatchSampler):
 def rows_by_node(groups: Sequence[Hashable | None], *, num_nodes: int, seed: int) -> list[np.ndarray]:
     """Deal rows out to nodes by chance, once and for all epochs.
 
-    Rows that belong together are dealt out two by two, so that each finds another of its group on its node.
+    Rows that belong together are dealt out two by two, so that each finds another of its group on its node;
+    in a small group always the same.
 
     Args:
         groups: Each row's group; None for a row that belongs to none.
@@ -54,7 +55,8 @@ def rows_by_node(groups: Sequence[Hashable | None], *, num_nodes: int, seed: int
         seed: Equal seeds give equal rows.
 
     Returns:
-        Each node's rows in order, int64 [N] each. They have equally many, but for one; in groups, pairs.
+        Each node's rows in an order by chance, so that equal places of two nodes have nothing in common:
+        int64 [N] each. They have equally many, but for one; in groups, pairs.
 
     Raises:
         CodeftError: There are fewer than nodes.
@@ -66,7 +68,7 @@ def rows_by_node(groups: Sequence[Hashable | None], *, num_nodes: int, seed: int
         dealt = _deal_pairs(groups, order, num_nodes=num_nodes)
     if not all(dealt):
         raise CodeftError(f"{len(groups)} rows can't be shared by {num_nodes} nodes; lower trainer.num_nodes")
-    return [np.sort(np.array(rows, dtype=np.int64)) for rows in dealt]
+    return [np.array(rows, dtype=np.int64) for rows in dealt]
 
 
 def _deal_pairs(groups: Sequence[Hashable | None], order: np.ndarray, *, num_nodes: int) -> list[list[int]]:

@@ -109,15 +109,15 @@ def paired_bootstrap_of_seeds(
     num_samples: int = NUM_SAMPLES,
     seed: int = SEED,
 ) -> dict[str, Difference]:
-    """Compare two systems that were trained with several seeds each, by resampling rows and seeds.
+    """Compare two systems that were trained with several seeds each: over rows, and over seeds.
 
     Seeds' statistics are added: a mean is one over rows and seeds, a corpus score that of all seeds'
-    predictions together. Each sample draws rows as `paired_bootstrap` does, and of S seeds S - 1 with
-    replacement, the same for both systems, each with a weight of S / (S - 1). So the interval says how much
-    other rows and other seeds would change it; from two or three seeds, roughly.
+    predictions together. Rows are drawn as `paired_bootstrap` does, for all seeds alike, which says how much
+    other rows would change the difference. How much other seeds would, few of them can't show by being drawn;
+    it is estimated from the deviation s of the S seeds' own differences: to each sample, Student's t of S - 1
+    degrees times s / sqrt(S) is added.
 
-    Source: Rao and Wu (1988), "Resampling Inference with Complex Survey Data", for S - 1: S would show only
-    (S - 1) / S of the seeds' variance.
+    Source: the t interval of a mean (Student, 1908) for the seeds, summed with the bootstrap's for the rows.
 
     Args:
         first: Of each seed, the first system's statistics by score.
@@ -141,27 +141,28 @@ def paired_bootstrap_of_seeds(
     # One matrix for all, [N, all S], so that each sample's rows are drawn and summed once.
     joined = np.concatenate([run[name].rows for name in names for run in runs], axis=1)
     sums = _resampled_sums(joined, num_samples=num_samples, seed=seed)
-    times = _resampled_seeds(len(first), num_samples=num_samples, seed=seed)
+    by_chance = _chance_of_seeds(len(first), num_samples=num_samples, seed=seed)
     compared, start = {}, 0
     for name in names:
         seen, sampled = [], []
         for system in (first, second):
             stop = start + len(system) * system[0][name].rows.shape[1]
-            by_seed = sums[:, start:stop].reshape(num_samples, len(system), -1)
-            combine, start = system[0][name].combine, stop
-            sampled.append(combine((times[:, None] @ by_seed)[:, 0]))
+            combine = system[0][name].combine
+            sampled.append(combine(sums[:, start:stop].reshape(num_samples, len(system), -1).sum(axis=1)))
             seen.append(float(combine(sum(run[name].rows.sum(axis=0) for run in system))))
-        compared[name] = _difference(seen[1] - seen[0], sampled[1] - sampled[0])
+            start = stop
+        of_rows = sampled[1] - sampled[0]
+        of_seeds = 0.0
+        if len(first) > 1:
+            own = [b[name].value() - a[name].value() for a, b in zip(first, second, strict=True)]
+            of_seeds = by_chance * np.std(own, ddof=1) / np.sqrt(len(own))
+        compared[name] = _difference(seen[1] - seen[0], of_rows, of_seeds)
     return compared
 
 
-def _resampled_seeds(number: int, *, num_samples: int, seed: int) -> np.ndarray:
-    """Return each seed's weight in each sample: float64 [num_samples, number]."""
-    if number == 1:
-        return np.ones((num_samples, 1))
-    generator = np.random.default_rng((seed, number))
-    times = generator.multinomial(number - 1, [1 / number] * number, size=num_samples)
-    return times * number / (number - 1)
+def _chance_of_seeds(number: int, *, num_samples: int, seed: int) -> np.ndarray:
+    """Return Student's t for a mean of so many seeds; float64 [num_samples]."""
+    return np.random.default_rng((seed, number)).standard_t(max(1, number - 1), size=num_samples)
 
 
 def standard_error(
@@ -193,11 +194,18 @@ def _resampled_sums(rows: np.ndarray, *, num_samples: int, seed: int) -> np.ndar
     return sums
 
 
-def _difference(seen: float, sampled: np.ndarray) -> Difference:
-    low, high = np.percentile(sampled, [2.5, 97.5])
+def _difference(seen: float, of_rows: np.ndarray, of_seeds: np.ndarray | float) -> Difference:
+    """Return what samples of a difference say.
+
+    Args:
+        seen: The difference itself.
+        of_rows: It, in samples of the rows.
+        of_seeds: What other seeds add to it in each sample.
+    """
+    low, high = np.percentile(of_rows + of_seeds, [2.5, 97.5])
     # Differences of equal systems are 0 but for the last digits.
-    extreme = np.abs(sampled - sampled.mean()) >= abs(seen) - 1e-9
-    p = (int(extreme.sum()) + 1) / (len(sampled) + 1)
+    extreme = np.abs(of_rows - of_rows.mean() + of_seeds) >= abs(seen) - 1e-9
+    p = (int(extreme.sum()) + 1) / (len(of_rows) + 1)
     return Difference(seen, float(low), float(high), p)
 
 
@@ -207,14 +215,14 @@ def bootstrap_signature(*, num_samples: int = NUM_SAMPLES, seed: int = SEED, of_
     Args:
         num_samples: Samples drawn.
         seed: Of the drawing.
-        of_seeds: Whether seeds were drawn, too, where there were several.
+        of_seeds: Whether seeds were reckoned with, where there were several.
 
     >>> bootstrap_signature()
     'paired_bootstrap|n:1000|seed:12345|interval:95%-percentile|p:shifted-two-sided|v:1'
     >>> bootstrap_signature(of_seeds=True)
-    'paired_bootstrap|n:1000|seed:12345|resampled:rows+seeds|interval:95%-percentile|p:shifted-two-sided|v:1'
+    'paired_bootstrap|n:1000|seed:12345|rows:resampled,seeds:t|interval:95%-percentile|p:shifted-two-sided|v:1'
     """
-    levels = "|resampled:rows+seeds" if of_seeds else ""
+    levels = "|rows:resampled,seeds:t" if of_seeds else ""
     drawn = f"n:{num_samples}|seed:{seed}{levels}"
     return f"paired_bootstrap|{drawn}|interval:95%-percentile|p:shifted-two-sided|v:1"
 
