@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -108,6 +109,11 @@ def choose_k(cfg: DictConfig, parts: Parts, freeze: LayerFreezeCallback, *, fold
     states = random_states()
     train, valid = parts.data.datasets["train"], _scored_rows(parts)
     steps = _num_steps(cfg, len(parts.data.loader(train, train=True)), limit=freeze.auto_steps)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        log.warning(
+            "k=auto tries K in the first process; the others, which torchrun started, wait no longer than 30 "
+            "minutes: where that takes more, choose K on one device and type it"
+        )
     ks = candidates(len(parts.model.blocks()), most=_most_frozen(parts))
     trials = []
     for number, k in enumerate(ks, start=1):

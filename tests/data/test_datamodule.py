@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -223,6 +224,25 @@ def test_a_program_shares_its_batch_with_another_of_its_problem(build, tmp_path)
     assert sorted(indices(data.val_dataloader())) == list(range(40))
     data.longest_first = True
     assert len(data.train_dataloader()) == 5, "a dry run asks for the longest, whatever they are"
+
+
+def test_each_node_trains_on_rows_of_its_own(build, tmp_path):
+    for split in ("train", "valid"):
+        write_jsonl(tmp_path / f"{split}.jsonl", function_rows(0, 21))
+    seen = {True: [], False: []}
+    for node in (0, 1):
+        data = build(tmp_path, batch_size=4)
+        data.trainer = SimpleNamespace(
+            num_nodes=2, node_rank=node, num_devices=1, local_rank=0, global_rank=node, world_size=2
+        )
+        data.setup("fit")
+        for first in (False, True):
+            data.longest_first = first
+            seen[first].append(indices(data.train_dataloader()))
+    assert not set(seen[False][0]) & set(seen[False][1])
+    assert {*seen[False][0], *seen[False][1]} == set(range(21))
+    lengths = data.datasets["train"].lengths().sum(axis=1)
+    assert lengths[seen[True][0][0]] == lengths.max(), "in a dry run the first rank has the longest of all"
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
