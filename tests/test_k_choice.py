@@ -316,7 +316,9 @@ def test_where_base_came_to_nothing_the_others_are_compared():
 
 def test_what_has_neither_score_nor_loss_is_never_free():
     assert free(Trial(None, None)) == []
-    assert free(Trial(None, 2.0), Trial(shifted(0), None)) == [0, 1]
+    assert free(Trial(None, 2.0), Trial(shifted(0), None)) == [1]
+    by_loss = judge([None, 0, 1], [Trial(None, loss) for loss in (2.0, 2.01, 2.1)], tolerance=1)
+    assert [verdict.costs_nothing for verdict in by_loss] == [False, True, False]
 
 
 @pytest.mark.parametrize(

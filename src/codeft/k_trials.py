@@ -118,7 +118,7 @@ def judge(ks: Sequence[int | None], trials: Sequence[Trial], *, tolerance: float
     verdicts = []
     for k, trial in zip(ks, trials, strict=True):
         score = behind = error = None
-        free = k is not None and (trial.score is not None or trial.loss is not None)
+        free = k is not None and (trial.score if scores else trial.loss) is not None
         if trial.score is not None and best is not None:
             score = trial.score.value()
             behind, error = best.value() - score, standard_error(best, trial.score)
