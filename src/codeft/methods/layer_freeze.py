@@ -46,7 +46,7 @@ class LayerFreezeCallback(pl.Callback):
         untie_output: bool = False,
         reference: bool = False,
         auto_steps: int = 100,
-        auto_tolerance: float = 1.0,
+        auto_tolerance: float = 2.0,
     ) -> None:
         self.k = k
         self.decoder_k = decoder_k
