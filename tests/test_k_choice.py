@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 
-from codeft import k_choice
+from codeft import k_choice, k_trials
 from codeft.k_choice import KChoice, _num_steps
 from codeft.k_trials import Trial, Verdict, judge
 from codeft.methods.layer_freeze import LayerFreezeCallback
@@ -139,6 +140,22 @@ def test_a_training_that_diverges_comes_to_nothing(command, tiny, monkeypatch, t
     ]  # fmt: skip
     assert "isn't finite" in (tmp_path / "train.log").read_text(encoding="utf-8")
     assert (tmp_path / "k_choice.png").is_file()
+
+
+def test_a_trial_s_model_is_gone_before_the_next_is_built(command, tiny, tmp_path, monkeypatch):
+    built, alive = [], []
+    real = k_trials.build_parts
+
+    def build(cfg):
+        alive.append(sum(model() is not None for model in built))
+        parts = real(cfg)
+        built.append(weakref.ref(parts.model))
+        return parts
+
+    monkeypatch.setattr(k_trials, "build_parts", build)
+    command("train", *tiny, *TELLY, "trainer.max_epochs=1", "k=auto", f"hydra.run.dir={tmp_path}")
+    assert alive == [0, 0, 0]
+    assert not any(model() for model in built)
 
 
 def test_rows_of_one_id_are_told_apart_by_the_loss(command, tiny, tmp_path, monkeypatch):
