@@ -191,6 +191,16 @@ def test_a_method_is_compared_with_full_at_the_same_place(report, tmp_path):
     assert "[sat,telly]" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_seeds_that_one_of_two_lacks_are_told(report, tmp_path):
+    """The difference is one of the seeds in common, and so not that of the means in the table."""
+    for number, (k, seed) in enumerate([("base", 1), ("base", 2), ("1", 2), ("2", 1), ("2", 2)]):
+        write_job(tmp_path / "sweep", number, [f"k={k}", f"seed={seed}"], wrong=number)
+    report(tmp_path / "sweep")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "1 against base: only of seed 2, which both have" in text
+    assert "2 against base" not in text
+
+
 def test_what_can_t_be_tested_says_why(report, tmp_path):
     sweep = tmp_path / "sweep"
     write_job(sweep, 0, ["k=base"])

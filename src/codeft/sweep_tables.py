@@ -111,6 +111,13 @@ def _published_grid(report: SweepReport) -> Grid:
     return Grid("published", ["method", "data", *RESOURCES.values(), *names], rows, num_left=2, notes=notes)
 
 
+def _only_seeds(cell: Cell, baseline: Cell) -> str:
+    """Return which seeds two cells are compared by, in words; nothing where these are all."""
+    own, other = ({run.get("seed") for run in each.runs} for each in (cell, baseline))
+    both = ", ".join(str(run.get("seed")) for run in cell.runs if run.get("seed") in other)
+    return "" if own == other else f"seed {both}"
+
+
 def _differences_grid(report: SweepReport, lead: Sequence[str], *, names: Sequence[str]) -> Grid:
     alone = names[0] if len(names) == 1 else None
     rows, reasons = [], []
@@ -119,6 +126,8 @@ def _differences_grid(report: SweepReport, lead: Sequence[str], *, names: Sequen
         told = " ".join(filter(None, _lead(comparison.baseline, report.by)))
         if comparison.reason:
             reasons.append(f"{' '.join(filter(None, own))} wasn't tested against {told}: {comparison.reason}")
+        elif seeds := _only_seeds(report.cells[i], comparison.baseline):
+            reasons.append(f"{' '.join(filter(None, own))} against {told}: only of {seeds}, which both have")
         for name in names:
             if name not in comparison.differences:
                 continue
