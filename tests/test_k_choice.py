@@ -338,6 +338,16 @@ def test_what_has_neither_score_nor_loss_is_never_free():
     assert [verdict.costs_nothing for verdict in by_loss] == [False, True, False]
 
 
+def test_trials_that_say_nothing_are_told(tmp_path, caplog):
+    alike = [Verdict(k, 39.0, 0.0, 0.0, None, costs_nothing=k is not None) for k in (None, 0, 1)]
+    apart = [*alike[:2], Verdict(1, 40.0, 0.0, 0.0, None, costs_nothing=True)]
+    for trials in (apart, alike):
+        caplog.clear()
+        choice = KChoice(k=1, steps=99, rows=99, tolerance=2.0, metric="f1", trials=trials, seconds=1.0)
+        k_choice._write(choice, tmp_path)
+        assert ("couldn't tell one K from another" in caplog.text) == (trials is alike)
+
+
 @pytest.mark.parametrize(
     ("k", "expected"),
     [

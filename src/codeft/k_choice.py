@@ -200,6 +200,9 @@ def _write(choice: KChoice, folder: Path) -> None:
             "k=auto had only %d validation rows and %d steps to go by, so its choice is mostly chance",
             choice.rows, choice.steps,
         )  # fmt: skip
+    told = {(trial.score, trial.loss) for trial in choice.trials}
+    if len(told) == 1:
+        log.warning("k=auto couldn't tell one K from another: all came to the same")
     values = asdict(choice)
     for each in (values, *values["trials"]):
         each["k"] = BASE if each["k"] is None else each["k"]
