@@ -213,10 +213,9 @@ def count_devices(devices: Any) -> int:
     >>> count_devices([2, 3]), count_devices("2,3"), count_devices("2"), count_devices(4)
     (2, 2, 2, 4)
     """
-    if isinstance(devices, str) and "," in devices:
-        return len([device for device in devices.split(",") if device.strip()])
-    if isinstance(devices, Sequence) and not isinstance(devices, str):
-        return len(devices)
+    named = _named(devices)
+    if named is not None:
+        return len(named)
     if devices in ("auto", "-1", -1):
         return max(1, torch.cuda.device_count())
     return int(devices)
@@ -228,9 +227,15 @@ def _first_device(devices: Any) -> Any:
     >>> _first_device([2, 3]), _first_device("2,3"), _first_device("2"), _first_device(-1)
     ([2], [2], 1, 1)
     """
-    if isinstance(devices, str) and "," in devices:
-        devices = [int(device) for device in devices.split(",") if device.strip()]
-    return [devices[0]] if isinstance(devices, Sequence) and not isinstance(devices, str) else 1
+    named = _named(devices)
+    return 1 if named is None else [named[0]]
+
+
+def _named(devices: Any) -> list[Any] | None:
+    """Return devices that are named one by one; None where they are counted."""
+    if isinstance(devices, str):
+        return [int(device) for device in devices.split(",") if device.strip()] if "," in devices else None
+    return list(devices) if isinstance(devices, Sequence) else None
 
 
 @contextmanager

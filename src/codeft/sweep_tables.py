@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from codeft.analysis.sweeps import Cell, Spread
+from codeft.analysis.sweeps import SEED, Cell, Spread, common_seeds
 from codeft.grids import Grid
 from codeft.metrics.bootstrap import bootstrap_signature
 from codeft.summary import commit, shown_score, versions
@@ -113,9 +113,8 @@ def _published_grid(report: SweepReport) -> Grid:
 
 def _only_seeds(cell: Cell, baseline: Cell) -> str:
     """Return which seeds two cells are compared by, in words; nothing where these are all."""
-    own, other = ({run.get("seed") for run in each.runs} for each in (cell, baseline))
-    both = ", ".join(str(run.get("seed")) for run in cell.runs if run.get("seed") in other)
-    return "" if own == other else f"seed {both}"
+    own, other = ({run.get(SEED) for run in each.runs} for each in (cell, baseline))
+    return "" if own == other else f"seed {', '.join(map(str, common_seeds(cell, baseline)))}"
 
 
 def _differences_grid(report: SweepReport, lead: Sequence[str], *, names: Sequence[str]) -> Grid:

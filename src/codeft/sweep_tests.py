@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeft.analysis.sweeps import Cell, find_baseline
+from codeft.analysis.sweeps import SEED, Cell, common_seeds, find_baseline
 from codeft.metrics.bootstrap import Difference, RowStatistics, paired_bootstrap_of_seeds
 from codeft.progress import track
 from codeft.run_folder import RunFolder
@@ -62,8 +62,8 @@ def compare_cells(
 def _compare(
     baseline: Cell, cell: Cell, *, names: Sequence[str], known: dict[Path, Scored | CodeftError]
 ) -> dict[str, Difference]:
-    own, other = ({run.get("seed"): run for run in each.runs} for each in (baseline, cell))
-    seeds = [seed for seed in own if seed in other]
+    own, other = ({run.get(SEED): run for run in each.runs} for each in (baseline, cell))
+    seeds = common_seeds(baseline, cell)
     if not seeds:
         raise CodeftError("no seed is in both")
     scored = [[_score(runs[seed], known) for seed in seeds] for runs in (own, other)]

@@ -120,6 +120,12 @@ def make_cells(jobs: Sequence[tuple[Mapping[str, str], Mapping[str, Any]]], *, b
     return [Cell(x, line, found[line, x]) for line, x in order]
 
 
+def common_seeds(cell: Cell, other: Cell) -> list[Any]:
+    """Return the seeds that both were run with, in the first's order."""
+    seeds = {run.get(SEED) for run in other.runs}
+    return [seed for seed in dict.fromkeys(run.get(SEED) for run in cell.runs) if seed in seeds]
+
+
 def find_baseline(cell: Cell, cells: Sequence[Cell], *, by: str | None, asked: str | None) -> Cell | None:
     """Return the cell that another is compared with; None where there is none, or it is the baseline.
 

@@ -303,10 +303,17 @@ class CodeDataModule(pl.LightningDataModule):
         groups = [self.task.group(example) if shuffle else None for example in dataset.examples]
         lengths = dataset.lengths()
         if not (shuffle and trainer and trainer.num_nodes > 1):
-            make = self._sampler_of(groups, lengths, train=train, rank=rank, world_size=world_size)
+            make = self._sampler_of(
+                groups, lengths, train=train, shuffle=shuffle, rank=rank, world_size=world_size
+            )
             return make(np.arange(len(dataset)))
         make = self._sampler_of(
-            groups, lengths, train=train, rank=trainer.local_rank, world_size=trainer.num_devices
+            groups,
+            lengths,
+            train=True,
+            shuffle=True,
+            rank=trainer.local_rank,
+            world_size=trainer.num_devices,
         )
         rows = rows_by_node(groups, num_nodes=trainer.num_nodes, seed=self.seed)
         return NodeSampler(rows, make=make, node=trainer.node_rank)
@@ -317,6 +324,7 @@ class CodeDataModule(pl.LightningDataModule):
         lengths: np.ndarray,
         *,
         train: bool,
+        shuffle: bool,
         rank: int,
         world_size: int,
     ) -> Callable[[np.ndarray], AbstractBatchSampler]:
@@ -332,7 +340,7 @@ class CodeDataModule(pl.LightningDataModule):
                 lengths[rows],
                 batch_size=self.batch_size if train else self.eval_batch_size,
                 batch_tokens=self.batch_tokens if train else None,
-                shuffle=train and not self.longest_first,
+                shuffle=shuffle,
                 by_length=self.task.batches_by_length,
                 seed=self.seed,
                 rank=rank,
