@@ -75,10 +75,12 @@ def test_a_model_that_reads_no_data_flow_says_so_before_it_is_loaded(arguments, 
         command("train", *arguments("summarization", model=t5), "method=data_flow")
 
 
-def test_a_task_that_masks_its_sources_says_so(arguments, command, tmp_path):
-    words = [word for word in arguments("summarization") if "num_beams" not in word and "task=" not in word]
-    with pytest.raises(SystemExit, match="task=span_corruption masks its sources anew each time"):
-        command("train", *words, "task=span_corruption", "method=data_flow", "model.weights=/no/such/model")
+def test_pretraining_hides_parts_of_its_sources_and_says_so(command, tmp_path):
+    for file in ("train", "valid"):
+        (tmp_path / f"{file}.jsonl").write_text("")
+    words = [f"data.{name}={tmp_path}/{name}.jsonl" for name in ("train", "valid")]
+    with pytest.raises(SystemExit, match=r"data\.features\.data_flow wouldn't fit: leave out the method="):
+        command("pretrain", *words, "method=data_flow", "model.tokenizer=asset:mini")
 
 
 def test_a_run_begins_where_another_ended(arguments, command, tmp_path, capsys):

@@ -156,7 +156,7 @@ def test_errors_of_files(command, tmp_path):
     assert "references" in fails(command, f"predictions={tmp_path}/two", out)
     assert "nothing" in fails(command, f"predictions={tmp_path}/nothing", f"references={tmp_path}/two", out)
     files = (f"predictions={tmp_path}/two", f"references={tmp_path}/two")
-    assert "summarization" in fails(command, *files, "task=span_corruption", out)
+    assert "summarization" in fails(command, *files, "task=pretraining", out)
 
 
 def rescore(tmp_path, *, task, **files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -129,13 +130,9 @@ def counted(run: Path, *, num_batches: int) -> tuple[int, int]:
     """Count a run's training sub-tokens without a trainer."""
     data = build_parts(load_config(run / "config.yaml")).data
     data.setup("fit")
-    loader, batches = data.train_dataloader(), []
-    for epoch in range(num_batches):
-        loader.batch_sampler.set_epoch(epoch)
-        batches += list(loader)
-    sources = sum(int(batch["attention_mask"].sum()) for batch in batches[:num_batches])
-    targets = sum(int((batch["labels"] != IGNORED_LABEL).sum()) for batch in batches[:num_batches])
-    assert num_batches > len(loader)  # more than one epoch
+    batches = list(itertools.islice(data.train_dataloader(), num_batches))
+    sources = sum(int(batch["attention_mask"].sum()) for batch in batches)
+    targets = sum(int((batch["labels"] != IGNORED_LABEL).sum()) for batch in batches)
     return sources, targets
 
 

@@ -34,7 +34,7 @@ from codeft.module import FineTuneModule
 from codeft.precision import resolve_precision
 from codeft.run_folder import RunFolder
 from codeft.signatures import check_value, check_values
-from codeft.tasks.base import AbstractGenerationTask, AbstractTask
+from codeft.tasks.base import AbstractGenerationTask, AbstractStreamedTask, AbstractTask
 from codeft.types import CodeftError
 
 READER_KEYS = ("reader", "features", "dir", "size", "source", "train", "valid")
@@ -130,7 +130,14 @@ def check_features(cfg: DictConfig, task: AbstractTask) -> None:
     Raises:
         CodeftError: It doesn't, or the task draws other sources than those that have the features.
     """
-    asked = {name: feature for name, feature in build_features(cfg).items() if feature.model_input}
+    features = build_features(cfg)
+    if features and isinstance(task, AbstractStreamedTask):
+        name = next(iter(features))
+        raise CodeftError(
+            f"pre-training hides other parts of its sources each time, and data.features.{name} wouldn't "
+            "fit: leave out the method= that asks for it"
+        )
+    asked = {name: feature for name, feature in features.items() if feature.model_input}
     if not asked:
         return
     name, feature = next(iter(asked.items()))

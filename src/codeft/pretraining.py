@@ -67,6 +67,7 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         "steps": trainer.global_step,
         "source_tokens": tokens.source_tokens * trainer.world_size,
         "target_tokens": tokens.target_tokens * trainer.world_size,
+        "examples": dict(trainer.train_dataloader.counts),  # type: ignore[union-attr]
         "best_val_loss": trainer.checkpoint_callback.best_model_score.item(),  # type: ignore[union-attr]
     }
     if trainer.is_global_zero:
@@ -84,7 +85,7 @@ def make_tokenizer(cfg: DictConfig, folder: RunFolder) -> Path:
         CodeftError: A row has no text and `data.on_bad_row` is "error", or the rows are too few.
     """
     reader = instantiate(cfg.data.reader)
-    rows = reader.rows("train", task="span_corruption", lang=None)
+    rows = reader.rows("train", task="pretraining", lang=None)
 
     def texts() -> Iterator[str]:
         for row in itertools.islice(rows, cfg.tokenizer_rows):

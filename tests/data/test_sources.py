@@ -75,8 +75,8 @@ def test_codexglue_summarization_by_language_or_flat(tmp_path):
     assert len(read(reader)) == 5
     assert len(read(reader, lang="java")) == 3
     assert len(read(CodeXGLUEReader(dir=tmp_path / "python"), lang="py")) == 2
-    with pytest.raises(CodeftError, match="not task=span_corruption"):
-        read(reader, task="span_corruption")
+    with pytest.raises(CodeftError, match="not task=pretraining"):
+        read(reader, task="pretraining")
 
 
 def test_codexglue_refinement_files(tmp_path):

@@ -9,7 +9,7 @@ from transformers import EncoderDecoderModel, RobertaModel
 from codeft.models.encoder import EncoderModel
 from codeft.models.exported import write_exported
 from codeft.module import FineTuneModule
-from codeft.tasks.span_corruption import SpanCorruptionTask
+from codeft.tasks.pretraining import PretrainingTask
 from codeft.tasks.summarization import SummarizationTask
 from codeft.types import CodeftError
 
@@ -112,7 +112,7 @@ def test_loss_is_the_mean_over_the_sub_tokens_that_are_predicted(roberta):
 
 @torch.no_grad()
 def test_loss_of_a_split_weighs_each_sub_token_alike(roberta):
-    module = FineTuneModule(model=roberta, task=SpanCorruptionTask()).eval()
+    module = FineTuneModule(model=roberta, task=PretrainingTask(parts={"spans": 1})).eval()
     batches = [make_batch(roberta, ["x"], ["area of the width"]), make_batch(roberta, ["return x"], ["x"])]
     for batch in batches:
         module._evaluate(batch, [])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from syntax_reference import leaves_below, raw_tree
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import align, parse
+from syntax_snippets import SNIPPETS
 
 FRAGMENTS = [
     *("x", "é", "foo", " ", "\n", "  ", "=", "(", ")", '"', "'", "\\n", "#", "//", "/*", "*/", "{", "}", ":"),

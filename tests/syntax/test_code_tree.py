@@ -8,12 +8,12 @@ import pytest
 import tree_sitter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import LANGUAGES
 from codeft.syntax.code_tree import SubtreeKeys, parse_code, subtree_ids
 from codeft.syntax.comments import strip_java_comments, strip_python_comments
 from codeft.syntax.languages import load_grammar
+from syntax_snippets import SNIPPETS
 
 
 def expressions(code: str, lang: str) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import LANGUAGES
 from codeft.syntax.complexity import COMPLEXITY_CLASSES, complexity_class, cyclomatic_complexity
+from syntax_snippets import SNIPPETS
 
 CASES = {
     "python": [

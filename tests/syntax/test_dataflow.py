@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import LANGUAGES
 from codeft.syntax.code_tree import parse_code
 from codeft.syntax.dataflow import data_flow, rename_variables
 from codeft.syntax.dataflow_rules import PUBLISHED_RULES, RULES
+from syntax_snippets import SNIPPETS
 
 
 def links(code: str, lang: str, *, published: bool = False) -> list[str]:

@@ -5,9 +5,9 @@ import networkx as nx
 import numpy as np
 import pytest
 from syntax_reference import graph, key, leaves_below, raw_tree
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import leaf_distances, parse, sast_distances
+from syntax_snippets import SNIPPETS
 
 _ON = {"java": "class X {\n%s\n}", "csharp": "class X {\n%s\n}"}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import LANGUAGES, extract_functions
+from syntax_snippets import SNIPPETS
 
 FILES = {
     "java": (

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syntax_snippets import SNIPPETS
 
 from codeft.data.jsonl import read_rows
 from codeft.syntax import LANGUAGES, align, parse, token_leaves
 from codeft.syntax.tree import walk_leaves
+from syntax_snippets import SNIPPETS
 
 PIECES = [
     *("x", "foo", "é", " ", "\n", "  ", "=", "(", ")", '"', "'", "\\n", "#", "//c\n", "/* c */", "{", "}"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import LANGUAGES, parse
 from codeft.syntax.token_types import TOKEN_TYPES, token_types
 from codeft.syntax.traversal import traversal
+from syntax_snippets import SNIPPETS
 
 CODE = {
     "python": "for x in f'a{b!r}': y **= 1.5 if None else @c",

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from syntax_reference import leaves_below, raw_tree, spans
-from syntax_snippets import SNIPPETS
 
 from codeft.syntax import LANGUAGES, parse
 from codeft.syntax.tree import parse_nodes
+from syntax_snippets import SNIPPETS
 
 
 def assert_holds_together(tree, source):

@@ -22,8 +22,9 @@ from codeft.data.node_sampling import NodeSampler, rows_by_node
 from codeft.data.sampling import AbstractBatchSampler, Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
+from codeft.data.streaming import PieceStream, StreamLoader
 from codeft.progress import track
-from codeft.tasks.base import AbstractTask
+from codeft.tasks.base import AbstractStreamedTask, AbstractTask
 from codeft.types import CodeftError, Encoding, Example
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class CodeDataModule(pl.LightningDataModule):
     Attributes:
         longest_first: Set for a dry run: the first training batch is the one that needs most.
         datasets: The splits read so far.
+        streamed: The training rows of a task that makes its examples as they are asked for.
         skipped: The rows left out, each with its place and the reason.
     """
 
@@ -176,12 +178,17 @@ class CodeDataModule(pl.LightningDataModule):
         self.seed = seed
         self.longest_first = False
         self.datasets: dict[str, EncodedDataset] = {}
+        self.streamed: list[Example] = []
         self.skipped: SkippedRows = []
 
     def setup(self, stage: str) -> None:
-        """Read and encode the splits of a stage, each once."""
+        """Read and encode the splits of a stage, each once; what streams is read alone."""
         for split in _SPLITS_OF_STAGE[stage]:
-            if split not in self.datasets:
+            if split == "train" and isinstance(self.task, AbstractStreamedTask):
+                if not self.streamed:
+                    self.streamed = self.read(split)
+                    self.task.measure(self.streamed)
+            elif split not in self.datasets:
                 self.datasets[split] = self.encode(self.read(split), training=split == "train", name=split)
 
     def read(self, split: str) -> list[Example]:
@@ -296,6 +303,21 @@ class CodeDataModule(pl.LightningDataModule):
             generator=torch.Generator().manual_seed(self.seed),
         )
 
+    def _stream(self, task: AbstractStreamedTask) -> StreamLoader:
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        stream = PieceStream(
+            self.streamed,
+            task=task,
+            tokenizer=self.tokenizer,
+            batch_tokens=self.batch_tokens,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        steps = trainer.max_steps * trainer.accumulate_grad_batches if trainer else 0
+        return StreamLoader(stream, num_batches=max(1, steps), num_workers=self.num_workers)
+
     def _sampler(self, dataset: EncodedDataset, *, train: bool) -> AbstractBatchSampler:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
@@ -354,8 +376,10 @@ class CodeDataModule(pl.LightningDataModule):
             return None
         return self.task.max_source_length, self.task.max_target_length
 
-    def train_dataloader(self) -> ResumableDataLoader:
+    def train_dataloader(self) -> ResumableDataLoader | StreamLoader:
         """Return the training batches."""
+        if isinstance(self.task, AbstractStreamedTask):
+            return self._stream(self.task)
         return self.loader(self.datasets["train"], train=True)
 
     def val_dataloader(self) -> ResumableDataLoader:
@@ -374,6 +398,8 @@ class CodeDataModule(pl.LightningDataModule):
             else len(data)
             for name, data in self.datasets.items()
         }
+        if self.streamed:
+            counts = {"train": len(self.streamed)} | counts
         return counts | {"skipped": len(self.skipped)}
 
 

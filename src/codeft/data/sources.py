@@ -17,7 +17,7 @@ from codeft.data.codexglue_hub import HUB, SIZES, codexglue_hub_rows
 from codeft.data.cosqa_rows import COSQA_CODES, cosqa_functions, cosqa_queries
 from codeft.data.hub_rows import CODESEARCHNET_LANGUAGES, chosen_languages, hub_rows, plain_names
 from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, check_has_end, read_rows
-from codeft.data.splitting import mine_splits
+from codeft.data.splitting import corpus_rows, mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
 from codeft.types import CodeftError
 
@@ -94,23 +94,45 @@ class SampleReader(AbstractReader):
 
 
 class CorpusReader(AbstractReader):
-    """Source code for pre-training: two files of rows with `text`, `language` and perhaps `docstring`.
+    """Source code for pre-training: two files of rows (`text`, `language`, perhaps `docstring`), or a tree.
 
     Args:
         train: JSONL file (`.gz` allowed).
         valid: JSONL file.
+        source: A source tree instead; all its functions are read, and one file in fifty is held out.
         on_bad_row: See `AbstractReader`.
+
+    Raises:
+        CodeftError: Neither both files nor a tree are given, or all of them.
     """
 
-    def __init__(self, *, train: str, valid: str, on_bad_row: str = "error") -> None:
+    def __init__(
+        self,
+        *,
+        train: str | os.PathLike[str] | None = None,
+        valid: str | os.PathLike[str] | None = None,
+        source: str | os.PathLike[str] | None = None,
+        on_bad_row: str = "error",
+    ) -> None:
         super().__init__(on_bad_row=on_bad_row)
-        self.files = {"train": Path(train), "valid": Path(valid)}
+        if (source is None) == (train is None) or (train is None) != (valid is None):
+            raise CodeftError(
+                "pre-training needs data.train=<file> and data.valid=<file>, or data.source=<source tree>"
+            )
+        self.source = None if source is None else Path(source)
+        self.files = {"train": Path(train), "valid": Path(valid)} if train and valid else {}
+        self._found: dict[str, list[Row]] = {}
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield a split's rows."""
-        if split not in self.files:
+        if split not in ("train", "valid"):
             raise CodeftError("a pre-training corpus has no test split")
-        yield from self._read([self.files[split]])
+        if self.source is None:
+            yield from self._read([self.files[split]])
+            return
+        if not self._found:
+            self._found = corpus_rows(self.source)
+        yield from self._found[split]
 
 
 class LocalReader(AbstractReader):

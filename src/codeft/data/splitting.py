@@ -7,8 +7,16 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
-from codeft.data.mining import MiningReport, mine_functions
+from codeft.data.jsonl import Row
+from codeft.data.mining import (
+    MAX_DOCSTRING_TOKENS,
+    MIN_DOCSTRING_TOKENS,
+    MiningReport,
+    find_functions,
+    mine_functions,
+)
 from codeft.data.near_duplicates import NearDuplicateIndex
+from codeft.syntax import docstring_tokens, first_paragraph
 from codeft.types import CodeftError
 
 MinedRow = dict[str, Any]
@@ -52,6 +60,42 @@ def mine_splits(
             "and test.jsonl yourself and give their folder: data.dir="
         )
     return splits
+
+
+def corpus_rows(source: Path) -> dict[str, list[Row]]:
+    """Return all functions of a source tree as rows for pre-training, one file in fifty held out.
+
+    A function whose documentation is as long as CodeXGLUE wants it has `code` and `docstring`, too.
+
+    Args:
+        source: Folder, or one source file.
+
+    Returns:
+        Rows of "train" and "valid".
+
+    Raises:
+        CodeftError: The tree doesn't exist or has functions in one file alone.
+    """
+    if not source.exists():
+        raise CodeftError(f"expected data.source to be a source tree, but {str(source)!r} doesn't exist")
+    by_file: dict[str, list[Row]] = {}
+    for found in find_functions(source):
+        fields = {"text": found.text, "language": found.language}
+        summary = first_paragraph(found.function.docstring)
+        if MIN_DOCSTRING_TOKENS <= len(docstring_tokens(summary)) <= MAX_DOCSTRING_TOKENS:
+            fields |= {"code": found.function.code, "docstring": summary}
+        by_file.setdefault(found.path, []).append(Row(f"{found.path}:{found.function.start_line}", fields))
+    if len(by_file) < 2:
+        raise CodeftError(
+            f"pre-training holds one file in fifty out, and {str(source)!r} has functions in {len(by_file)}: "
+            "name a larger tree with data.source="
+        )
+    ranked = sorted(by_file, key=lambda path: (zlib.crc32(path.encode("utf-8", "replace")), path))
+    held_out = set(ranked[: max(1, len(ranked) // 50)])
+    rows: dict[str, list[Row]] = {"train": [], "valid": []}
+    for path, of_file in by_file.items():
+        rows["valid" if path in held_out else "train"] += of_file
+    return rows
 
 
 def split_rows(rows: Iterable[MinedRow]) -> dict[str, list[MinedRow]] | None:

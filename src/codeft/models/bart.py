@@ -151,7 +151,10 @@ class BartModel(AbstractCodeModel):
             return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
-        labels = batch["labels"]
+        labels, embedding = batch["labels"], None
+        if len(labels) < len(hidden):  # further texts are asked for as vectors
+            embedding = pool(hidden, mask, pooling="mean")
+            hidden, mask = hidden[: len(labels)], mask[: len(labels)]
         self._check_length(labels.shape[1], what="target", key="task.max_target_length")
         starts = start_ids(batch, own=self._eos_id)
         output = self.network(
@@ -160,7 +163,7 @@ class BartModel(AbstractCodeModel):
             decoder_input_ids=shift_right(labels, start_id=starts, pad_id=self._pad_id),
             use_cache=False,
         )
-        return ModelOutput(logits=output.logits, attention=attention)
+        return ModelOutput(logits=output.logits, embedding=embedding, attention=attention)
 
     def _encode(self, batch: Batch) -> Tensor:
         """Return the encoder's hidden states, [N, S, D]."""

@@ -104,7 +104,11 @@ class AbstractCodeModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> ModelOutput:
-        """Run the model on `input_ids` and `attention_mask`, for text also on `labels` (teacher forcing)."""
+        """Run the model on `input_ids` and `attention_mask`, for text also on `labels` (teacher forcing).
+
+        An encoder-decoder takes labels of the first texts of a batch alone, and then gives a vector of each
+        text, too.
+        """
 
     @abstractmethod
     def generate(self, batch: Batch, *, max_length: int, num_beams: int) -> Tensor:

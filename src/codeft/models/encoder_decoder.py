@@ -150,11 +150,15 @@ class EncoderDecoderModel(AbstractCodeModel):
             return ModelOutput(embedding=vectors, attention=attention)
         if "labels" not in batch:
             return ModelOutput(attention=attention)
+        embedding = None
+        if len(batch["labels"]) < len(hidden):  # further texts are asked for as vectors
+            embedding = pool(hidden, mask, pooling="mean")
+            hidden, mask = hidden[: len(batch["labels"])], mask[: len(batch["labels"])]
         decoder_ids = shift_right(batch["labels"], start_id=self._start_id, pad_id=self._pad_id)
         output = self.network(
             encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=decoder_ids, use_cache=False
         )
-        return ModelOutput(logits=output.logits, attention=attention)
+        return ModelOutput(logits=output.logits, embedding=embedding, attention=attention)
 
     def _encode(self, batch: Batch) -> Tensor:
         """Return the encoder's hidden states, [N, S, D]."""

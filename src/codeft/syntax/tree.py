@@ -18,6 +18,8 @@ from codeft.syntax.nodes import HOLLOW, MISSING, UNEXPECTED, NodeTable
 
 _ERROR_KIND = 0xFFFF
 _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
+_NAMES = frozenset(("name", "constant", "instance_variable", "class_variable", "global_variable"))
+"""Kinds of leaves that are identifiers and aren't called so."""
 _WHITE = np.array([chr(code).isspace() for code in range(0x3002)])
 """Whether a character is white space; none is beyond U+3000."""
 
@@ -192,6 +194,136 @@ def _leaves_of(
                 return None if rest.strip() else PlainLeaves(starts, ends, depths, lca_depths)
             depth -= 1
         lowest = min(lowest, depth)
+
+
+@dataclass(frozen=True, slots=True)
+class LeafRanges:
+    """A tree as the leaves that each node spans. Here a comment is a leaf as well.
+
+    Attributes:
+        starts: int64 [n], where each leaf begins, in characters; leaves are in pre-order.
+        ends: int64 [n], exclusive.
+        is_name: bool [n], whether a leaf is an identifier.
+        firsts: int64 [m], the first leaf of each node with children, in pre-order, the root first.
+        lasts: int64 [m], exclusive.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    is_name: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
+
+
+def leaf_ranges(source: str, lang: str) -> LeafRanges:
+    """Parse source text and return which leaves each node spans; never raises on any text.
+
+    Args:
+        source: A file or a snippet, with its layout.
+        lang: Name or alias of the language.
+
+    Raises:
+        CodeftError: The language is unknown.
+
+    Examples:
+        >>> ranges = leaf_ranges("x = 1  # one", "python")
+        >>> ranges.starts.tolist(), ranges.is_name.tolist()
+        ([0, 2, 4, 7], [True, False, False, False])
+        >>> list(zip(ranges.firsts.tolist(), ranges.lasts.tolist()))  # module, statement, assignment
+        [(0, 4), (0, 3), (0, 3)]
+    """
+    name = canonical_language(lang)
+    source = _UNENCODABLE.sub("\ufffd", source)
+    for function, prefix, suffix in _attempts(source, name):
+        parser = _parser(name, function)[0]
+        data = (prefix + source + suffix).encode()
+        tree = parser.parse(data)
+        if not tree.root_node.has_error:
+            starts, ends, kind_ids, firsts, lasts = _walk_ranges(tree)
+            is_name = _name_kinds(name, function)[np.array(kind_ids, dtype=np.int64)]
+            first_bytes, last_bytes = _to_characters(data, np.array(starts), np.array(ends))
+            return _without_wrapper(
+                LeafRanges(first_bytes, last_bytes, is_name, np.array(firsts), np.array(lasts)),
+                shift=len(prefix),
+                length=len(source),
+            )
+    return _ranges_of_table(parse_nodes(source, name))
+
+
+def _walk_ranges(
+    tree: tree_sitter.Tree,
+) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
+    """Return first byte, last byte + 1, kind of each leaf; first and last leaf + 1 of each inner node."""
+    cursor = tree.walk()
+    down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    starts: list[int] = []
+    ends: list[int] = []
+    kinds: list[int] = []
+    firsts: list[int] = []
+    lasts: list[int] = []
+    path: list[int] = []
+    while True:
+        if down():
+            path.append(len(firsts))
+            firsts.append(len(starts))
+            lasts.append(0)
+            continue
+        node = cursor.node
+        assert node is not None
+        starts.append(node.start_byte)
+        ends.append(node.end_byte)
+        kinds.append(node.kind_id)
+        while not along():
+            if not up():
+                return starts, ends, kinds, firsts, lasts
+            lasts[path.pop()] = len(starts)
+
+
+def _without_wrapper(ranges: LeafRanges, *, shift: int, length: int) -> LeafRanges:
+    """Drop the leaves of the class that a snippet was wrapped in, and the nodes that hold no other."""
+    if not shift:
+        return ranges
+    starts, ends = ranges.starts - shift, ranges.ends - shift
+    kept = (ends >= 0) & (starts <= length)
+    before = np.concatenate(([0], np.cumsum(kept)))
+    firsts, lasts = before[ranges.firsts], before[ranges.lasts]
+    inner = lasts > firsts
+    return LeafRanges(
+        starts[kept].clip(0, length),
+        ends[kept].clip(0, length),
+        ranges.is_name[kept],
+        firsts[inner],
+        lasts[inner],
+    )
+
+
+def _ranges_of_table(nodes: NodeTable) -> LeafRanges:
+    before = np.concatenate(([0], np.cumsum(nodes.childless)))  # leaves before each node
+    ends = np.full(len(nodes), len(nodes))  # behind each node's last descendant
+    path: list[int] = []
+    for index, depth in enumerate(nodes.depths.tolist()):
+        while path and nodes.depths[path[-1]] >= depth:
+            ends[path.pop()] = index
+        path.append(index)
+    inner = np.flatnonzero(~nodes.childless)
+    leaves = np.flatnonzero(nodes.childless)
+    return LeafRanges(
+        nodes.starts[leaves].astype(np.int64),
+        nodes.ends[leaves].astype(np.int64),
+        np.array([_is_name(nodes.types[leaf]) for leaf in leaves.tolist()], dtype=bool),
+        before[inner],
+        before[ends[inner]],
+    )
+
+
+def _is_name(kind: str) -> bool:
+    return "identifier" in kind or kind in _NAMES
+
+
+@functools.cache
+def _name_kinds(lang: str, function: str) -> np.ndarray:
+    _, kinds, _, _ = _parser(lang, function)
+    return np.array([*map(_is_name, kinds), *[False] * (_ERROR_KIND + 1 - len(kinds))])
 
 
 def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -294,6 +295,39 @@ class AbstractGenerationTask(AbstractTask):
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.strip() for text in texts]
+
+
+class AbstractStreamedTask(AbstractGenerationTask):
+    """A generation task whose training examples are made anew each time a row is read: several, or none.
+
+    Attributes:
+        counts: What the task wants known of the examples that it made so far.
+    """
+
+    counts: Counter[str]
+
+    @abstractmethod
+    def measure(self, examples: Sequence[Example]) -> None:
+        """Note what the draws need to know of all training rows."""
+
+    @abstractmethod
+    def pieces(
+        self,
+        examples: Sequence[Example],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        rngs: Iterable[np.random.Generator],
+    ) -> list[list[Encoding]]:
+        """Return what training sees of each example this time.
+
+        Args:
+            examples: Any number; they are tokenised together.
+            tokenizer: The model's.
+            rngs: One an example.
+
+        Returns:
+            For each example its encodings, with labels; those with `others` have batches of their own.
+        """
 
 
 def copy_scores(

@@ -171,3 +171,39 @@ def _cutting_at(tokenizer: PreTrainedTokenizerBase, side: str) -> Iterator[None]
         yield
     finally:
         tokenizer.truncation_side = before
+
+
+@dataclass(frozen=True, slots=True)
+class PlainEncoding:
+    """A whole text's own sub-tokens.
+
+    Attributes:
+        ids: int32 [S], no special tokens.
+        offsets: int64 [S, 2], the half-open character span of each.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+
+def encode_plain(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[PlainEncoding]:
+    """Encode whole texts, however long, without special tokens; text that reads like one is plain text.
+
+    Args:
+        texts: Any number.
+        tokenizer: The model's, a fast one.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    before, backend.encode_special_tokens = backend.encode_special_tokens, True
+    try:
+        encodings = backend.encode_batch(list(texts), add_special_tokens=False)
+    finally:
+        backend.encode_special_tokens = before
+    return [
+        PlainEncoding(
+            np.array(encoding.ids, dtype=np.int32),
+            np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),
+        )
+        for encoding in encodings
+    ]

@@ -1,0 +1,127 @@
+"""The syntax tree over sub-tokens: which runs of sub-tokens are a node, and which are an identifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeft.syntax.token_leaves import align_spans
+from codeft.syntax.tree import LeafRanges, leaf_ranges
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTree:
+    """A tree whose leaves are sub-tokens.
+
+    A node is a run of two or more sub-tokens; nodes of one and the same run (a statement that is only a
+    call, say) are one node. A sub-token that no child of a node covers (white space between statements) is
+    a child of that node itself.
+
+    Attributes:
+        num_tokens: Sub-tokens of the text.
+        starts: int64 [m], the first sub-token of each node, in pre-order; the root, if there is one, is all.
+        ends: int64 [m], exclusive.
+        names: int64 [o, 3], each occurrence of an identifier in order: the identifier's number, the first
+            sub-token, and the one behind the last.
+    """
+
+    num_tokens: int
+    starts: np.ndarray
+    ends: np.ndarray
+    names: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def piece(self, start: int, end: int) -> TokenTree:
+        """Return the tree over some of the sub-tokens: nodes are cut to them, identifiers kept if whole."""
+        starts, ends = _as_nodes(
+            self.starts.clip(start, end) - start, self.ends.clip(start, end) - start, end - start
+        )
+        inside = (self.names[:, 1] >= start) & (self.names[:, 2] <= end)
+        return TokenTree(end - start, starts, ends, self.names[inside] - [0, start, start])
+
+    def children(self) -> list[list[int]]:
+        """Return the nodes below each node, in order; single sub-tokens aren't among them."""
+        below: list[list[int]] = [[] for _ in range(len(self))]
+        ends = self.ends.tolist()
+        path: list[int] = []
+        for node, start in enumerate(self.starts.tolist()):
+            while path and ends[path[-1]] <= start:
+                path.pop()
+            if path:
+                below[path[-1]].append(node)
+            path.append(node)
+        return below
+
+
+def token_tree(source: str, lang: str, offsets: np.ndarray) -> TokenTree:
+    """Parse source text and lay its tree over sub-tokens; never raises on any text.
+
+    A sub-token belongs to the leaf that most of its characters are of, of equals the first; comments are
+    leaves. One that no leaf covers stands between its neighbours' leaves.
+
+    Args:
+        source: A file or a snippet, with its layout; "" as its language makes it a tree of one node.
+        lang: Name or alias of the language, or "".
+        offsets: int [S, 2], the character spans of the text's own sub-tokens, in order; no special tokens.
+
+    Raises:
+        CodeftError: The language is unknown.
+
+    Examples:
+        >>> offsets = np.array([(0, 1), (1, 3), (3, 5), (5, 6), (6, 8), (8, 9)])
+        >>> tree = token_tree("x = f(10)", "python", offsets)
+        >>> list(zip(tree.starts.tolist(), tree.ends.tolist()))  # the assignment, the call, its arguments
+        [(0, 6), (2, 6), (3, 6)]
+        >>> tree.names.tolist()  # x, f
+        [[0, 0, 1], [1, 2, 3]]
+    """
+    num_tokens = len(offsets)
+    if not lang or not num_tokens:
+        nothing = np.zeros(0, dtype=np.int64)
+        starts, ends = _as_nodes(nothing, nothing, num_tokens)
+        return TokenTree(num_tokens, starts, ends, np.zeros((0, 3), dtype=np.int64))
+    ranges = leaf_ranges(source, lang)
+    places = _places(ranges, offsets, length=len(source))
+    firsts = places.searchsorted(2 * ranges.firsts)
+    lasts = places.searchsorted(2 * ranges.lasts - 1)
+    leaves = np.arange(len(ranges.starts))
+    leaf_firsts, leaf_lasts = places.searchsorted(2 * leaves), places.searchsorted(2 * leaves + 1)
+    starts, ends = _as_nodes(
+        np.concatenate((firsts, leaf_firsts)), np.concatenate((lasts, leaf_lasts)), num_tokens
+    )
+    named = ranges.is_name & (leaf_lasts > leaf_firsts)
+    names = _names(source, ranges, named, leaf_firsts, leaf_lasts)
+    return TokenTree(num_tokens, starts, ends, names)
+
+
+def _places(ranges: LeafRanges, offsets: np.ndarray, *, length: int) -> np.ndarray:
+    """Return each sub-token's place, int64 [S], rising: 2 i in leaf i, 2 i - 1 before it and in none."""
+    leaf = align_spans(ranges.starts.tolist(), ranges.ends.tolist(), offsets, length=length).astype(np.int64)
+    before = 2 * ranges.starts.searchsorted(offsets[:, 1]) - 1
+    return np.maximum.accumulate(np.where(leaf >= 0, 2 * leaf, before))
+
+
+def _as_nodes(starts: np.ndarray, ends: np.ndarray, num_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the runs of two sub-tokens and more, each once, in pre-order, the whole text first."""
+    if num_tokens < 2:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    width = num_tokens + 1
+    long = ends - starts > 1
+    # One number for each run: by start, then the longer one first.
+    keys = np.unique(np.append(starts[long] * width + (num_tokens - ends[long]), 0))
+    firsts, rest = np.divmod(keys, width)
+    return firsts, num_tokens - rest
+
+
+def _names(
+    source: str, ranges: LeafRanges, named: np.ndarray, firsts: np.ndarray, lasts: np.ndarray
+) -> np.ndarray:
+    numbers: dict[str, int] = {}
+    rows = []
+    for leaf in np.flatnonzero(named).tolist():
+        text = source[ranges.starts[leaf] : ranges.ends[leaf]]
+        rows.append((numbers.setdefault(text, len(numbers)), firsts[leaf], lasts[leaf]))
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)
