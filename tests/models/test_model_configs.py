@@ -44,6 +44,7 @@ SIZES = {
     "plbart_base": 139_220_736,
     "plbart_large": 406_025_216,
     "mini": 3_936_512,
+    "new": 8_067_456,
     "qwen2_5_coder_0_5b": 494_032_768,
     "qwen2_5_coder_1_5b": 1_543_714_304,
     "starcoder2_3b": 3_030_371_328,

@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from codeft.models.loading import load_tokenizer
 from codeft.models.tokenizer import train_tokenizer
 from codeft.types import CodeftError
+from rows import function_rows
 
 TEXTS = [
     f"def area_{i}(width, height):\n    if width:\n        return width * height\n    return None\n"
@@ -89,3 +91,14 @@ def test_vocabulary_too_small_is_an_error():
 def test_too_little_text_is_an_error():
     with pytest.raises(CodeftError, match="of the 8192 ids"):
         train_tokenizer(iter(TEXTS), vocab_size=8192)
+
+
+def test_digits_stand_alone_where_asked_for(tmp_path):
+    texts = (row["code"] + row["docstring"] for row in function_rows(0, 40))
+    made = train_tokenizer(texts, vocab_size=390, split_digits=True)
+    made.save_pretrained(str(tmp_path))
+    loaded = load_tokenizer(tmp_path)
+    code = "x1 = 12345 # 007"
+    pieces = [loaded.decode([token]) for token in loaded(code)["input_ids"][:-1]]
+    assert "".join(pieces) == code
+    assert all(sum(character.isdigit() for character in piece) < 2 for piece in pieces)

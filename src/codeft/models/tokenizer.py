@@ -14,7 +14,9 @@ NUM_SENTINELS = 100
 NUM_BYTES = 256
 
 
-def train_tokenizer(texts: Iterator[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Iterator[str], *, vocab_size: int, split_digits: bool = False
+) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer that reads code exactly and speaks T5's special tokens.
 
     Ids: `<pad>` 0, `</s>` 1, `<unk>` 2, then the 256 bytes and the merges, then `<extra_id_0>` to
@@ -26,6 +28,7 @@ def train_tokenizer(texts: Iterator[str], *, vocab_size: int) -> PreTrainedToken
     Args:
         texts: Documents; consumed once.
         vocab_size: Size of the whole vocabulary, special tokens included; at least 359.
+        split_digits: Whether each digit stands alone, so that no number is a token of its own.
 
     Returns:
         A tokenizer with exactly `vocab_size` ids; what its `save_pretrained` writes, `AutoTokenizer` loads.
@@ -40,7 +43,11 @@ def train_tokenizer(texts: Iterator[str], *, vocab_size: int) -> PreTrainedToken
             f"vocab_size must be at least {smallest} (bytes and special tokens), got {vocab_size}: raise it"
         )
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_of_words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.pre_tokenizer = bytes_of_words
+    if split_digits:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_of_words])
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - NUM_SENTINELS,

@@ -85,8 +85,8 @@ def mask_runs(masked: bytearray, start: int, end: int, budget: int, draws: rando
     """
     free = [place for place in range(start, end) if not masked[place]]
     while budget > 0:
-        place = draws.choice(free)
-        for _ in range(draws.randint(1, MAX_RUN)):
+        place = free[int(draws.random() * len(free))]
+        for _ in range(1 + int(draws.random() * MAX_RUN)):
             if not masked[place]:
                 masked[place] = 1
                 free.remove(place)

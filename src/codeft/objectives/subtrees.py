@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import operator
 import random
@@ -65,7 +64,7 @@ def mask_subtrees(
         return np.frombuffer(hidden, dtype=bool).copy()
     hidden = bytearray(already.tobytes())
     # No node is entered twice, so masking one doesn't change how many sub-tokens are free in another.
-    free_before = [0, *itertools.accumulate(1 - flag for flag in hidden)]
+    free_before = np.concatenate(([0], np.cumsum(~already))).tolist()
     below = tree.children()
     starts, ends = tree.starts.tolist(), tree.ends.tolist()
     spend = _spend_in_turn if as_published else _spend_on_a_circle
@@ -148,7 +147,7 @@ def _large(
 
 def _spend_on_a_circle(sizes: Sequence[int], pool: int, draws: random.Random) -> list[tuple[int, int]]:
     """Mask a window of a circle on which the children lie in random order; each place is equally likely."""
-    place = draws.randrange(sum(sizes))
+    place = int(draws.random() * sum(sizes))
     start = 0
     while place >= sizes[start]:
         place -= sizes[start]
@@ -158,7 +157,7 @@ def _spend_on_a_circle(sizes: Sequence[int], pool: int, draws: random.Random) ->
     pool -= part
     others = [child for child in range(len(sizes)) if child != start]
     while pool and others:
-        at = draws.randrange(len(others))
+        at = int(draws.random() * len(others))
         child, others[at] = others[at], others[-1]
         others.pop()
         part = min(pool, sizes[child])

@@ -239,9 +239,9 @@ def leaf_ranges(source: str, lang: str) -> LeafRanges:
         data = (prefix + source + suffix).encode()
         tree = parser.parse(data)
         if not tree.root_node.has_error:
-            starts, ends, kind_ids, firsts, lasts = _walk_ranges(tree)
+            spans, kind_ids, firsts, lasts = _walk_ranges(tree)
             is_name = _name_kinds(name, function)[np.array(kind_ids, dtype=np.int64)]
-            first_bytes, last_bytes = _to_characters(data, np.array(starts), np.array(ends))
+            first_bytes, last_bytes = _to_characters(data, *spans.T)
             return _without_wrapper(
                 LeafRanges(first_bytes, last_bytes, is_name, np.array(firsts), np.array(lasts)),
                 shift=len(prefix),
@@ -250,33 +250,38 @@ def leaf_ranges(source: str, lang: str) -> LeafRanges:
     return _ranges_of_table(parse_nodes(source, name))
 
 
-def _walk_ranges(
-    tree: tree_sitter.Tree,
-) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
-    """Return first byte, last byte + 1, kind of each leaf; first and last leaf + 1 of each inner node."""
+def _walk_ranges(tree: tree_sitter.Tree) -> tuple[np.ndarray, list[int], list[int], list[int]]:
+    """Return bytes (half-open, [n, 2]) and kind of each leaf; first and last leaf + 1 of each inner node."""
     cursor = tree.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
-    starts: list[int] = []
-    ends: list[int] = []
+    spans: list[int] = []
     kinds: list[int] = []
     firsts: list[int] = []
     lasts: list[int] = []
     path: list[int] = []
+    leave, enter, add_first, add_last, add_kind = (
+        path.pop,
+        path.append,
+        firsts.append,
+        lasts.append,
+        kinds.append,
+    )
+    num_leaves = num_inner = 0
     while True:
-        if down():
-            path.append(len(firsts))
-            firsts.append(len(starts))
-            lasts.append(0)
-            continue
+        while down():
+            enter(num_inner)
+            add_first(num_leaves)
+            add_last(0)
+            num_inner += 1
         node = cursor.node
         assert node is not None
-        starts.append(node.start_byte)
-        ends.append(node.end_byte)
-        kinds.append(node.kind_id)
+        spans += node.byte_range
+        add_kind(node.kind_id)
+        num_leaves += 1
         while not along():
             if not up():
-                return starts, ends, kinds, firsts, lasts
-            lasts[path.pop()] = len(starts)
+                return np.array(spans).reshape(-1, 2), kinds, firsts, lasts
+            lasts[leave()] = num_leaves
 
 
 def _without_wrapper(ranges: LeafRanges, *, shift: int, length: int) -> LeafRanges:

@@ -221,8 +221,9 @@ class PretrainingTask(AbstractStreamedTask):
     def _corrupted(
         self, example: Example, part: str, text: PlainEncoding, frame: _Frame, rng: np.random.Generator
     ) -> Iterable[Encoding]:
-        tree = token_tree(example.source, example.lang, text.offsets)
         length = self.max_source_length - len(frame.before) - len(frame.after)
+        needs_tree = part == SUBTREES or (self.segmentation == "ast" and len(text.ids) > length)
+        tree = token_tree(example.source, example.lang if needs_tree else "", text.offsets)
         cuts = segments(tree, max_length=length, how=self.segmentation, extra=self.extra_segments)
         for start, end in cuts:
             piece = tree if len(cuts) == 1 else tree.piece(start, end)
