@@ -26,7 +26,7 @@ TOP_KEYS = {
     "cache", "cache_dir", "cache_limit_gb",
     "checkpoint", "task", "model", "data", "trainer", "logger",
 }  # fmt: skip
-INTERPOLATIONS = r"k|alpha|seed|lang|(task|data|model|callbacks)\.[\w.]+"
+INTERPOLATIONS = r"segmentation|optimizer\.lr|k|alpha|seed|lang|(task|data|model|callbacks)\.[\w.]+"
 
 
 def choices(group: str) -> list[str]:
