@@ -194,9 +194,9 @@ def test_odd_characters_are_trained_on(command, tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["translation", "refinement", "generation", "completion"])
-def test_an_unknown_language_is_told(command, tiny_model, tmp_path, task):
-    lang = "java-cobol" if task == "translation" else "cobol"
-    with pytest.raises(SystemExit, match=r"out of python, .*got 'cobol'"):
+def test_a_misspelt_language_is_told(command, tiny_model, tmp_path, task):
+    lang = "java-rubby" if task == "translation" else "rubby"
+    with pytest.raises(SystemExit, match=r"out of python, .*got 'rubby'. Did you mean 'ruby'"):
         command("train", *tiny_model, f"task={task}", f"lang={lang}", f"hydra.run.dir={tmp_path}/run")
 
 

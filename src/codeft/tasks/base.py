@@ -10,8 +10,10 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from codeft.metrics import named_scores
+from codeft.metrics import CodeBLEU, named_scores
+from codeft.syntax import LANGUAGES
 from codeft.tasks.encoding import EncodedText, encode_marked, encode_targets
+from codeft.tasks.fields import first_field
 from codeft.tasks.marks import language_marks, mark_pairs
 from codeft.types import (
     IGNORED_LABEL,
@@ -218,9 +220,11 @@ class AbstractGenerationTask(AbstractTask):
         prefix: Text set before each source ("Summarize Python: "); no offset points into it.
 
     Attributes:
-        target_lang: Canonical name of the answers' language; "" is prose.
+        source_lang: Name of the sources' language, where all are in one; None where each example says.
+        target_lang: Name of the answers' language, with a grammar or without; "" is prose.
     """
 
+    source_lang: str | None = None
     target_lang: str = ""
 
     def __init__(
@@ -243,7 +247,7 @@ class AbstractGenerationTask(AbstractTask):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
         texts = [self.prefix + example.source for example in examples]
-        langs = [example.lang for example in examples]
+        langs = [self.source_lang or example.lang for example in examples]
         pairs = mark_pairs(langs, self.target_lang, language_marks(tokenizer))
         sources = encode_marked(
             texts,
@@ -318,8 +322,13 @@ def copy_scores(
     return {f"naive_copy_{name}": scores[name] for name in names}
 
 
+def code_metrics(lang: str) -> dict[str, Metric]:
+    """Return the metrics of code in a language that need its grammar: CodeBLEU, or none without one."""
+    return {"codebleu": CodeBLEU(lang=lang)} if lang in LANGUAGES else {}
+
+
 def text_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
-    """Return a row's text field, the first of `names` that the row has.
+    """Return a row's text field, the first of `names` that says something.
 
     Args:
         fields: The row.
@@ -332,7 +341,7 @@ def text_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
     >>> text_field({"source": "x = 1"}, "code", "source", where="rows.jsonl:1")
     'x = 1'
     """
-    name = next((name for name in names if name in fields), None)
+    name = first_field(fields, *names)
     if name is None:
         wanted = " or ".join(f'"{name}"' for name in names)
         raise CodeftError(

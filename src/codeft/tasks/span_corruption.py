@@ -11,6 +11,7 @@ import numpy as np
 from codeft.syntax import canonical_language
 from codeft.tasks.base import AbstractGenerationTask, text_field
 from codeft.tasks.encoding import encode_texts
+from codeft.tasks.fields import first_field, says_something
 from codeft.types import CodeftError, Encoding, Example
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class SpanCorruptionTask(AbstractGenerationTask):
             raise CodeftError(f"{where}: {error}") from None
         if self.lang is not None and lang != self.lang:
             return None
-        if fields.get("docstring"):
+        has_empty_code = "code" in fields and first_field(fields, "code", "text") == "text"
+        if says_something(fields.get("docstring")) and not has_empty_code:
             docstring = text_field(fields, "docstring", where=where)
             code = text_field(fields, "code", where=where)
             if zlib.crc32(code.encode("utf-8", "replace")) % 1000 < 1000 * self.docstring_share:
