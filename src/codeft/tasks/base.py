@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -92,6 +93,28 @@ class AbstractTask(ABC):
     def without_query(self, example: Example) -> Example:
         """Return an example of a task with queries as one that is only searched; others stay as they are."""
         return example
+
+    def asks(self, example: Example) -> bool:
+        """Return whether an example is to be answered; of a task with queries, some are only searched."""
+        return True
+
+    def length_limit(self, side: str) -> int:
+        """Return how many sub-tokens an example's "source" or "target" may have."""
+        return {"source": self.max_source_length, "target": self.max_target_length}[side]
+
+    def uncut(self, longest: int) -> Self:
+        """Return a copy of the task that cuts its texts at so many sub-tokens and nowhere else."""
+        task = copy.copy(self)
+        task.max_source_length = task.max_target_length = longest
+        return task
+
+    def describe(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Return how many rows of a split are of the kinds that only this task has, by name."""
+        return {}
+
+    def note(self, examples: Sequence[Example]) -> str:
+        """Return what the log should say of training rows; "" for nothing."""
+        return ""
 
     def check(self, examples: Sequence[Example], *, split: str) -> None:
         """Refuse, before anything is trained, a split that nothing can be learnt from or scored on.

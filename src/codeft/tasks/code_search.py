@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor
@@ -43,8 +44,8 @@ class CodeSearchTask(AbstractEmbeddingTask):
     `language`; or CoSQA's `doc` with `code`. The query is `query` or `doc` where the row has one, else the
     documentation; the docstring never stands in the code. Rows with the same `code_id` (CoSQA's
     `retrieval_idx`), else the same `url` or `id`, hold the same function. The loss is `contrastive_loss` over
-    the batches of all devices, in which rows with an equal query or function are no negatives of each other; a
-    prediction is the id of the nearest function.
+    the batches of all devices, in which rows with an equal query or function are no negatives of each other.
+    A prediction is the id of the nearest function.
 
     Args:
         lang: Keep only this language; None keeps all.
@@ -114,6 +115,41 @@ class CodeSearchTask(AbstractEmbeddingTask):
         meta = {**example.meta, _NO_QUERY: "yes"}
         return dataclasses.replace(example, target=None, meta=meta, others=others)
 
+    def asks(self, example: Example) -> bool:
+        """Return whether the example has a query."""
+        return _NO_QUERY not in example.meta
+
+    def length_limit(self, side: str) -> int:
+        """Return how many sub-tokens an example's "source" or "query" may have."""
+        return self.max_query_length if side == "query" else super().length_limit(side)
+
+    def uncut(self, longest: int) -> Self:
+        """Return a copy that cuts functions and queries at so many sub-tokens and nowhere else."""
+        task = super().uncut(longest)
+        task.max_query_length = longest
+        return task
+
+    def describe(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Return how many rows are only searched, and how many ask or hold what another one does, too."""
+        asking = [example for example in examples if self.asks(example)]
+        _, functions, queries, *_ = zip(*map(self.keys, asking), strict=True) if asking else ((),) * 3
+        return {
+            "candidates": len(examples) - len(asking),
+            "equal_queries": _num_repeated(queries),
+            "equal_functions": _num_repeated(functions),
+        }
+
+    def note(self, examples: Sequence[Example]) -> str:
+        """Say how many rows are no negatives of each other."""
+        counts = self.describe(examples)
+        queries, functions = counts["equal_queries"], counts["equal_functions"]
+        if not queries + functions:
+            return ""
+        return (
+            f"{queries} of {len(examples)} rows have a query that another row has, too, and {functions} a "
+            "function: in a batch, such rows are no negatives of each other"
+        )
+
     def _query(self, fields: Mapping[str, Any], where: str) -> str:
         name = first_field(fields, "query", "doc", "docstring_tokens", "docstring", "target")
         if name in ("query", "doc"):
@@ -144,7 +180,7 @@ class CodeSearchTask(AbstractEmbeddingTask):
                     f'{bare}: expected {self.hard_negatives} "negatives" (task.hard_negatives) in each '
                     "training row, got none"
                 )
-        num_queries = sum(_NO_QUERY not in example.meta for example in examples)
+        num_queries = sum(map(self.asks, examples))
         if split != "train" and self.protocol == "distractors999" and num_queries < BATCH_CANDIDATES:
             raise CodeftError(
                 f"the {split} split has {num_queries:,} queries, and task.protocol=distractors999 ranks each "
@@ -153,7 +189,7 @@ class CodeSearchTask(AbstractEmbeddingTask):
 
     def label(self, example: Example) -> int | None:
         """Return 1 where a query asks for the function, else 0."""
-        return int(_NO_QUERY not in example.meta)
+        return int(self.asks(example))
 
     def keys(self, example: Example) -> list[int]:
         """Return the numbers of the function by name and by text, of the query and of each negative.
@@ -229,3 +265,12 @@ class CodeSearchTask(AbstractEmbeddingTask):
                 "deduplicated": self.deduplicate,
             }
         return rows
+
+
+def _num_repeated(keys: Sequence[int]) -> int:
+    """Return how many items stand more than once.
+
+    >>> _num_repeated([1, 2, 1, 1])
+    3
+    """
+    return sum(count for count in Counter(keys).values() if count > 1)
