@@ -35,7 +35,7 @@ def nearest_word(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that a mistyped one stands for; None where each would be far-fetched.
 
     A word is near where the typed one is a part of it, or where both begin with the same letter and at most
-    a quarter of the letters, three at most, are to be added, left out, changed or swapped with their
+    a third of the letters, three at most, are to be added, left out, changed or swapped with their
     neighbour. Words of one or two letters are near to nothing: any would do.
 
     Args:
@@ -45,7 +45,7 @@ def nearest_word(word: str, known: Iterable[str]) -> str | None:
     >>> nearest_word("pyhton", ["ruby", "python"]), nearest_word("typescript", ["javascript"])
     ('python', None)
     """
-    most = min(max(1, len(word) // 4), 3)
+    most = min(max(1, len(word) // 3), 3)
     near: dict[str, int] = {}
     for candidate in known:
         if min(len(word), len(candidate)) < _FEWEST_LETTERS:
