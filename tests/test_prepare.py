@@ -159,6 +159,35 @@ def test_every_task_is_checked(prepare, command, tree, tmp_path, task):
         assert ("query_tokens" in described) == (task == "code_search")
 
 
+def test_equal_queries_and_functions_are_counted(prepare, command, tiny_model, tmp_path, capsys):
+    rows = rows_of("code_search", 0, 12)
+    for row in rows[:4]:
+        row["docstring"] = "Returns the name."
+    rows[4]["code"] = rows[5]["code"] + "\n"
+    for split in ("train", "valid", "test"):
+        write_rows(tmp_path / "rows" / f"{split}.jsonl", rows)
+    described = prepare("task=code_search", f"data.dir={tmp_path}/rows")["splits"]["train"]
+    assert (described["equal_queries"], described["equal_functions"], described["candidates"]) == (4, 2, 0)
+    assert "equal queries" in capsys.readouterr().out
+    model = [word for word in tiny_model if not word.startswith(("task.max_target", "task.num_beams"))]
+    command(
+        "train", "task=code_search", *model, "data=local", f"data.dir={tmp_path}/rows", "data.batch_size=4",
+        "trainer.max_epochs=1", "logger=none", f"hydra.run.dir={tmp_path}/train",
+    )  # fmt: skip
+    said = capsys.readouterr().err
+    assert "train: 4 of 12 rows have a query that another row has, too, and 2 a function" in said
+    assert "valid: 4" not in said
+
+
+def test_a_corpus_for_pre_training_is_checked(prepare, tmp_path):
+    write_rows(tmp_path / "rows" / "a.jsonl", rows_of("span_corruption", 0, 6))
+    write_rows(tmp_path / "rows" / "b.jsonl", rows_of("span_corruption", 9, 4))
+    files = [f"data.train={tmp_path}/rows/a.jsonl", f"data.valid={tmp_path}/rows/b.jsonl"]
+    statistics = prepare("task=span_corruption", "data=corpus", *files, "model.tokenizer=null")
+    assert {split: found["rows"] for split, found in statistics["splits"].items()} == {"train": 6, "valid": 4}
+    assert "no test split" in statistics["unreadable"]["test"]
+
+
 TEXT_TASKS = {"summarization", "translation", "refinement", "generation", "completion"}
 
 
