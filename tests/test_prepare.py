@@ -132,6 +132,13 @@ def test_errors(prepare, command, tree, tmp_path, tiny_data):
     said = fails(prepare, "task=translation", f"data.source={tree}")
     assert "task=translation can't be learnt from" in said and "task=code_search" in said
     assert "doesn't exist" in fails(prepare, f"data.source={tmp_path}/nothing")
+    said = fails(prepare, f"data.source={tree}", "lang=kotlin")
+    assert "got lang=kotlin" in said and '"source" and "target"' in said and "mean" not in said
+    kotlin = [{"code": "fun f() = 1", "docstring": "One.", "language": "kotlin"}]
+    for split in ("train", "valid", "test"):
+        write_rows(tmp_path / "kotlin" / f"{split}.jsonl", kotlin)
+    said = fails(prepare, f"data.dir={tmp_path}/kotlin")
+    assert "train.jsonl:1: expected" in said and '"source" and "target"' in said
     assert "output=" in fails(prepare, f"data.dir={tiny_data}", f"output={tmp_path}/x")
     (tmp_path / "empty").mkdir()
     assert "no well documented function" in fails(

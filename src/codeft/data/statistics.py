@@ -40,7 +40,8 @@ def describe_split(
         (`AbstractTask.describe`); `source_tokens`, and `target_tokens` or `query_tokens` where the task has
         such texts, as `describe_lengths` returns them; and `unknown_tokens`, see `UnknownTokens.describe`.
     """
-    uncut, unknown = task.uncut(_LONGEST), UnknownTokens(task=task, tokenizer=tokenizer)
+    uncut = task.uncut(_LONGEST)
+    unknown = UnknownTokens(task=uncut, tokenizer=tokenizer)
     lengths: dict[str, list[int]] = {"source": []}
     for start in track(range(0, len(examples), _CHUNK), description=f"counting {name}", quiet_below=8):
         chunk = examples[start : start + _CHUNK]

@@ -49,16 +49,18 @@ class UnknownTokens:
 
     def add(self, examples: Sequence[Example], encodings: Sequence[Encoding]) -> None:
         """Count what was encoded of some examples."""
+        groups: dict[tuple[str, str], list[tuple[str, np.ndarray]]] = {}
         for example, encoding in zip(examples, encodings, strict=True):
             for side, text, ids in encoded_texts(example, encoding, task=self.task):
-                lang = example.lang or "text"
-                own = ids[~np.isin(ids, self._special)]
-                num_unknown = 0 if self._id is None else int((own == self._id).sum())
-                self._tokens.setdefault(side, Counter())[lang] += len(own)
-                self._unknown.setdefault(side, Counter())[lang] += num_unknown
-                texts = self._texts.setdefault(side, [])
-                if num_unknown and len(texts) < _EXAMINED:
-                    texts.append(text)
+                groups.setdefault((side, example.lang or "text"), []).append((text, ids))
+        for (side, lang), group in groups.items():
+            ids = np.concatenate([ids for _, ids in group])
+            num_unknown = 0 if self._id is None else int((ids == self._id).sum())
+            self._tokens.setdefault(side, Counter())[lang] += int((~np.isin(ids, self._special)).sum())
+            self._unknown.setdefault(side, Counter())[lang] += num_unknown
+            texts = self._texts.setdefault(side, [])
+            if num_unknown and len(texts) < _EXAMINED:
+                texts += [text for text, ids in group if self._id in ids][: _EXAMINED - len(texts)]
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return what was counted, by side ("source", and "target" or "query" where there are some).
@@ -124,7 +126,7 @@ def encoded_texts(
         "source", "target" or "query", the text, its ids; empty texts beside the source are passed over.
     """
     yield "source", example.source, encoding.input_ids
-    for place, (other, encoded) in enumerate(zip(example.others, encoding.others, strict=True)):
+    for place, (other, encoded) in enumerate(zip(example.others, encoding.others, strict=False)):
         if other.source:
             yield "query" if task.has_queries and place == 0 else "source", other.source, encoded.input_ids
     if task.output == "text" and encoding.labels is not None:
