@@ -42,7 +42,7 @@ class ClonePairsTask(AbstractClassificationTask):
         collapse_whitespace: Read a function as one line, as CodeXGLUE's scripts do.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "clone_detection"
@@ -96,7 +96,7 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
         temperature: Divides the similarities in the loss.
 
     Raises:
-        CodeftError: `lang` isn't a known language, or the temperature isn't above 0.
+        CodeftError: `lang` seems to be misspelt, or the temperature isn't above 0.
     """
 
     name: ClassVar[str] = "clone_detection_poj104"

@@ -32,7 +32,7 @@ class CompletionTask(AbstractGenerationTask):
         num_beams: Beams in validation, test and prediction.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "completion"

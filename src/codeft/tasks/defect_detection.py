@@ -28,7 +28,7 @@ class DefectDetectionTask(AbstractClassificationTask):
         collapse_whitespace: Read a function as one line, as CodeXGLUE's scripts do.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "defect_detection"

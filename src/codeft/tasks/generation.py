@@ -30,7 +30,7 @@ class GenerationTask(AbstractGenerationTask):
         prefix: Text set before each source.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "generation"

@@ -29,7 +29,7 @@ class RefinementTask(AbstractGenerationTask):
         prefix: Text set before each source.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "refinement"

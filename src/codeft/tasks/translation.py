@@ -31,7 +31,7 @@ class TranslationTask(AbstractGenerationTask):
         prefix: Text set before each source.
 
     Raises:
-        CodeftError: `lang` isn't two different known languages.
+        CodeftError: `lang` isn't two different languages, or one seems to be misspelt.
     """
 
     name: ClassVar[str] = "translation"
