@@ -292,12 +292,15 @@ def test_a_line_break_in_a_prediction_is_found(command, tmp_path):
     assert "a line break inside a text there" in message
 
 
-def test_an_unknown_language_for_codebleu(command, tmp_path):
+def test_a_language_without_a_grammar_has_no_codebleu(command, tmp_path, capsys):
     gold = write_lines(tmp_path / "gold", CODE)
-    files = [f"predictions={gold}", f"references={gold}", f"hydra.run.dir={tmp_path}/out"]
+    files = [f"predictions={gold}", f"references={gold}"]
     for task in ("translation", "refinement", "generation"):
-        message = fails(command, *files, f"task={task}", "lang=cobol")
-        assert "cobol" in message and "csharp" in message
+        command("evaluate", *files, f"task={task}", "lang=cobol", f"hydra.run.dir={tmp_path}/{task}")
+        scores = json.loads((tmp_path / task / "metrics.json").read_text(encoding="utf-8"))["test"]
+        assert scores["corpus_bleu"] == 100 and not any("codebleu" in name for name in scores)
+        assert "no grammar for cobol" in capsys.readouterr().err
+    assert "Did you mean 'ruby'?" in fails(command, *files, "task=refinement", "lang=rubby")
 
 
 def test_code_with_odd_characters(tmp_path):

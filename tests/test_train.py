@@ -194,10 +194,32 @@ def test_odd_characters_are_trained_on(command, tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["translation", "refinement", "generation", "completion"])
-def test_an_unknown_language_is_told(command, tiny_model, tmp_path, task):
-    lang = "java-cobol" if task == "translation" else "cobol"
-    with pytest.raises(SystemExit, match=r"out of python, .*got 'cobol'"):
+def test_a_misspelt_language_is_told(command, tiny_model, tmp_path, task):
+    lang = "java-rubby" if task == "translation" else "rubby"
+    with pytest.raises(SystemExit, match=r"out of python, .*got 'rubby'. Did you mean 'ruby'"):
         command("train", *tiny_model, f"task={task}", f"lang={lang}", f"hydra.run.dir={tmp_path}/run")
+
+
+@pytest.mark.parametrize(("task", "lang"), [("translation", "java-kotlin"), ("generation", "sql")])
+def test_a_language_without_a_grammar_is_text(command, tiny_model, tmp_path, task, lang, capsys):
+    sides = ("java", "kotlin") if task == "translation" else ("nl", "code")
+    for split in ("train", "valid", "test"):
+        rows = [dict(zip(sides, (f"int a{i};", f"val a{i}"), strict=True)) for i in range(4)]
+        write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    arguments = [*tiny_model, f"task={task}", f"lang={lang}", "data=local", f"data.dir={tmp_path}"]
+    command(
+        "train", *arguments, "method=sat", "alpha=0.1", "trainer.max_epochs=1", "logger=none",
+        f"hydra.run.dir={tmp_path}/run",
+    )  # fmt: skip
+    assert (
+        f"no grammar for {lang.rpartition('-')[2]}: its code is read and written as text"
+        in capsys.readouterr().err
+    )
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["lang"] == lang and "corpus_bleu" in metrics["test"]
+    assert not any("codebleu" in name for name in {**metrics["test"], **metrics["baselines"]})
+    command("evaluate", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/again")
+    assert json.loads((tmp_path / "again" / "metrics.json").read_text(encoding="utf-8"))["reproduced"]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(command, tiny, summarization, tmp_path):

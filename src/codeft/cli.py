@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codeft.error_text import nearest
 from codeft.logs import log_to, quiet_libraries
 from codeft.overrides import (
     check_choices,
     config_folders,
     dotted_names,
     folder_name,
-    nearest,
     quote_literal,
     swept_keys,
 )

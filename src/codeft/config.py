@@ -12,8 +12,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, UnsupportedValueType
 
-from codeft.error_text import one_line
-from codeft.overrides import GROUPS, nearest
+from codeft.error_text import nearest, one_line
+from codeft.overrides import GROUPS
 from codeft.signatures import check_values
 from codeft.targets import check_logger_names, check_targets
 from codeft.types import CodeftError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from codeft.error_text import nearest
 from codeft.types import CodeftError
 
 GROUPS = ("task", "model", "data", "method", "trainer", "logger", "experiment")
@@ -81,16 +81,6 @@ def swept_keys(arguments: Sequence[str]) -> set[str]:
             if override.is_sweep_override():
                 found.add(override.get_key_element())
     return found
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" where a known word is near, else a full stop.
-
-    >>> nearest("tely", ["telly", "sat"])
-    "; did you mean 'telly'?"
-    """
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def check_choices(arguments: Sequence[str], *, folders: Sequence[Path]) -> None:

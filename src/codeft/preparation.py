@@ -22,12 +22,16 @@ from codeft.data.mining import MiningReport
 from codeft.data.sources import SPLITS
 from codeft.data.splitting import mine_splits
 from codeft.data.statistics import describe_split, duplicates_across
+from codeft.data.unknown_tokens import warnings_of
 from codeft.models.loading import MINI, RANDOM, find_folder, load_tokenizer
 from codeft.models.remote_code import RemoteCode
 from codeft.run_folder import write_text
 from codeft.summary import print_outputs
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError, Example
+
+SIDES = {"source": "sources", "target": "targets", "query": "queries"}
+"""What an example's texts are to its task, one and several."""
 
 
 def prepare_data(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
@@ -85,17 +89,17 @@ def mine(source: Path, *, task: AbstractTask, folder: Path) -> dict[str, Any]:
 
     Args:
         source: The tree.
-        task: Summarization; its language is the only one mined, if it has one.
+        task: Reads the rows; its language is the only one mined, if it has one.
         folder: Where the files go; it must not hold any of them.
 
     Returns:
         Files, functions and rows by language, and what was left out by reason.
 
     Raises:
-        CodeftError: Another task, files that are there already, or a tree with too few documented functions.
+        CodeftError: A task that doesn't read such rows, files that are there already, or a tree with too few
+            documented functions.
     """
-    if task.name != "summarization":
-        raise CodeftError(f"mining finds functions and docstrings, for task=summarization, not {task.name}")
+    check_minable(task)
     paths = {split: folder / f"{split}.jsonl" for split in SPLITS}
     for path in paths.values():
         if path.exists():
@@ -106,7 +110,7 @@ def mine(source: Path, *, task: AbstractTask, folder: Path) -> dict[str, Any]:
         shown = bar.add_task("", total=None)
         rows = mine_splits(
             source,
-            languages=None if task.lang is None else [task.lang],
+            languages=None if task.lang is None else task.lang.split("-"),
             report=report,
             progress=lambda path: bar.update(shown, description=path.replace("[", r"\["), advance=1),
         )
@@ -114,6 +118,27 @@ def mine(source: Path, *, task: AbstractTask, folder: Path) -> dict[str, Any]:
         write_rows(path, rows[split])
     names = ("files", "skipped_files", "functions", "skipped_functions", "rows")
     return {name: dict(getattr(report, name).most_common()) for name in names}
+
+
+def check_minable(task: AbstractTask) -> None:
+    """Check, before a tree is mined, that a task reads the rows that mining makes.
+
+    Raises:
+        CodeftError: It doesn't.
+    """
+    fields = {
+        "code": "x = 1",
+        "docstring": "Sets x.",
+        "docstring_tokens": ["Sets", "x", "."],
+        "language": "python",
+    }
+    try:
+        task.read({**fields, "code_tokens": ["x", "=", "1"]}, where="mined rows", input="code", labelled=True)
+    except CodeftError as error:
+        raise CodeftError(
+            f"mining data.source= finds functions and their documentation, which task={task.name} can't be "
+            f"learnt from ({error}): choose a task that is, such as task=summarization or task=code_search"
+        ) from None
 
 
 def _read_from(cfg: DictConfig, folder: Path) -> DictConfig:
@@ -165,11 +190,19 @@ def _print(statistics: Mapping[str, Any], *, folder: Path, run_dir: Path) -> Non
     console.print(statistics_table(statistics))
     for split, reason in statistics["unreadable"].items():
         console.print(f"{split} can't be read: {reason}", style="bold red", markup=False)
+    for split, described in statistics["splits"].items():
+        for warning in warnings_of(described["unknown_tokens"]):
+            console.print(f"{split}: {warning}", style="bold red", markup=False, soft_wrap=True)
     if any(split["bad_rows"] for split in statistics["splits"].values()):
         console.print("each bad row stands in the log and in statistics.json")
     if "mined" in statistics:
         console.print(f"rows     {folder} (data=local data.dir=…)", markup=False, soft_wrap=True)
     print_outputs(console, run_dir)
+
+
+def _percentage(share: float | None) -> str:
+    """Return a share of sub-tokens, such that some never read as none."""
+    return "" if share is None else "0 %" if share == 0 else f"{max(share, 0.0001):.2%}".replace("%", " %")
 
 
 def statistics_table(statistics: Mapping[str, Any]) -> Table:
@@ -184,7 +217,8 @@ def statistics_table(statistics: Mapping[str, Any]) -> Table:
     def add(label: str, cells: Mapping[str, object]) -> None:
         table.add_row(label, *(str(cells.get(split, "")) for split in splits))
 
-    for key in ("rows", "parse_failures", "empty_sources", "empty_targets"):
+    counted = [key for key, value in next(iter(splits.values())).items() if isinstance(value, int)]
+    for key in counted:
         add(key.replace("_", " "), {split: f"{described[key]:,}" for split, described in splits.items()})
     add("bad rows", {split: f"{len(described['bad_rows']):,}" for split, described in splits.items()})
     languages = dict.fromkeys(lang for described in splits.values() for lang in described["languages"])
@@ -193,15 +227,29 @@ def statistics_table(statistics: Mapping[str, Any]) -> Table:
             f"in {lang}",
             {split: f"{described['languages'].get(lang, 0):,}" for split, described in splits.items()},
         )
-    for side in ("source", "target"):
-        lengths = {split: described[f"{side}_tokens"] for split, described in splits.items()}
+    for side, plural in SIDES.items():
+        lengths = {
+            split: described[f"{side}_tokens"]
+            for split, described in splits.items()
+            if f"{side}_tokens" in described
+        }
+        if not lengths:
+            continue
         for key, label in (("median", "median"), ("p90", "90 %"), ("max", "maximum")):
             add(f"{side} sub-tokens, {label}", {split: f"{found[key]:,}" for split, found in lengths.items()})
         limit = next(iter(lengths.values()))["limit"]
         add(
-            f"{side}s cut at {limit:,}",
+            f"{plural} cut at {limit:,}",
             {split: f"{found['truncated']:,}" for split, found in lengths.items()},
         )
+        unknown = {split: splits[split]["unknown_tokens"][side] for split in lengths}
+        add(f"unknown in {plural}", {split: _percentage(found["share"]) for split, found in unknown.items()})
+        langs = dict.fromkeys(lang for found in unknown.values() for lang in found["languages"])
+        for lang in langs if len(langs) > 1 and any(found["share"] for found in unknown.values()) else ():
+            shares = {split: found["languages"].get(lang) for split, found in unknown.items()}
+            add(
+                f"unknown in {plural}, {lang}", {split: _percentage(share) for split, share in shares.items()}
+            )
     for earlier in splits:
         found = {split: statistics["duplicates"].get(f"{split} in {earlier}") for split in splits}
         for key, label in (("exact", "exactly"), ("near", "nearly")):

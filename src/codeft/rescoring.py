@@ -12,12 +12,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from codeft.error_text import nearest
 from codeft.metrics.bootstrap import Difference, bootstrap_signature, paired_bootstrap
-from codeft.overrides import nearest
 from codeft.run_folder import RunFolder
 from codeft.stored.base import AbstractStoredPredictions, Files, Scored
 from codeft.stored.tasks import ANY_TEXTS, STORED_TASKS
 from codeft.summary import commit, print_outputs, scores_table, shown_score, versions
+from codeft.tasks.languages import asked_language
 from codeft.types import CodeftError
 
 
@@ -41,6 +42,8 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """
     task = cfg.choices.task
     layouts = _layouts(task)
+    for name in cfg.lang.split("-") if cfg.lang else ():
+        asked_language(name)  # says which scores there are none of
     predictions = split_paths(cfg.predictions)
     references, sources = (Path(cfg[key]) if cfg[key] else None for key in ("references", "sources"))
     layout = next(layout for layout in layouts if layout.fits(predictions[0]))

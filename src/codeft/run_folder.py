@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft.data.jsonl import write_rows
-from codeft.overrides import nearest
+from codeft.error_text import nearest
 from codeft.types import CodeftError
 
 if TYPE_CHECKING:

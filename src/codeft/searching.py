@@ -20,7 +20,7 @@ from codeft.function_index import FunctionIndex, answer, embed
 from codeft.metrics.faiss_search import search_named
 from codeft.prediction import check_output, function_row, print_left_out, read_examples, read_source
 from codeft.summary import print_outputs
-from codeft.syntax import canonical_language
+from codeft.syntax import language_name
 from codeft.trained import find_trained
 from codeft.types import CodeftError, Example
 
@@ -64,7 +64,7 @@ def search_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         )
     weights = _fingerprint(folder.weights(cfg.checkpoint))
     if cfg.lang:
-        run.parts.task.lang = canonical_language(cfg.lang)
+        run.parts.task.lang = language_name(cfg.lang)
     elif all(row.language for row in rows):  # a source tree says its languages, whatever was trained on
         run.parts.task.lang = None
     if cfg.input:

@@ -31,6 +31,7 @@ Batch: TypeAlias = "dict[str, Tensor]"
 - `labels` [B, T] int64, padded with `IGNORED_LABEL`; absent where there is nothing to predict
 - `start_ids` [B] int64, what each example's decoder begins with, `OWN_START` for the model's own; absent
   where no example says
+- `keys` [B, K] int64, numbers that stand for each example's texts; absent where the loss compares none
 - `index` [B] int64, each example's position in its split
 - `flow_start`, `flow_end` [N, G] and `flow_target`, `flow_source` [N, E] int64, padded with -1, where the
   model's input is to have the source's data flow: `codeft.data.data_flow_feature.DataFlowFeature`
@@ -70,7 +71,8 @@ class Example:
         id: Names the row in `predictions.jsonl`; unique in its split.
         source: The text that the model reads, its layout kept and its docstring cut out.
         target: The reference text; None where only a prediction is wanted.
-        lang: Canonical name of the source's language (`codeft.syntax.languages`), "" for prose.
+        lang: Canonical name of the source's language (`codeft.syntax.languages`), "" for prose, and for code
+            in a language that there is no grammar for.
         meta: What else the row said that a later step may want (repository, path, licence).
         others: Further texts that belong to it: the other function of a pair, the query that asks for the
             source. Each example of a task has as many.
@@ -114,6 +116,7 @@ class Encoding:
         truncated: Whether source or target was cut to its maximum length.
         start: What the decoder begins with; None for the model's own start.
         others: Those of `Example.others`; none has labels.
+        keys: int64 [K], numbers that stand for the example's texts, where its loss asks which are equal.
     """
 
     input_ids: np.ndarray
@@ -122,6 +125,7 @@ class Encoding:
     truncated: bool = False
     start: int | None = None
     others: tuple[Encoding, ...] = ()
+    keys: np.ndarray | None = None
 
 
 @dataclass(slots=True)

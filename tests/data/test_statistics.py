@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codeft.data.statistics import describe_lengths, describe_split, duplicates_across, token_lengths
+from codeft.data.statistics import describe_lengths, describe_split, duplicates_across
 from codeft.models.loading import load_tokenizer
 from codeft.tasks.summarization import SummarizationTask
 from codeft.types import Example
@@ -26,10 +26,12 @@ def test_lengths_are_those_of_the_uncut_text(task, tokenizer):
         Example("a", "x = 1", "one"),
         Example("b", "def f():\n" + "    y = 2\n" * 50, "a very long " * 9),
     ]
-    sources, targets = token_lengths(examples, task=task, tokenizer=tokenizer)
-    for example, source, target in zip(examples, sources, targets, strict=True):
-        assert source == len(tokenizer(task.prefix + example.source)["input_ids"])
-        assert target == len(tokenizer(example.target)["input_ids"])
+    described = describe_split(examples, task=task, tokenizer=tokenizer, name="train")
+    sources = [len(tokenizer(task.prefix + example.source)["input_ids"]) for example in examples]
+    targets = [len(tokenizer(example.target)["input_ids"]) for example in examples]
+    for side, lengths in (("source", sources), ("target", targets)):
+        found = described[f"{side}_tokens"]
+        assert (found["median"], found["max"]) == (min(lengths), max(lengths))
     assert (task.max_source_length, task.max_target_length) == (16, 6)
     truncated = [encoding.truncated for encoding in task.encode(examples, tokenizer)]
     assert (

@@ -8,15 +8,54 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from codeft.losses.contrastive import contrastive_loss, gather_targets, supervised_contrastive_loss
+from codeft.losses.contrastive import (
+    contrastive_loss,
+    gather_targets,
+    right_targets,
+    supervised_contrastive_loss,
+)
 
 
-def by_loops(queries, targets, temperature):
+def by_loops(queries, targets, temperature, no_negatives=frozenset()):
     total = 0.0
     for i, query in enumerate(queries):
         scores = [cosine_similarity(query, target, dim=0).item() / temperature for target in targets]
-        total -= scores[i] - math.log(sum(math.exp(score) for score in scores))
+        counted = [score for j, score in enumerate(scores) if j == i or (i, j) not in no_negatives]
+        total -= scores[i] - math.log(sum(math.exp(score) for score in counted))
     return total / len(queries)
+
+
+def answers_by_loops(asked, functions, targets):
+    """Pairs (query, target) where the target is the function of a row that asks the same."""
+    return {
+        (i, j)
+        for i, query in enumerate(asked)
+        for j, target in enumerate(targets)
+        for k, other in enumerate(asked)
+        if other == query and any(a == b for a, b in zip(functions[k], target, strict=True))
+    }
+
+
+@pytest.mark.parametrize("num_kinds", [1, 2, 3, 50])
+@pytest.mark.parametrize("num_negatives", [0, 4])
+def test_what_answers_a_query_is_no_negative_of_it(num_kinds, num_negatives):
+    torch.manual_seed(num_kinds)
+    for _ in range(10):
+        asked, targets = torch.randint(num_kinds, (6,)), torch.randint(num_kinds, (6 + num_negatives, 2))
+        right = right_targets(asked, targets[:6], all_queries=asked, targets=targets)
+        pairs = answers_by_loops(asked.tolist(), targets[:6].tolist(), targets.tolist())
+        assert {(i, j) for i, j in right.nonzero().tolist()} == pairs
+        queries, vectors = torch.randn(6, 5), torch.randn(6 + num_negatives, 5)
+        found = contrastive_loss(queries, vectors, temperature=0.3, right=right)
+        assert found.item() == pytest.approx(by_loops(queries, vectors, 0.3, pairs), rel=1e-5, abs=1e-6)
+
+
+def test_a_batch_without_any_negative_teaches_nothing():
+    queries, targets = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    loss = contrastive_loss(queries, targets, temperature=0.05, right=torch.ones(3, 5, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0
+    assert queries.grad.eq(0).all() and targets.grad.eq(0).all()
 
 
 @pytest.mark.parametrize("num_negatives", [0, 3])

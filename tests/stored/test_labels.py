@@ -45,6 +45,12 @@ def test_json_rows_and_probabilities(tmp_path):
     assert score(one, None).scores["recall"].value == 0.5
 
 
+def test_an_empty_field_hides_no_full_one(tmp_path):
+    references = write(tmp_path / "r.jsonl", {"id": None, "idx": 7, "target": None, "label": 1})
+    predictions = write(tmp_path / "p.jsonl", {"id": "", "index": 7, "prediction": "", "label": 1})
+    assert score(predictions, references).scores["accuracy"].value == 100
+
+
 def test_a_tuned_threshold_has_names_of_its_own(tmp_path):
     files = Files(
         write(tmp_path / "p.txt", "1 0.4", "2 0.2", "3 0.7"),

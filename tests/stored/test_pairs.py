@@ -59,6 +59,11 @@ def test_pairs_of_one_file(tmp_path: Path) -> None:
         read_pairs(write(tmp_path / "predictions.txt", "a\n"))
 
 
+def test_an_empty_field_hides_no_full_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", '{"prediction": "", "reference": "", "code": "int a;"}\n')
+    assert read_pairs(path, reference_fields=("reference", "code")) == ([""], ["int a;"])
+
+
 def test_pairs_of_two_files(tmp_path: Path) -> None:
     predictions = write(tmp_path / "predictions.txt", "1\ta\n\n")
     references = write(tmp_path / "answers.json", '{"code": "x"}\n{"code": "y"}\n')

@@ -82,10 +82,14 @@ def test_pairs_bring_their_query_along_and_find_each_other(tokenizer):
     vectors = torch.randn(6, 8, generator=generator)
     logits = torch.randn(3, 4, 9, generator=generator)
     labels = torch.randint(9, (3, 4), generator=generator)
-    batch = {"input_ids": torch.zeros(6, 5), "labels": labels}
+    keys = torch.tensor([[1, 7], [2, 7], [3, 9]])  # the first two ask the same
+    batch = {"input_ids": torch.zeros(6, 5), "labels": labels, "keys": keys}
     plain = task.loss(ModelOutput(logits=logits), {"input_ids": torch.zeros(3, 5), "labels": labels})
     both = task.loss(ModelOutput(logits=logits, embedding=vectors), batch)
-    expected = plain + 0.5 * contrastive_loss(vectors[3:], vectors[:3], temperature=0.1)
+    right = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
+    expected = plain + 0.5 * contrastive_loss(vectors[3:], vectors[:3], temperature=0.1, right=right)
+    first, second = piece.keys.tolist()
+    assert first != second
     torch.testing.assert_close(both, expected)
 
 
@@ -134,7 +138,12 @@ def test_a_long_text_is_cut_and_nothing_is_lost(tokenizer, sentinels, segmentati
 def test_prose_has_spans_and_some_hide_nothing(tokenizer, sentinels):
     text = "It finds the apple that was asked for, and returns it to whom it may concern. " * 6
     task = PretrainingTask(
-        parts={"subtrees": 1}, layout="t5", mask_share=0.3, mean_span_length=2, max_source_length=999
+        parts={"subtrees": 1},
+        layout="t5",
+        mask_share=0.3,
+        mean_span_length=2,
+        max_source_length=999,
+        max_target_length=999,
     )
     example = read(task, {"text": text, "language": ""})
     assert example.lang == ""

@@ -31,8 +31,8 @@ def test_the_naive_copy_stands_beside():
 
 
 def test_an_unknown_language_is_told():
-    with pytest.raises(CodeftError, match="cobol"):
-        RefinementTask(lang="cobol")
+    with pytest.raises(CodeftError, match="Did you mean 'java'"):
+        RefinementTask(lang="jvaa")
 
 
 def test_the_published_naive_copy(shared_data):

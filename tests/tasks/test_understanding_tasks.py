@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from codeft.data.collate import Collator, Item
 from codeft.models.loading import load_tokenizer
 from codeft.tasks.clone_detection import ClonePairsTask, CloneRetrievalTask
 from codeft.tasks.code_search import CodeSearchTask
@@ -138,6 +139,25 @@ def test_only_training_rows_need_their_negatives():
         task.check([read(task, {**SEARCH_ROW, "negatives": ["def g(): pass"] * 2}), example], split="train")
 
 
+def test_rows_with_an_equal_query_or_function_are_no_negatives(tokenizer):
+    texts = [("f", "One."), ("g", "One."), ("h", "Two."), ("g", "Three."), ("i", "Four.")]
+    rows = [
+        {"code": f"def {name}():\n    pass", "query": query, "language": "python", "id": str(i)}
+        for i, (name, query) in enumerate(texts)
+    ]
+    task = CodeSearchTask(temperature=1.0)
+    encoded = task.encode([read(task, row) for row in rows], tokenizer)
+    batch = Collator(0, {})([Item(i, encoding, [{}, {}]) for i, encoding in enumerate(encoded)])
+    vectors = torch.nn.functional.normalize(torch.randn(10, 8), dim=-1)
+    right = {0: {0, 1, 3}, 1: {0, 1, 3}, 2: {2}, 3: {1, 3}, 4: {4}}
+    scores = vectors[5:] @ vectors[:5].T
+    expected = [
+        scores[i, [j for j in range(5) if j == i or j not in same]].logsumexp(0) - scores[i, i]
+        for i, same in right.items()
+    ]
+    torch.testing.assert_close(task.loss(ModelOutput(embedding=vectors), batch), torch.stack(expected).mean())
+
+
 def test_hard_negatives_raise_the_loss():
     torch.manual_seed(0)
     codes, queries, negatives = torch.randn(3, 4, 8)
@@ -154,7 +174,7 @@ def test_hard_negatives_raise_the_loss():
         ({"temperature": 0}, r"task\.temperature must be above 0"),
         ({"hard_negatives": -1}, r"task\.hard_negatives"),
         ({"max_query_length": 0}, r"task\.max_query_length"),
-        ({"lang": "klingon"}, "klingon"),
+        ({"lang": "pyhton"}, "Did you mean 'python'"),
     ],
 )
 def test_impossible_settings(settings, said):

@@ -63,6 +63,9 @@ class Collator:
         labels = [item.encoding.labels for item in items if item.encoding.labels is not None]
         if len(labels) == len(items):
             batch["labels"] = pad(labels, value=IGNORED_LABEL, length=target_length)
+        keys = [item.encoding.keys for item in items if item.encoding.keys is not None]
+        if keys:
+            batch["keys"] = torch.from_numpy(np.stack(keys))
         starts = [item.encoding.start for item in items]
         if any(start is not None for start in starts):
             batch["start_ids"] = torch.tensor([OWN_START if start is None else start for start in starts])

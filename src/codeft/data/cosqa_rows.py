@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codeft.data.jsonl import Row, SkippedRow, SkippedRows, replace_surrogates
+from codeft.tasks.fields import says_something
 from codeft.types import CodeftError
 
 COSQA_CODES = "code_idx_map.txt"
@@ -44,7 +45,7 @@ def cosqa_queries(folder: Path, split: str, *, on_bad_row: str, skipped: Skipped
     functions: dict[str, Any] = {}
     for number, fields in enumerate(_load(paths[0], kind=list), start=1):
         where = f"{paths[0]}, row {number}"
-        if isinstance(fields, dict) and "retrieval_idx" not in fields:
+        if isinstance(fields, dict) and not says_something(fields.get("retrieval_idx")):
             functions = functions or _load(folder / COSQA_CODES, kind=dict)
             found = functions.get(str(fields.get("code")))
             fields = fields if found is None else {**fields, "retrieval_idx": found}
@@ -54,7 +55,7 @@ def cosqa_queries(folder: Path, split: str, *, on_bad_row: str, skipped: Skipped
         if reason:
             skipped.append(SkippedRow(where, reason))
         elif str(fields.get("label", 1)) == "1":
-            yield Row(where, {"language": "python", **fields})
+            yield Row(where, {**fields, "language": fields.get("language") or "python"})
 
 
 def _reason(fields: object) -> str | None:
@@ -63,7 +64,7 @@ def _reason(fields: object) -> str | None:
         return "expected a JSON object"
     if str(fields.get("label", 1)) not in ("0", "1"):
         return f"""expected "label" to be 0 or 1, got {fields["label"]!r}"""
-    if "retrieval_idx" not in fields:
+    if not says_something(fields.get("retrieval_idx")):
         return f'expected "retrieval_idx", or "code" as it stands in {COSQA_CODES}'
     return None
 

@@ -23,6 +23,7 @@ from codeft.data.sampling import AbstractBatchSampler, Key, LengthBucketSampler,
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
 from codeft.data.streaming import PieceStream, StreamLoader
+from codeft.data.unknown_tokens import UnknownTokens, warnings_of
 from codeft.progress import track
 from codeft.tasks.base import AbstractStreamedTask, AbstractTask
 from codeft.types import CodeftError, Encoding, Example
@@ -216,7 +217,7 @@ class CodeDataModule(pl.LightningDataModule):
         self, rows: Iterable[Row], *, labelled: bool, split: str, needed: bool = True
     ) -> list[Example]:
         examples: list[Example] = []
-        num_rows = 0
+        num_rows, num_skipped = 0, len(self.skipped)
         others: set[str] = set()
         for row in rows:
             num_rows += 1
@@ -236,8 +237,10 @@ class CodeDataModule(pl.LightningDataModule):
         if not examples and needed:
             asked = f" for lang={self.task.lang}" if self.task.lang else ""
             there = f"; they are in {', '.join(sorted(others))}" if others else ""
+            left_out = self.skipped[num_skipped:]
+            first = f"; the first left out is {left_out[0].where}: {left_out[0].reason}" if left_out else ""
             raise CodeftError(
-                f"the {split} split is empty{asked}: {num_rows} rows were read, none is left{there}"
+                f"the {split} split is empty{asked}: {num_rows} rows were read, none is left{there}{first}"
             )
         return examples
 
@@ -261,11 +264,13 @@ class CodeDataModule(pl.LightningDataModule):
         wanted = self.wanted_features(training=training)
         encodings: list[Encoding] = []
         features: list[Features] = []
+        unknown = UnknownTokens(task=self.task, tokenizer=self.tokenizer)
         starts = range(0, len(examples), _ENCODE_CHUNK)
         for start in track(starts, description=f"encoding {name}", quiet_below=8):
             chunk = examples[start : start + _ENCODE_CHUNK]
             encoded = self.task.encode(chunk, self.tokenizer)
             encodings += encoded
+            unknown.add(chunk, encoded)
             for example, encoding in zip(chunk, encoded, strict=True):
                 features.append(compute_features(wanted, example, encoding))
         truncated = sum(encoding.truncated for encoding in encodings)
@@ -277,8 +282,11 @@ class CodeDataModule(pl.LightningDataModule):
             ", ".join(f"{n} {lang}" for lang, n in langs.most_common()),
             truncated,
         )
-        for note in filter(None, (feature.note() for feature in wanted.values())):
+        notes = [feature.note() for feature in wanted.values()]
+        for note in filter(None, [*notes, self.task.note(examples) if training else ""]):
             log.info("%s: %s", name, note)
+        for warning in warnings_of(unknown.describe()):
+            log.warning("%s: %s", name or "input", warning)
         return EncodedDataset(
             examples, encodings=encodings, features=features, task=self.task, seed=self.seed, fresh=training
         )

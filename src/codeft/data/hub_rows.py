@@ -7,7 +7,7 @@ from typing import Any
 
 from codeft.data.jsonl import Row
 from codeft.hub import ask_hub
-from codeft.syntax import canonical_language
+from codeft.syntax import language_name
 from codeft.types import CodeftError
 
 CODESEARCHNET_LANGUAGES = ("python", "java", "javascript", "go", "php", "ruby")
@@ -49,9 +49,9 @@ def chosen_languages(lang: str | None, known: Sequence[str]) -> list[str]:
     """
     if lang is None:
         return list(known)
-    if canonical_language(lang) not in known:
-        raise CodeftError(f"this data set has {', '.join(known)}, not lang={canonical_language(lang)}")
-    return [canonical_language(lang)]
+    if language_name(lang) not in known:
+        raise CodeftError(f"this data set has {', '.join(known)}, not lang={language_name(lang)}")
+    return [language_name(lang)]
 
 
 def plain_names(fields: dict[str, Any]) -> dict[str, Any]:

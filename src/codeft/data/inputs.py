@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codeft.data.jsonl import SkippedRows, is_rows, read_rows
-from codeft.data.mining import code_tokens
-from codeft.syntax import LANGUAGES, extract_functions, language_of
+from codeft.syntax import LANGUAGES, code_tokens, extract_functions, language_of
 from codeft.types import CodeftError
 
 MAX_FILE_BYTES = 10_000_000

@@ -15,7 +15,7 @@ from typing import Any
 from codeft.data.source_files import read_source_files
 from codeft.syntax.functions import Function, extract_functions
 from codeft.syntax.prose import docstring_tokens, first_paragraph
-from codeft.syntax.tree import parse
+from codeft.syntax.tree import code_tokens
 
 MIN_DOCSTRING_TOKENS, MAX_DOCSTRING_TOKENS = 3, 256
 MIN_CODE_LINES = 3
@@ -178,25 +178,6 @@ def find_functions(
         for function in extract_functions(file.text, file.language):
             report.functions[file.language] += 1
             yield FoundFunction(file.path, file.language, function, _whole_text(lines, function))
-
-
-def code_tokens(code: str, language: str) -> list[str]:
-    """Return the texts of a snippet's leaves, comments left out.
-
-    Args:
-        code: A snippet of source code.
-        language: Name or alias of its language.
-
-    Raises:
-        CodeftError: The language is unknown.
-
-    Examples:
-        >>> code_tokens("int f() { return 1; } // one", "c")
-        ['int', 'f', '(', ')', '{', 'return', '1', ';', '}']
-    """
-    tree = parse(code, language)
-    spans = zip(tree.starts.tolist(), tree.ends.tolist(), strict=True)
-    return [code[start:end] for start, end in spans if code[start:end].strip()]
 
 
 def _whole_text(lines: list[str], function: Function) -> str:

@@ -18,7 +18,7 @@ from codeft.data.cosqa_rows import COSQA_CODES, cosqa_functions, cosqa_queries
 from codeft.data.hub_rows import CODESEARCHNET_LANGUAGES, chosen_languages, hub_rows, plain_names
 from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, check_has_end, read_rows
 from codeft.data.splitting import corpus_rows, mine_splits
-from codeft.syntax import LANGUAGES, canonical_language
+from codeft.syntax import LANGUAGES, language_name
 from codeft.types import CodeftError
 
 SPLITS = ("train", "valid", "test")
@@ -247,7 +247,7 @@ class CodeXGLUEReader(AbstractReader):
         if (folder / COSQA_CODES).is_file():
             yield from cosqa_functions(folder)
             return
-        names = LANGUAGES if lang is None else [canonical_language(lang)]
+        names = LANGUAGES if lang is None else [language_name(lang)]
         paths = [folder / CODEBASE, *(folder / name / CODEBASE for name in names)]
         yield from self._read([path for path in paths if path.is_file()])
 
@@ -361,7 +361,7 @@ def _lines(path: Path) -> list[bytes]:
 
 def _check_pair(lang: str | None) -> None:
     """Refuse a pair of languages that CodeXGLUE's translation data, and the sample like it, don't have."""
-    if lang and {canonical_language(name) for name in lang.split("-")} != {"java", "csharp"}:
+    if lang and {language_name(name) for name in lang.split("-")} != {"java", "csharp"}:
         raise CodeftError(
             "this data set has translation between java and csharp: lang=java-cs or lang=cs-java, "
             f"not lang={lang}"
@@ -371,6 +371,6 @@ def _check_pair(lang: str | None) -> None:
 def _language_files(folder: Path, split: str, lang: str | None, layout: str) -> list[Path]:
     """Return a split's files of one language or all, in a published layout or flat in the folder."""
     found: list[Path] = []
-    for name in LANGUAGES if lang is None else [canonical_language(lang)]:
+    for name in LANGUAGES if lang is None else [language_name(lang)]:
         found += sorted(folder.glob(layout.format(lang=name, split=split)))
     return found or [split_file(folder, split)]

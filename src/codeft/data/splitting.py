@@ -16,7 +16,8 @@ from codeft.data.mining import (
     mine_functions,
 )
 from codeft.data.near_duplicates import NearDuplicateIndex
-from codeft.syntax import docstring_tokens, first_paragraph
+from codeft.syntax import LANGUAGES, docstring_tokens, first_paragraph, language_name
+from codeft.tasks.functions import AS_TEXT
 from codeft.types import CodeftError
 
 MinedRow = dict[str, Any]
@@ -42,9 +43,16 @@ def mine_splits(
         Rows of "train", "valid" and "test", each with its split as `partition`; none is empty.
 
     Raises:
-        CodeftError: The tree doesn't exist, or holds too few functions for three splits.
+        CodeftError: The tree doesn't exist, or holds too few functions for three splits; or there is no
+            grammar for a language.
     """
     report = MiningReport() if report is None else report
+    for name in languages or ():
+        if language_name(name) not in LANGUAGES:
+            raise CodeftError(
+                f"expected data.source= to be mined for one of {', '.join(LANGUAGES)}, got lang={name}, "
+                f"which codeft has no grammar for; {AS_TEXT}, in files of your own: data.dir="
+            )
     if not source.exists():
         raise CodeftError(f"expected data.source to be a source tree, but {str(source)!r} doesn't exist")
     rows = list(mine_functions(source, languages=languages, report=report, progress=progress))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codeft.data.near_duplicates import NearDuplicateIndex
+from codeft.data.unknown_tokens import UnknownTokens, encoded_texts
 from codeft.progress import track
 from codeft.syntax import parse
 from codeft.tasks.base import AbstractTask
@@ -36,10 +36,20 @@ def describe_split(
 
     Returns:
         `rows`; `languages`, rows by language; `parse_failures`, sources in which the parser met what it
-        couldn't place; `empty_sources` and `empty_targets`; `source_tokens` and `target_tokens` as
-        `describe_lengths` returns them.
+        couldn't place; `empty_sources` and `empty_targets`; what else the task counts
+        (`AbstractTask.describe`); `source_tokens`, and `target_tokens` or `query_tokens` where the task has
+        such texts, as `describe_lengths` returns them; and `unknown_tokens`, see `UnknownTokens.describe`.
     """
-    sources, targets = token_lengths(examples, task=task, tokenizer=tokenizer, name=name)
+    uncut = task.uncut(_LONGEST)
+    unknown = UnknownTokens(task=uncut, tokenizer=tokenizer)
+    lengths: dict[str, list[int]] = {"source": []}
+    for start in track(range(0, len(examples), _CHUNK), description=f"counting {name}", quiet_below=8):
+        chunk = examples[start : start + _CHUNK]
+        encodings = uncut.encode(chunk, tokenizer)
+        unknown.add(chunk, encodings)
+        for example, encoding in zip(chunk, encodings, strict=True):
+            for side, _, ids in encoded_texts(example, encoding, task=task):
+                lengths.setdefault(side, []).append(len(ids))
     return {
         "rows": len(examples),
         "languages": dict(Counter(example.lang or "text" for example in examples).most_common()),
@@ -49,34 +59,16 @@ def describe_split(
             if example.lang
         ),
         "empty_sources": sum(not example.source.strip() for example in examples),
-        "empty_targets": sum(not (example.target or "").strip() for example in examples),
-        "source_tokens": describe_lengths(sources, limit=task.max_source_length),
-        "target_tokens": describe_lengths(targets, limit=task.max_target_length),
+        "empty_targets": sum(
+            not (example.target or "").strip() for example in examples if task.asks(example)
+        ),
+        **task.describe(examples),
+        **{
+            f"{side}_tokens": describe_lengths(np.array(found), limit=task.length_limit(side))
+            for side, found in lengths.items()
+        },
+        "unknown_tokens": unknown.describe(),
     }
-
-
-def token_lengths(
-    examples: Sequence[Example], *, task: AbstractTask, tokenizer: PreTrainedTokenizerBase, name: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return how long sources and targets would be if nothing were cut; 100,000 where they are longer.
-
-    Args:
-        examples: What to encode, as `task` does it.
-        task: The task; it isn't changed.
-        tokenizer: The model's.
-        name: What the examples are called, for the progress bar.
-
-    Returns:
-        int64 [N] sub-tokens of each source and of each target, special tokens included.
-    """
-    uncut = copy.copy(task)
-    uncut.max_source_length = uncut.max_target_length = _LONGEST
-    lengths = []
-    for start in track(range(0, len(examples), _CHUNK), description=f"counting {name}", quiet_below=8):
-        for encoding in uncut.encode(examples[start : start + _CHUNK], tokenizer):
-            lengths.append((len(encoding.input_ids), 0 if encoding.labels is None else len(encoding.labels)))
-    table = np.array(lengths, dtype=np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
 
 
 def describe_lengths(lengths: np.ndarray, *, limit: int) -> dict[str, int]:

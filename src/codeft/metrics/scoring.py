@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from codeft.error_text import nearest
 from codeft.metrics.bleu import (
     CorpusBLEU,
     SmoothedBLEU,
@@ -180,6 +180,6 @@ def _find_scorer(name: str) -> TextScorer:
     scorers = {**TEXT_SCORERS, **COCO_SCORERS}
     if name in scorers:
         return scorers[name]
-    nearest = difflib.get_close_matches(name, scorers, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else "choose one of these"
-    raise CodeftError(f"expected a text metric out of {', '.join(scorers)}, got {name!r}: {hint}")
+    raise CodeftError(
+        f"expected a text metric out of {', '.join(scorers)}, got {name!r}{nearest(name, scorers)}"
+    )

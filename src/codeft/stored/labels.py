@@ -22,6 +22,7 @@ from codeft.metrics.classification import (
 )
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.reading import StoredRow, name_of, read_json_rows, read_lines
+from codeft.tasks.fields import first_field, says_something
 from codeft.types import CodeftError
 
 Key = tuple[str, ...]
@@ -120,7 +121,10 @@ def _line_labels(path: Path) -> list[tuple[Key, _Label]]:
 def _json_labels(path: Path, fields: Sequence[str]) -> list[tuple[Key, _Label]]:
     rows = []
     for row in read_json_rows(path):
-        names = next((names for names in _ID_FIELDS if all(name in row.fields for name in names)), None)
+        names = next(
+            (names for names in _ID_FIELDS if all(says_something(row.fields.get(name)) for name in names)),
+            None,
+        )
         if names is None:
             raise CodeftError(f"{row.where}: expected an id in 'id', 'idx' or 'index', or two, got none")
         # A pair's id may be both ids with white space between, as its line holds them.
@@ -130,7 +134,7 @@ def _json_labels(path: Path, fields: Sequence[str]) -> list[tuple[Key, _Label]]:
 
 
 def _label_of(row: StoredRow, fields: Sequence[str]) -> str:
-    name = next((name for name in fields if name in row.fields), None)
+    name = first_field(row.fields, *fields)
     if name is None:
         raise CodeftError(f"{row.where}: expected a label in {' or '.join(map(repr, fields))}, got none")
     value = row.fields[name]

@@ -24,6 +24,7 @@ from codeft.metrics.retrieval import (
 )
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.reading import StoredRow, iterate_json_rows, name_of, names_in, read_json_rows
+from codeft.tasks.fields import first_field
 from codeft.types import CodeftError
 
 
@@ -162,7 +163,7 @@ def _references_of(files: Files) -> Path:
 def _rows_by_key(path: Path, keys: Sequence[str]) -> dict[str, StoredRow]:
     found: dict[str, StoredRow] = {}
     for row in read_json_rows(path):
-        field = next((key for key in keys if key in row.fields), None)
+        field = first_field(row.fields, *keys)
         if field is None:
             raise CodeftError(f"{row.where}: expected a field {' or '.join(map(repr, keys))}, got none")
         key = name_of(row.fields[field], where=row.where)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeft.data.jsonl import read_byte_lines, too_long
+from codeft.tasks.fields import first_field
 from codeft.types import CodeftError
 
 
@@ -92,12 +93,12 @@ def _parse(line: str, *, where: str) -> dict[str, Any]:
 
 
 def text_of(row: StoredRow, fields: Sequence[str]) -> str:
-    """Return the text in the first of the fields that a row has.
+    """Return the text in the first of the fields that says something, else in the first that the row has.
 
     Raises:
         CodeftError: The row has none of them, or it holds no text.
     """
-    name = next((name for name in fields if name in row.fields), None)
+    name = first_field(row.fields, *fields)
     if name is None or not isinstance(row.fields[name], str):
         wanted = " or ".join(repr(field) for field in fields)
         raise CodeftError(

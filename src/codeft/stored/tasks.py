@@ -14,6 +14,7 @@ from codeft.stored.labels import StoredLabels
 from codeft.stored.rankings import StoredRetrieval, StoredSearch
 from codeft.stored.ranks import StoredHits, StoredRanks
 from codeft.stored.texts import StoredTexts
+from codeft.syntax import LANGUAGES, language_name
 from codeft.types import CodeftError
 
 
@@ -25,10 +26,15 @@ def code_scores(predictions: Sequence[str], references: Sequence[str], *, lang: 
         references: Reference code in the same order.
         lang: What it is written in, as typed in `lang=`.
 
+    Returns:
+        By name; none where there is no grammar for the language.
+
     Raises:
-        CodeftError: The language is unknown, or there is nothing to score.
+        CodeftError: The language seems to be misspelt, or there is nothing to score.
     """
-    target = lang.split("-")[-1]  # of a translation's pair
+    target = language_name(lang.split("-")[-1])  # of a translation's pair
+    if target not in LANGUAGES:
+        return {}
     by_mode = codebleu_statistics(predictions, references, lang=target, modes=("fixed", "reference"))
     scores = {}
     for mode, by_name in by_mode.items():

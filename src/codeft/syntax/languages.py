@@ -5,12 +5,12 @@ A grammar is a wheel of its own and is imported when its language is first parse
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import PurePath
 
+from codeft.error_text import nearest_word
 from codeft.types import CodeftError
 
 _IN_A_CLASS = ("class X {\n", "\n}")
@@ -95,18 +95,48 @@ def canonical_language(name: str) -> str:
         A key of `LANGUAGES`.
 
     Raises:
-        CodeftError: No language has that name; the message lists what there is and the nearest name.
+        CodeftError: No language with a grammar has that name; the message lists what there is and, where it
+            may be a slip, the nearest name.
 
     Examples:
         >>> canonical_language("C#"), canonical_language("Golang"), canonical_language("py")
         ('csharp', 'go', 'python')
     """
+    found = language_name(name)
+    if found not in LANGUAGES:
+        raise CodeftError(f"{_expected(name)}, which codeft has no grammar for")
+    return found
+
+
+def language_name(name: str) -> str:
+    """Return the name of a language, whether or not codeft has a grammar for it.
+
+    Args:
+        name: A name or an alias, in any case.
+
+    Returns:
+        A key of `LANGUAGES`; the name in lower case where there is no grammar.
+
+    Raises:
+        CodeftError: The name is empty, or seems to be a misspelt one out of `LANGUAGES`.
+
+    Examples:
+        >>> language_name("C#"), language_name("Kotlin")
+        ('csharp', 'kotlin')
+    """
     key = name.strip().lower()
     if key in _BY_ALIAS:
         return _BY_ALIAS[key]
-    nearest = difflib.get_close_matches(key, _BY_ALIAS, n=1, cutoff=0.5)
-    hint = f" Did you mean {_BY_ALIAS[nearest[0]]!r}?" if nearest else ""
-    raise CodeftError(f"Expected a language out of {', '.join(LANGUAGES)}; got {name!r}.{hint}")
+    nearest = nearest_word(key, _BY_ALIAS)
+    if nearest is not None:
+        raise CodeftError(f"{_expected(name)}. Did you mean {_BY_ALIAS[nearest]!r}?")
+    if not key:
+        raise CodeftError(_expected(name))
+    return key
+
+
+def _expected(name: str) -> str:
+    return f"Expected a language out of {', '.join(LANGUAGES)}; got {name!r}"
 
 
 def language_of(path: str | PurePath) -> str | None:

@@ -103,6 +103,25 @@ def parse(source: str, lang: str) -> SyntaxTree:
     )
 
 
+def code_tokens(code: str, language: str) -> list[str]:
+    """Return the texts of a snippet's leaves, comments left out.
+
+    Args:
+        code: A snippet of source code.
+        language: Name or alias of its language.
+
+    Raises:
+        CodeftError: The language is unknown.
+
+    Examples:
+        >>> code_tokens("int f() { return 1; } // one", "c")
+        ['int', 'f', '(', ')', '{', 'return', '1', ';', '}']
+    """
+    tree = parse(code, language)
+    spans = zip(tree.starts.tolist(), tree.ends.tolist(), strict=True)
+    return [code[start:end] for start, end in spans if code[start:end].strip()]
+
+
 def leaf_nodes(nodes: NodeTable) -> np.ndarray:
     """Return the nodes that are a tree's leaves, int64 [n], in pre-order; see `SyntaxTree`."""
     is_comment = np.array(["comment" in kind for kind in nodes.types])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from codeft.metrics import named_scores
+from codeft.metrics import CodeBLEU, named_scores
+from codeft.syntax import LANGUAGES
 from codeft.tasks.encoding import EncodedText, encode_marked, encode_targets
+from codeft.tasks.fields import first_field
 from codeft.tasks.marks import language_marks, mark_pairs
 from codeft.types import (
     IGNORED_LABEL,
@@ -91,6 +94,28 @@ class AbstractTask(ABC):
     def without_query(self, example: Example) -> Example:
         """Return an example of a task with queries as one that is only searched; others stay as they are."""
         return example
+
+    def asks(self, example: Example) -> bool:
+        """Return whether an example is to be answered; of a task with queries, some are only searched."""
+        return True
+
+    def length_limit(self, side: str) -> int:
+        """Return how many sub-tokens an example's "source" or "target" may have."""
+        return {"source": self.max_source_length, "target": self.max_target_length}[side]
+
+    def uncut(self, longest: int) -> Self:
+        """Return a copy of the task that cuts its texts at so many sub-tokens and nowhere else."""
+        task = copy.copy(self)
+        task.max_source_length = task.max_target_length = longest
+        return task
+
+    def describe(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Return how many rows of a split are of the kinds that only this task has, by name."""
+        return {}
+
+    def note(self, examples: Sequence[Example]) -> str:
+        """Return what the log should say of training rows; "" for nothing."""
+        return ""
 
     def check(self, examples: Sequence[Example], *, split: str) -> None:
         """Refuse, before anything is trained, a split that nothing can be learnt from or scored on.
@@ -219,9 +244,11 @@ class AbstractGenerationTask(AbstractTask):
         prefix: Text set before each source ("Summarize Python: "); no offset points into it.
 
     Attributes:
-        target_lang: Canonical name of the answers' language; "" is prose.
+        source_lang: Name of the sources' language, where all are in one; None where each example says.
+        target_lang: Name of the answers' language, with a grammar or without; "" is prose.
     """
 
+    source_lang: str | None = None
     target_lang: str = ""
 
     def __init__(
@@ -244,7 +271,7 @@ class AbstractGenerationTask(AbstractTask):
     def encode(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
         """Turn examples into sub-tokens, cut to the task's maximum lengths."""
         texts = [self.prefix + example.source for example in examples]
-        langs = [example.lang for example in examples]
+        langs = [self.source_lang or example.lang for example in examples]
         pairs = mark_pairs(langs, self.target_lang, language_marks(tokenizer))
         sources = encode_marked(
             texts,
@@ -352,8 +379,13 @@ def copy_scores(
     return {f"naive_copy_{name}": scores[name] for name in names}
 
 
+def code_metrics(lang: str) -> dict[str, Metric]:
+    """Return the metrics of code in a language that need its grammar: CodeBLEU, or none without one."""
+    return {"codebleu": CodeBLEU(lang=lang)} if lang in LANGUAGES else {}
+
+
 def text_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
-    """Return a row's text field, the first of `names` that the row has.
+    """Return a row's text field, the first of `names` that says something.
 
     Args:
         fields: The row.
@@ -366,7 +398,7 @@ def text_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
     >>> text_field({"source": "x = 1"}, "code", "source", where="rows.jsonl:1")
     'x = 1'
     """
-    name = next((name for name in names if name in fields), None)
+    name = first_field(fields, *names)
     if name is None:
         wanted = " or ".join(f'"{name}"' for name in names)
         raise CodeftError(

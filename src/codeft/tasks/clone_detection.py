@@ -10,8 +10,9 @@ from torch import Tensor
 
 from codeft.losses.contrastive import supervised_contrastive_loss
 from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall, best_threshold, tuned_scores
-from codeft.syntax import canonical_language
 from codeft.tasks.base import text_field
+from codeft.tasks.fields import row_id
+from codeft.tasks.languages import asked_language, parsed_as
 from codeft.tasks.understanding import (
     STORED_ANSWERS,
     AbstractClassificationTask,
@@ -41,7 +42,7 @@ class ClonePairsTask(AbstractClassificationTask):
         collapse_whitespace: Read a function as one line, as CodeXGLUE's scripts do.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "clone_detection"
@@ -53,7 +54,7 @@ class ClonePairsTask(AbstractClassificationTask):
     ) -> None:
         super().__init__(max_source_length=max_source_length)
         self.collapse_whitespace = collapse_whitespace
-        self.lang = canonical_language(lang or "java")
+        self.lang = asked_language(lang or "java")
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
@@ -61,9 +62,9 @@ class ClonePairsTask(AbstractClassificationTask):
         if self.collapse_whitespace:
             first, second = one_line(first), one_line(second)
         target = label_field(fields, "label", "target", where=where) if labelled else None
-        id_ = str(where if fields.get("id") is None else fields["id"])
-        other = Example(f"{id_}#2", second, None, self.lang or "")
-        return Example(id_, first, target, self.lang or "", others=(other,))
+        id_ = row_id(fields, "id", where=where)
+        other = Example(f"{id_}#2", second, None, parsed_as(self.lang))
+        return Example(id_, first, target, parsed_as(self.lang), others=(other,))
 
     def metrics(self) -> dict[str, Metric]:
         """Return F1 of the clones, which the papers report, its parts, and accuracy."""
@@ -95,7 +96,7 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
         temperature: Divides the similarities in the loss.
 
     Raises:
-        CodeftError: `lang` isn't a known language, or the temperature isn't above 0.
+        CodeftError: `lang` seems to be misspelt, or the temperature isn't above 0.
     """
 
     name: ClassVar[str] = "clone_detection_poj104"
@@ -111,7 +112,7 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
     ) -> None:
         super().__init__(max_source_length=max_source_length, temperature=temperature)
         self.collapse_whitespace = collapse_whitespace
-        self.lang = canonical_language(lang or "cpp")
+        self.lang = asked_language(lang or "cpp")
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
@@ -122,8 +123,7 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
             if not isinstance(fields.get("label"), str | int):
                 raise CodeftError(f'{where}: expected "label" to be the name or number of a problem')
             target = str(fields["label"])
-        id_ = next((fields[name] for name in ("id", "index") if fields.get(name) is not None), where)
-        return Example(str(id_), source, target, self.lang or "")
+        return Example(row_id(fields, "id", "index", where=where), source, target, parsed_as(self.lang))
 
     def label(self, example: Example) -> int | None:
         """Return a number that is the same for the same problem."""

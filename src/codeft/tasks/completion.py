@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from codeft.metrics import CompletionExactMatch, EditSimilarity
-from codeft.syntax import canonical_language
 from codeft.tasks.base import AbstractGenerationTask, text_field
+from codeft.tasks.fields import first_field, row_id
+from codeft.tasks.languages import asked_language, parsed_as
 from codeft.types import Batch, Example, ModelOutput, PredictingModel
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class CompletionTask(AbstractGenerationTask):
         num_beams: Beams in validation, test and prediction.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "completion"
@@ -49,18 +50,17 @@ class CompletionTask(AbstractGenerationTask):
         super().__init__(
             max_source_length=max_source_length, max_target_length=max_target_length, num_beams=num_beams
         )
-        self.lang = None if lang is None else canonical_language(lang)
+        self.lang = None if lang is None else asked_language(lang)
         self.target_lang = self.lang or ""
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
         source = text_field(fields, "input", "source", where=where)
-        if "input" in fields:
+        if first_field(fields, "input", "source") == "input":
             lines = source.removeprefix(_BEGIN).split(_LINE_END)
             source = "\n".join(line.strip(" ") for line in lines)
         target = text_field(fields, "gt", "target", where=where) if labelled else None
-        id_ = fields.get("id")
-        return Example(str(where if id_ is None else id_), source, target, self.lang or "")
+        return Example(row_id(fields, "id", where=where), source, target, parsed_as(self.lang))
 
     def predict(
         self, model: PredictingModel, batch: Batch, *, output: ModelOutput | None = None

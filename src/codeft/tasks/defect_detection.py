@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from codeft.metrics import F1, Accuracy, Precision, Recall
-from codeft.syntax import canonical_language
 from codeft.tasks.base import text_field
+from codeft.tasks.fields import row_id
+from codeft.tasks.languages import asked_language, parsed_as
 from codeft.tasks.understanding import AbstractClassificationTask, label_field, one_line
 from codeft.types import Example
 
@@ -27,7 +28,7 @@ class DefectDetectionTask(AbstractClassificationTask):
         collapse_whitespace: Read a function as one line, as CodeXGLUE's scripts do.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "defect_detection"
@@ -38,15 +39,15 @@ class DefectDetectionTask(AbstractClassificationTask):
     ) -> None:
         super().__init__(max_source_length=max_source_length)
         self.collapse_whitespace = collapse_whitespace
-        self.lang = canonical_language(lang or "c")
+        self.lang = asked_language(lang or "c")
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
         source = text_field(fields, "func", "code", "source", where=where)
         source = one_line(source) if self.collapse_whitespace else source
         target = label_field(fields, "target", "label", where=where) if labelled else None
-        id_ = next((fields[name] for name in ("id", "idx", "index") if fields.get(name) is not None), where)
-        return Example(str(id_), source, target, self.lang or "")
+        id_ = row_id(fields, "id", "idx", "index", where=where)
+        return Example(id_, source, target, parsed_as(self.lang))
 
     def metrics(self) -> dict[str, Metric]:
         """Return accuracy, which the papers report, and what a class's rarity hides from it."""

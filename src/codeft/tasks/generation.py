@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from codeft.metrics import CodeBLEU, CorpusBLEU, ExactMatchSplit
-from codeft.syntax import canonical_language
-from codeft.tasks.base import AbstractGenerationTask, text_field
+from codeft.metrics import CorpusBLEU, ExactMatchSplit
+from codeft.tasks.base import AbstractGenerationTask, code_metrics, text_field
+from codeft.tasks.fields import row_id
+from codeft.tasks.languages import asked_language
 from codeft.types import Example
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class GenerationTask(AbstractGenerationTask):
         prefix: Text set before each source.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "generation"
@@ -50,20 +51,19 @@ class GenerationTask(AbstractGenerationTask):
             num_beams=num_beams,
             prefix=prefix,
         )
-        self.lang: str = canonical_language(lang or "java")
+        self.lang: str = asked_language(lang or "java")
         self.target_lang = self.lang
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
         source = text_field(fields, "nl", "source", where=where)
         target = text_field(fields, "code", "target", where=where) if labelled else None
-        id_ = fields.get("id")
-        return Example(str(where if id_ is None else id_), source, target)
+        return Example(row_id(fields, "id", where=where), source, target)
 
     def metrics(self) -> dict[str, Metric]:
         """Return corpus BLEU, exact match by words and CodeBLEU, which the papers report."""
         return {
             "corpus_bleu": CorpusBLEU(),
             "exact_match_split": ExactMatchSplit(),
-            "codebleu": CodeBLEU(lang=self.lang),
+            **code_metrics(self.target_lang),
         }

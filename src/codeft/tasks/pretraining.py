@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 from torch import Tensor
 
-from codeft.losses.contrastive import contrastive_loss, gather_targets
+from codeft.losses.contrastive import contrastive_loss, gather_targets, right_targets
 from codeft.objectives.identifiers import mask_identifiers
 from codeft.objectives.segmentation import Segmentation, segments
 from codeft.objectives.sentinels import Layout, hide
@@ -22,6 +23,7 @@ from codeft.syntax.bodies import find_body
 from codeft.syntax.token_tree import TokenTree, token_tree
 from codeft.tasks.base import AbstractStreamedTask, text_field
 from codeft.tasks.encoding import PlainEncoding, encode_plain
+from codeft.tasks.fields import first_field, says_something
 from codeft.types import Batch, CodeftError, Encoding, Example, ModelOutput
 
 if TYPE_CHECKING:
@@ -152,7 +154,8 @@ class PretrainingTask(AbstractStreamedTask):
         if self.lang is not None and lang != self.lang:
             return None
         meta = {}
-        if fields.get("docstring"):
+        has_empty_code = "code" in fields and first_field(fields, "code", "text") == "text"
+        if says_something(fields.get("docstring")) and not has_empty_code:
             meta[_CODE] = text_field(fields, "code", where=where)
             meta[_DOCSTRING] = text_field(fields, "docstring", where=where)
         return Example(where, text_field(fields, "text", "code", where=where), None, lang, meta)
@@ -271,6 +274,7 @@ class PretrainingTask(AbstractStreamedTask):
             target,
             truncated=len(code.ids) > length,
             others=(Encoding(query, _NO_OFFSETS),) if with_query else (),
+            keys=np.array([_number(code.ids), _number(docstring.ids)]) if with_query else None,
         )
 
     def _body(self, example: Example, text: PlainEncoding, frame: _Frame) -> list[Encoding]:
@@ -302,7 +306,7 @@ class PretrainingTask(AbstractStreamedTask):
             made[i] = pieces
         self.counts = counts  # of training alone
         chosen = [pieces[int(rng.integers(len(pieces)))] for pieces, rng in zip(made, rngs, strict=True)]
-        return [dataclasses.replace(encoding, others=()) for encoding in chosen]
+        return [dataclasses.replace(encoding, others=(), keys=None) for encoding in chosen]
 
     def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Return the cross-entropy of what is to be written, and of pairs that of finding each other."""
@@ -312,7 +316,11 @@ class PretrainingTask(AbstractStreamedTask):
             return loss
         assert output.embedding is not None, "pairs need a model that gives vectors beside text"
         codes, queries = output.embedding.float().split([len(batch["labels"]), num_pairs])
-        found = contrastive_loss(queries, gather_targets(codes), temperature=self.temperature)
+        functions, asked = batch["keys"][:, :1], batch["keys"][:, 1]
+        all_functions = gather_targets(functions)
+        right = right_targets(asked, all_functions, all_queries=gather_targets(asked), targets=all_functions)
+        targets = gather_targets(codes)
+        found = contrastive_loss(queries, targets, temperature=self.temperature, right=right)
         return loss + self.contrast * found
 
     def metrics(self) -> dict[str, Metric]:
@@ -356,6 +364,11 @@ class _Frame:
 
     def target(self, ids: np.ndarray) -> np.ndarray:
         return np.concatenate((self.opening, ids, np.array([self.end], dtype=np.int32)))
+
+
+def _number(ids: np.ndarray) -> int:
+    """Return a number of 63 bits that stands for a text's sub-tokens."""
+    return int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=8).digest(), "big") >> 1
 
 
 def _texts_of(example: Example, part: str) -> tuple[str, ...]:

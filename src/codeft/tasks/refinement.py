@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from codeft.metrics import CodeBLEU, CorpusBLEU, ExactMatch
-from codeft.syntax import canonical_language
-from codeft.tasks.base import AbstractGenerationTask, copy_scores, text_field
+from codeft.metrics import CorpusBLEU, ExactMatch
+from codeft.tasks.base import AbstractGenerationTask, code_metrics, copy_scores, text_field
+from codeft.tasks.fields import row_id
+from codeft.tasks.languages import asked_language, parsed_as
 from codeft.types import Example
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class RefinementTask(AbstractGenerationTask):
         prefix: Text set before each source.
 
     Raises:
-        CodeftError: `lang` isn't a known language.
+        CodeftError: `lang` seems to be misspelt.
     """
 
     name: ClassVar[str] = "refinement"
@@ -49,24 +50,24 @@ class RefinementTask(AbstractGenerationTask):
             num_beams=num_beams,
             prefix=prefix,
         )
-        self.lang: str = canonical_language(lang or "java")
+        self.lang: str = asked_language(lang or "java")
         self.target_lang = self.lang
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
         source = text_field(fields, "buggy", "source", "code", where=where)
         target = text_field(fields, "fixed", "target", where=where) if labelled else None
-        id_ = fields.get("id")
-        return Example(str(where if id_ is None else id_), source, target, self.lang)
+        return Example(row_id(fields, "id", where=where), source, target, parsed_as(self.lang))
 
     def metrics(self) -> dict[str, Metric]:
         """Return corpus BLEU, exact match and CodeBLEU, which the papers report."""
         return {
             "corpus_bleu": CorpusBLEU(),
             "exact_match": ExactMatch(),
-            "codebleu": CodeBLEU(lang=self.lang),
+            **code_metrics(self.target_lang),
         }
 
     def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
         """Return the scores of handing back the source unchanged: most of it is right."""
-        return copy_scores(examples, self.metrics(), names=("corpus_bleu", "exact_match", "codebleu"))
+        names = ("corpus_bleu", "exact_match", *code_metrics(self.target_lang))
+        return copy_scores(examples, self.metrics(), names=names)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from codeft.metrics import CorpusBLEU, ExactMatch, SacreBLEU, SmoothedBLEU
-from codeft.syntax import canonical_language
 from codeft.tasks.base import AbstractGenerationTask
+from codeft.tasks.fields import row_id
 from codeft.tasks.functions import function_language, function_source, function_summary
+from codeft.tasks.languages import asked_language, parsed_as
 from codeft.types import Example
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class SummarizationTask(AbstractGenerationTask):
             num_beams=num_beams,
             prefix=prefix,
         )
-        self.lang = None if lang is None else canonical_language(lang)
+        self.lang = None if lang is None else asked_language(lang)
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row; its docstring never stands in the source."""
@@ -58,7 +59,7 @@ class SummarizationTask(AbstractGenerationTask):
         source = function_source(fields, where=where, input=input, lang=lang)
         meta = {key: fields[key] for key in ("repo", "path", "licence") if isinstance(fields.get(key), str)}
         target = function_summary(fields, "docstring", "target", where=where) if labelled else None
-        return Example(str(fields.get("id") or fields.get("url") or where), source, target, lang, meta)
+        return Example(row_id(fields, "id", "url", where=where), source, target, parsed_as(lang), meta)
 
     def metrics(self) -> dict[str, Metric]:
         """Return smoothed BLEU, which the papers report, and three others."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from codeft.metrics import CodeBLEU, CorpusBLEU, ExactMatch, SacreBLEU
-from codeft.syntax import LANGUAGES, canonical_language
-from codeft.tasks.base import AbstractGenerationTask, copy_scores, text_field
+from codeft.metrics import CorpusBLEU, ExactMatch, SacreBLEU
+from codeft.syntax import LANGUAGES, language_name
+from codeft.tasks.base import AbstractGenerationTask, code_metrics, copy_scores, text_field
+from codeft.tasks.fields import row_id
+from codeft.tasks.languages import asked_language, parsed_as
 from codeft.types import CodeftError, Example
 
 if TYPE_CHECKING:
@@ -29,11 +31,12 @@ class TranslationTask(AbstractGenerationTask):
         prefix: Text set before each source.
 
     Raises:
-        CodeftError: `lang` isn't two different known languages.
+        CodeftError: `lang` isn't two different languages, or one seems to be misspelt.
     """
 
     name: ClassVar[str] = "translation"
     monitor = "corpus_bleu"
+    source_lang: str
 
     def __init__(
         self,
@@ -52,33 +55,33 @@ class TranslationTask(AbstractGenerationTask):
         )
         self.lang = lang or "java-cs"
         sides = self.lang.split("-")
-        if len(sides) != 2 or canonical_language(sides[0]) == canonical_language(sides[1]):
+        if len(sides) != 2 or language_name(sides[0]) == language_name(sides[1]):
             raise CodeftError(
                 f"task=translation needs lang=<source>-<target>, such as java-cs or cs-java, not {lang!r}"
             )
-        self.source_lang, self.target_lang = map(canonical_language, sides)
+        self.source_lang, self.target_lang = map(asked_language, sides)
 
     def read(self, fields: Mapping[str, Any], *, where: str, input: str, labelled: bool) -> Example | None:
         """Make an example of one row."""
         source = text_field(fields, *_names(self.source_lang), "source", "code", where=where)
         target = text_field(fields, *_names(self.target_lang), "target", where=where) if labelled else None
-        id_ = fields.get("id")
-        return Example(str(where if id_ is None else id_), source, target, self.source_lang)
+        return Example(row_id(fields, "id", where=where), source, target, parsed_as(self.source_lang))
 
     def metrics(self) -> dict[str, Metric]:
         """Return corpus BLEU, exact match and CodeBLEU, which the papers report, and sacreBLEU."""
         return {
             "corpus_bleu": CorpusBLEU(),
             "exact_match": ExactMatch(),
-            "codebleu": CodeBLEU(lang=self.target_lang),
+            **code_metrics(self.target_lang),
             "sacrebleu": SacreBLEU(),
         }
 
     def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
         """Return the scores of handing back the source unchanged."""
-        return copy_scores(examples, self.metrics(), names=("corpus_bleu", "exact_match", "codebleu"))
+        names = ("corpus_bleu", "exact_match", *code_metrics(self.target_lang))
+        return copy_scores(examples, self.metrics(), names=names)
 
 
 def _names(lang: str) -> tuple[str, ...]:
     """Return what a row may call the text in a language."""
-    return (lang, *LANGUAGES[lang].aliases)
+    return (lang, *LANGUAGES[lang].aliases) if lang in LANGUAGES else (lang,)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from codeft.metrics.classification import LABELS, majority_accuracy
 from codeft.tasks.base import AbstractTask
 from codeft.tasks.encoding import EncodedText, encode_marked
+from codeft.tasks.fields import first_field
 from codeft.tasks.marks import language_marks
 from codeft.types import Batch, CodeftError, Encoding, Example, ModelOutput, Output, PredictingModel
 
@@ -43,6 +44,10 @@ class AbstractUnderstandingTask(AbstractTask):
         """Return the number that stands for the example's target; None where it has none."""
         return None
 
+    def keys(self, example: Example) -> list[int] | None:
+        """Return numbers that stand for the example's texts, where the loss asks which are equal."""
+        return None
+
     def max_length(self, text: int) -> int:
         """Return how many sub-tokens an example's text may have; 0 is the source's place."""
         return self.max_source_length
@@ -62,11 +67,12 @@ class AbstractUnderstandingTask(AbstractTask):
                 )
             )
         return [
-            _encoding(texts, self.label(example)) for example, *texts in zip(examples, *columns, strict=True)
+            _encoding(texts, self.label(example), self.keys(example))
+            for example, *texts in zip(examples, *columns, strict=True)
         ]
 
 
-def _encoding(texts: Sequence[EncodedText], label: int | None) -> Encoding:
+def _encoding(texts: Sequence[EncodedText], label: int | None, keys: Sequence[int] | None) -> Encoding:
     first, *others = texts
     return Encoding(
         first.ids,
@@ -74,6 +80,7 @@ def _encoding(texts: Sequence[EncodedText], label: int | None) -> Encoding:
         None if label is None else np.array([label], dtype=np.int64),
         truncated=any(text.truncated for text in texts),
         others=tuple(Encoding(text.ids, text.offsets, truncated=text.truncated) for text in others),
+        keys=None if keys is None else np.array(keys, dtype=np.int64),
     )
 
 
@@ -200,7 +207,7 @@ def label_field(fields: Mapping[str, Any], *names: str, where: str) -> str:
     >>> label_field({"target": True}, "target", where="rows.jsonl:1")
     '1'
     """
-    name = next((name for name in names if name in fields), None)
+    name = first_field(fields, *names)
     if name is None:
         wanted = " or ".join(f'"{name}"' for name in names)
         raise CodeftError(
