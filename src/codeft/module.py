@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +57,7 @@ class FineTuneModule(pl.LightningModule):
         signatures: Which variant each of them is; the loss has none.
         threshold: What the task tuned on the last validation, or on that of the checkpoint that was loaded;
             None where it tunes none.
-        predictions: All ranks' predictions of the last validation or test, ordered by index; none of a
-            validation where they need the whole split.
+        predictions: All ranks' predictions of the last validation or test, ordered by index.
     """
 
     def __init__(
@@ -161,7 +160,7 @@ class FineTuneModule(pl.LightningModule):
             scores = named_scores(name, metric)
             self.scores |= scores
             self.signatures |= signatures_of(metric, names=scores)
-        of_split = self.task.predictions_of_split(metrics, examples) if split == "test" else None
+        of_split = self.task.predictions_of_split(metrics, examples)
         if of_split is None:
             self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
         else:
@@ -185,8 +184,9 @@ class FineTuneModule(pl.LightningModule):
                 self.scores[name], self.signatures[name] = scored
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the threshold beside the weights that it was tuned for."""
+        """Keep the threshold and the last validation's scores beside the weights that they are of."""
         checkpoint["threshold"] = self.threshold
+        checkpoint["valid"] = {"scores": dict(self.scores), "signatures": dict(self.signatures)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the threshold over; older checkpoints have none."""
@@ -230,6 +230,25 @@ class FineTuneModule(pl.LightningModule):
             return optimizer
         schedule = self._scheduler(optimizer, num_training_steps=count_training_steps(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def prediction_rows(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[dict[str, Any]]:
+    """Return the rows of a file of predictions, in the order of the split.
+
+    Args:
+        predictions: The module's.
+        examples: The split's.
+    """
+    return [
+        {
+            "id": examples[p.index].id,
+            "source": examples[p.index].source,
+            "reference": examples[p.index].target,
+            "prediction": p.text,
+            **p.fields,
+        }
+        for p in predictions
+    ]
 
 
 def count_training_steps(trainer: pl.Trainer) -> int:
