@@ -13,6 +13,7 @@ import pytest
 from codeft.callbacks.prefix_cache import PrefixCacheCallback
 from codeft.types import CodeftError
 from resuming import Killed, assert_same_end, interrupt
+from waiting import LONGEST_WAIT
 
 TELLY = ["method=telly", "k=1", "trainer.max_epochs=3", "logger=csv", "trainer.log_every_n_steps=1"]
 
@@ -161,7 +162,7 @@ def test_two_ranks_share_one_folder(tiny, tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "codeft.train", *words, f"cache={cache}", f"cache_dir={tmp_path}/cache",
              f"hydra.run.dir={tmp_path}/{cache}"],
-            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=LONGEST_WAIT,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "cache").rglob("*.states"))) == 2

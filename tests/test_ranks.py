@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from codeft.metrics import corpus_bleu, smoothed_bleu
+from waiting import LONGEST_WAIT
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,11 @@ DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.m
 def run(*command: str) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_WAIT,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
 
@@ -91,7 +96,7 @@ def test_each_node_keeps_the_frozen_states_of_its_own_rows(tiny, tmp_path):
         command = [sys.executable, "-m", *launcher, *words]
         nodes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     try:
-        said = [node.communicate(timeout=300)[1] for node in nodes]
+        said = [node.communicate(timeout=LONGEST_WAIT)[1] for node in nodes]
     finally:
         for node in nodes:
             node.kill()

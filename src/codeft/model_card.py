@@ -185,7 +185,7 @@ def _scores(metrics: Mapping[str, Any]) -> str:
         "On the test split."
         if split == "test"
         else (
-            "On the validation rows, which picked the weights: a little too high. The test split was not read."
+            "On the validation rows, which picked the weights, and not on the test split, which was not read."
         )
     )
     head = [f"{rows_of} Only scores with equal signatures can be compared.", ""]

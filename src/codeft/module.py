@@ -57,7 +57,10 @@ class FineTuneModule(pl.LightningModule):
         signatures: Which variant each of them is; the loss has none.
         threshold: What the task tuned on the last validation, or on that of the checkpoint that was loaded;
             None where it tunes none.
-        predictions: All ranks' predictions of the last validation or test, ordered by index.
+        predictions: All ranks' predictions of the last validation or test, ordered by index; none where they
+            need the whole split and nobody keeps them.
+        keeps_predictions: Says, by a validation's scores, whether its predictions are kept. Those that need
+            the whole split are asked for only then.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class FineTuneModule(pl.LightningModule):
         self.signatures: dict[str, str] = {}
         self.threshold: float | None = None
         self.predictions: list[Prediction] = []
+        self.keeps_predictions: Callable[[Mapping[str, float]], bool] = lambda scores: True
         self._optimizer = optimizer
         self._scheduler = scheduler
 
@@ -160,7 +164,8 @@ class FineTuneModule(pl.LightningModule):
             scores = named_scores(name, metric)
             self.scores |= scores
             self.signatures |= signatures_of(metric, names=scores)
-        of_split = self.task.predictions_of_split(metrics, examples)
+        kept = split == "test" or self.keeps_predictions(self.scores)
+        of_split = self.task.predictions_of_split(metrics, examples) if kept else None
         if of_split is None:
             self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
         else:

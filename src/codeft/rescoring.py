@@ -52,7 +52,7 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     ]
     first = scored[0]
     for path, each in zip(predictions, scored, strict=True):
-        _note(path, each, command=list(cfg.command))
+        _note(path, each, command=list(cfg.get("command") or []))
     metrics = {
         "task": task,
         "predictions": str(predictions[0]) if len(predictions) == 1 else [str(path) for path in predictions],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from codeft.data.jsonl import write_rows
@@ -35,6 +36,15 @@ class BestCheckpointCallback(ModelCheckpoint):
         )
         self._name = path.name
         self._predictions = predictions.name
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Have the module ask for predictions that need the whole split only where they are kept."""
+        super().setup(trainer, pl_module, stage)
+        assert isinstance(pl_module, FineTuneModule)
+        name = str(self.monitor).partition("/")[2]
+        pl_module.keeps_predictions = lambda scores: self.check_monitor_top_k(
+            trainer, torch.tensor(scores[name], dtype=torch.float32)
+        )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save where it is the best; Lightning waits for the epoch's end where it validates once an epoch."""
