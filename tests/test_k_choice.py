@@ -245,6 +245,19 @@ def test_what_cant_be_measured(command, tiny, tmp_path, word):
         )
 
 
+def test_the_tolerance_that_is_asked_for_is_the_one_that_judges(command, tiny, tmp_path, monkeypatch):
+    asked = []
+
+    def judged(ks, trials, *, tolerance):
+        asked.append(tolerance)
+        return judge(ks, trials, tolerance=tolerance)
+
+    monkeypatch.setattr(k_choice, "judge", judged)
+    words = [*tiny, *TELLY, "trainer.max_epochs=1", "callbacks.layer_freeze.auto_tolerance=0.25"]
+    command("train", *words, "k=auto", f"hydra.run.dir={tmp_path}")
+    assert asked == [0.25] and read(tmp_path / "k_choice.json")["tolerance"] == 0.25
+
+
 def test_a_layer_is_left_for_the_structure_loss(command, tiny, tmp_path, verdict):
     verdict(0)
     words = [*tiny, *TELLY, "method=[sat,telly]", "callbacks.structure_loss.layer=0", "trainer.max_epochs=1"]

@@ -7,11 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from codeft.callbacks.prefix_cache import PrefixCacheCallback
+from codeft.callbacks.prefix_cache import PrefixCacheCallback, _facts
+from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.types import CodeftError
+from one_device import ONE_DEVICE
 from resuming import Killed, assert_same_end, interrupt
 from waiting import LONGEST_WAIT
 
@@ -167,3 +171,21 @@ def test_two_ranks_share_one_folder(tiny, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "cache").rglob("*.states"))) == 2
     assert_same(tmp_path / "disk", tmp_path / "off")
+
+
+@pytest.mark.parametrize("part", ["embeddings", "block"])
+def test_states_of_other_weights_are_other_states(tiny_tokenizer, part):
+    """What lies below the frozen layers makes their states, too."""
+    sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_heads": 4}
+    model = EncoderDecoderModel(
+        weights="random",
+        tokenizer=str(tiny_tokenizer),
+        architecture={**sizes, "num_layers": 2, "num_decoder_layers": 1},
+    )
+    trainer = SimpleNamespace(precision="32-true", strategy=ONE_DEVICE.strategy)
+    before = _facts(trainer, model, 1)
+    assert _facts(trainer, model, 1) == before
+    with torch.no_grad():
+        next((model.embeddings() if part == "embeddings" else model.blocks())[0].parameters())[0] += 1
+    after = _facts(trainer, model, 1)
+    assert {name for name in before if before[name] != after[name]} == {"weights"}
