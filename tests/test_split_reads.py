@@ -78,7 +78,7 @@ def test_validation_scores_are_of_the_best_checkpoint_and_all_rows(blind, untest
     assert not {"test", "test_loss", "baselines"} & metrics.keys()
     assert metrics["rows"] == {"train": 22, "valid": 6, "skipped": 0}
     assert not (blind / "predictions.jsonl").exists()
-    assert [read["split"] for read in read_ledger(RunFolder(blind))][0] == "valid"
+    assert read_ledger(RunFolder(blind))[0]["split"] == "valid"
 
 
 def test_predictions_are_of_the_best_epoch_not_the_last(command, tiny, tmp_path):
