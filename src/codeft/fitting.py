@@ -44,7 +44,7 @@ from codeft.summary import (
     print_summary,
     scores_of_split,
 )
-from codeft.trainer_checks import check_length, check_trainer
+from codeft.trainer_checks import check_length, check_trainer, counts_batches
 from codeft.types import Batch, CodeftError
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ def validation_scores(folder: RunFolder, parts: Parts) -> dict[str, SplitScores]
     scored = SplitScores(
         scores=found["scores"],
         signatures=found["signatures"],
-        rows=parts.data.num_rows()["valid"],
+        rows=len(rows) or parts.data.num_rows()["valid"],
         baselines=parts.task.baselines(parts.data.datasets["valid"].examples),
         num_empty=sum(not row["prediction"] for row in rows),
         threshold=checkpoint.get("threshold"),
@@ -233,6 +233,8 @@ def fit(
 
 def _check_length(cfg: DictConfig, parts: Parts) -> None:
     """Check, before anything is trained, that the run has batches and validates where it is asked to."""
+    if not counts_batches(cfg.trainer):
+        return
     parts.data.setup("fit")
     train, valid = (parts.data.datasets[split] for split in ("train", "valid"))
     devices = count_devices(cfg.trainer.devices) * cfg.trainer.get("num_nodes", 1)

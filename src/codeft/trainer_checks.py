@@ -43,6 +43,14 @@ def check_trainer(trainer: DictConfig) -> None:
             raise CodeftError("trainer.val_check_interval=0: set a share of an epoch, or a number of batches")
 
 
+def counts_batches(trainer: DictConfig) -> bool:
+    """Return whether batches are counted, so that only the data says whether there are as many."""
+    keys = ("limit_train_batches", "limit_val_batches", "overfit_batches")
+    in_epoch = trainer.get("check_val_every_n_epoch", 1) is not None
+    by_batches = isinstance(trainer.get("val_check_interval"), int) and in_epoch
+    return by_batches or any(trainer.get(key) for key in keys)
+
+
 def check_length(trainer: DictConfig, *, num_train: int, num_val: int) -> None:
     """Check, once the data is there, that an epoch has batches, and validates where it is asked to.
 
