@@ -90,7 +90,8 @@ def test_a_real_sweep(command, tiny, report, tmp_path, capsys):
     assert frozen["trainable"]["mean"] < base["trainable"]["mean"]
     assert frozen["baseline"] == "base" and base["baseline"] is None
     stored = json.loads((Path(frozen["folders"][0]) / "metrics.json").read_text())
-    assert frozen["scores"]["smoothed_bleu"]["mean"] == stored["test"]["smoothed_bleu"]
+    assert found["split"] == "valid" and "test" not in stored and set(found["test_reads"].values()) == {0}
+    assert frozen["scores"]["smoothed_bleu"]["mean"] == stored["valid"]["smoothed_bleu"]
     times = stored["time"]
     to_best = times["epoch_s"] * stored["best"]["epoch"] + times["cache_s"]
     assert frozen["to_best_s"]["mean"] == pytest.approx(to_best)
@@ -168,7 +169,7 @@ def test_further_keys_make_lines_each_with_its_own_baseline(report, tmp_path):
         ({"lang": lang}, k) for lang in ("java", "ruby") for k in ("base", "3")
     ]
     assert found["published"] == []
-    assert found["cells"][1]["not_tested"] == "the runs weren't tested on the same rows"  # theirs differ
+    assert found["cells"][1]["not_tested"] == "the runs weren't scored on the same rows"  # theirs differ
     other = report(tmp_path / "sweep", "by=lang", "baseline=java", "scores=[exact_match]", "bootstrap=false")
     assert [(c["x"], c["line"]) for c in other["cells"]][:2] == [
         ("java", {"k": "base"}),
@@ -300,6 +301,41 @@ def test_a_chosen_k(report, tmp_path):
     base, auto = report(tmp_path / "sweep")["cells"]
     assert (base["to_best_s"]["mean"], auto["to_best_s"]["mean"]) == (6.0, 6.0 + 45.0)
     assert "auto: K is 5, 6" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_runs_from_before_stand_beside_others_by_the_score_that_picked_them(report, tmp_path):
+    """Of a run without validation scores the best of the one that picks checkpoints is known, and no rows."""
+    sweep, scores = tmp_path / "sweep", {"smoothed_bleu": 8.0, "exact_match": 0.0}
+    new = write_job(sweep, 0, ["k=base"], valid=scores)
+    (new / "predictions.jsonl").rename(new / "valid_predictions.jsonl")
+    metrics = json.loads((new / "metrics.json").read_text())
+    del metrics["test"]
+    (new / "metrics.json").write_text(json.dumps(metrics))
+    write_job(sweep, 1, ["k=1"], score=10.0)
+    found = report(sweep)
+    base, before = found["cells"]
+    assert found["split"] == "valid"
+    assert (base["scores"]["smoothed_bleu"]["mean"], before["scores"]["smoothed_bleu"]["mean"]) == (8.0, 9.0)
+    assert base["test_scores"]["smoothed_bleu"] is None
+    assert before["test_scores"]["smoothed_bleu"]["mean"] == 10.0
+    assert "there is no" in before["not_tested"] and "valid_predictions.jsonl" in before["not_tested"]
+    assert sorted(found["test_reads"].values()) == [0, 1], "a run from before has read it, whoever noted that"
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "scores of validation rows; test read once by 1 of 2 runs" in text
+    picture = (tmp_path / "report" / "report.svg").read_text()
+    assert "smoothed_bleu, validation" in picture and "published, test rows" in picture
+
+
+def test_validation_rows_are_what_differences_are_tested_on(report, tmp_path):
+    for number, (k, wrong) in enumerate((("base", 0), ("1", 4))):
+        folder = write_job(
+            tmp_path / "sweep", number, [f"k={k}"], wrong=0, valid={"smoothed_bleu": 9.0 - wrong}
+        )
+        rows = [{"reference": sentence(row), "prediction": sentence(row, wrong=wrong)} for row in range(30)]
+        text = "".join(json.dumps({**row, "id": "x", "source": "x"}) + "\n" for row in rows)
+        (folder / "valid_predictions.jsonl").write_text(text)
+    difference = report(tmp_path / "sweep")["cells"][1]["differences"]["smoothed_bleu"]
+    assert difference["high"] < 0, "on test rows both are the same"
 
 
 def test_errors(fails, finished_run, tmp_path):

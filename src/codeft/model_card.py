@@ -173,14 +173,22 @@ def _facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[tuple
 
 
 def _scores(metrics: Mapping[str, Any]) -> str:
-    scores, signatures = metrics.get("test") or {}, metrics.get("signatures") or {}
+    split = "test" if metrics.get("test") else "valid"
+    scores, signatures = metrics.get(split) or {}, metrics.get("signatures") or {}
     if not scores:
         return "There are none of these weights."
     rows = [
         f"| {name} | {shown_score(value, signatures.get(name, ''))} | `{signatures.get(name, '')}` |"
         for name, value in scores.items()
     ]
-    head = ["On the test split. Only scores with equal signatures can be compared.", ""]
+    rows_of = (
+        "On the test split."
+        if split == "test"
+        else (
+            "On the validation rows, which picked the weights, and not on the test split, which was not read."
+        )
+    )
+    head = [f"{rows_of} Only scores with equal signatures can be compared.", ""]
     head += ["| score | value | signature |", "|---|---|---|"]
     return "\n".join([*head, *map(_escape_bars, rows)])
 
