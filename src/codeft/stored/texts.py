@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, final
 
 from codeft.data.jsonl import is_rows
 from codeft.metrics import coco
+from codeft.metrics.floors import NAIVE_COPY
 from codeft.metrics.scoring import COCO_SCORERS, TextScorer
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.pairs import check_rows, pairs_of, read_pairs, read_texts
@@ -73,15 +74,15 @@ class StoredTexts(AbstractStoredPredictions):
             )
         else:
             texts, references = pairs_of(own, path=path, reference_fields=self.reference_fields)
-        baselines = {}
+        floors = {}
         sources = self._sources(files, references, own=own)
         if sources is not None:
             copied = self._scores(sources, references, lang=files.lang, names=self.copy_names)
-            baselines = {f"naive_copy_{name}": score.value for name, score in copied.items()}
+            floors = {NAIVE_COPY: {name: score.value for name, score in copied.items()}}
         num_empty = sum(not text.strip() for text in texts)
         scores = self._scores(texts, references, lang=files.lang, names=self.scorers)
         scores |= _score(self._caption_scorers(files), texts, references)
-        return Scored(scores, references, num_empty, baselines)
+        return Scored(scores, references, num_empty, floors)
 
     def _scores(
         self, texts: Sequence[str], references: Sequence[str], *, lang: str | None, names: Collection[str]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from codeft.metrics import CodeBLEU, CorpusBLEU, ExactMatch
 from codeft.syntax import canonical_language
-from codeft.tasks.base import AbstractGenerationTask, copy_scores, text_field
+from codeft.tasks.base import AbstractGenerationTask, text_field
 from codeft.types import Example
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class RefinementTask(AbstractGenerationTask):
 
     name: ClassVar[str] = "refinement"
     monitor = "corpus_bleu"
+    copies: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -66,7 +67,3 @@ class RefinementTask(AbstractGenerationTask):
             "exact_match": ExactMatch(),
             "codebleu": CodeBLEU(lang=self.lang),
         }
-
-    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Return the scores of handing back the source unchanged: most of it is right."""
-        return copy_scores(examples, self.metrics(), names=("corpus_bleu", "exact_match", "codebleu"))

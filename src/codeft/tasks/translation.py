@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from codeft.metrics import CodeBLEU, CorpusBLEU, ExactMatch, SacreBLEU
 from codeft.syntax import LANGUAGES, canonical_language
-from codeft.tasks.base import AbstractGenerationTask, copy_scores, text_field
+from codeft.tasks.base import AbstractGenerationTask, text_field
 from codeft.types import CodeftError, Example
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class TranslationTask(AbstractGenerationTask):
 
     name: ClassVar[str] = "translation"
     monitor = "corpus_bleu"
+    copies: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -73,10 +74,6 @@ class TranslationTask(AbstractGenerationTask):
             "codebleu": CodeBLEU(lang=self.target_lang),
             "sacrebleu": SacreBLEU(),
         }
-
-    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Return the scores of handing back the source unchanged."""
-        return copy_scores(examples, self.metrics(), names=("corpus_bleu", "exact_match", "codebleu"))
 
 
 def _names(lang: str) -> tuple[str, ...]:
