@@ -31,6 +31,7 @@ from codeft.k_choice import choose_k, find_auto, load_choice, set_k
 from codeft.methods.layer_freeze import BASE
 from codeft.module import FineTuneModule, NonFiniteLossError
 from codeft.precision import resolve_precision, tell_emulated
+from codeft.run_floors import choose_constants, describe_floors
 from codeft.run_folder import RunFolder
 from codeft.summary import describe_run, prediction_rows, print_dry_run, print_summary
 from codeft.types import Batch, CodeftError
@@ -99,6 +100,9 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     if choice is not None and choice.get("k") == cfg.k:  # else an earlier run's, which didn't come further
         metrics["k_choice"] = choice
     if trainer.is_global_zero:
+        examples = {split: parts.data.datasets[split].examples for split in ("valid", "test")}
+        constants = choose_constants(parts.data)
+        metrics |= describe_floors(parts.task, metrics, examples=examples, constants=constants)
         rows = prediction_rows(parts)
         folder.write_predictions(rows)
         folder.write_metrics(metrics)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codeft.run_floors import DESCRIPTIONS, floor_of, highest_floor, scores_of
 from codeft.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("codeft", "torch", "pytorch-lightning", "transformers", "tokenizers", "tree-sitter", "sacrebleu")
 _SHOWN_PREDICTIONS = 3
-_BESIDE_SIGNATURES = 16
-"""Characters that the scores themselves and the table's lines take."""
+_BESIDE_SIGNATURES, _BESIDE_FLOORS = 16, 9
+"""Characters that the scores themselves, their floors and the table's lines take."""
 
 
 def describe_run(
@@ -60,7 +61,6 @@ def describe_run(
         **(training or {}),
         split: {name: value for name, value in scores.items() if name in signatures},
         "signatures": signatures if scores else {},
-        "baselines": parts.task.baselines(parts.data.datasets[split].examples) if scores else {},
         "time": dict(times),
         "rows": parts.data.num_rows(),
         "precision": parts.module.trainer.precision,
@@ -120,6 +120,7 @@ def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
     """Print scores with their signatures, parameters, times, where the files lie, and some predictions."""
     console = Console()
     console.print(scores_table(metrics, width=console.width))
+    print_floors(console, metrics, split="test")
     facts = Table(show_header=False, box=None)
     params, times = metrics["params"], metrics["time"]
     facts.add_row("best", best_validation(metrics))
@@ -176,20 +177,67 @@ def scores_table(metrics: Mapping[str, Any], *, width: int, split: str = "test")
     table = Table(title=run_title(metrics), title_justify="left")
     table.add_column("score", no_wrap=True)
     table.add_column(split, justify="right", no_wrap=True)
+    floors = {name: floor_of(metrics, name, split=split) for name in metrics[split]}
+    has_floors = any(floor is not None for floor in floors.values())
+    if has_floors:
+        table.add_column("floor", justify="right", no_wrap=True, style="dim")
     table.add_column("signature", overflow="fold")
-    names = [*metrics[split], *metrics.get("baselines", {})]
-    room = max(24, width - max(map(len, ["score", *names])) - _BESIDE_SIGNATURES)
+    taken = _BESIDE_SIGNATURES + (_BESIDE_FLOORS if has_floors else 0)
+    room = max(24, width - max(map(len, ["score", *metrics[split]])) - taken)
     above = None
     for name, value in metrics[split].items():
         signature = metrics["signatures"][name]
         told = AS_ABOVE if signature == above else fold_signature(signature, width=room)
-        table.add_row(name, shown_score(value, signature), told)
+        floor = floors[name]
+        beside = ["" if floor is None else shown_score(floor, signature)] if has_floors else []
+        table.add_row(name, shown_score(value, signature), *beside, told)
         above = signature
     if f"{split}_loss" in metrics:
-        table.add_row("loss", f"{metrics[f'{split}_loss']:.2f}", "cross-entropy, nats")
-    for name, value in metrics.get("baselines", {}).items():
-        table.add_row(name, f"{value:.2f}", "no model: a baseline", style="dim")
+        beside = [""] if has_floors else []
+        table.add_row("loss", f"{metrics[f'{split}_loss']:.2f}", *beside, "cross-entropy, nats")
     return table
+
+
+def print_floors(console: Console, metrics: Mapping[str, Any], *, split: str) -> None:
+    """Print what needs no model, and which scores are no better: in one plain line.
+
+    Args:
+        console: Where to.
+        metrics: What `metrics.json` holds.
+        split: What was scored.
+    """
+    floors = metrics["floors"].get(split, {})
+    name = next((name for name in metrics[split] if highest_floor(floors, name)), None)
+    if name is None:
+        return
+    table = Table(title=f"{name} without a model", title_justify="left", show_header=False, box=None)
+    for floor, scores in floors.items():
+        if name in scores:
+            value = shown_score(scores[name], metrics["signatures"].get(name, ""))
+            text = metrics.get("constants", {}).get(floor)
+            said = DESCRIPTIONS.get(floor, "") if text is None else f"always {_head(text, 3)!r}"
+            table.add_row(floor, value, Text(said, style="dim"))
+    console.print(table)
+    if line := floor_sentence(metrics, split=split):
+        console.print(line, markup=False)
+
+
+def floor_sentence(metrics: Mapping[str, Any], *, split: str) -> str:
+    """Return which scores are at or below their floors, in one line; "" where none is.
+
+    >>> run = {"test": {"mrr": 0.193}, "signatures": {"mrr": ""}}
+    >>> floors = {"floors": {"test": {"bm25": {"mrr": 0.48}}}, "below_floor": {"test": ["mrr"]}}
+    >>> floor_sentence(run | floors, split="test")
+    'no better than without a model: mrr 0.19 (bm25: 0.48)'
+    """
+    parts = []
+    for name in metrics["below_floor"].get(split, []):
+        floor = highest_floor(metrics["floors"][split], name)
+        assert floor is not None
+        signature = metrics["signatures"].get(name, "")
+        own, other = shown_score(scores_of(metrics, split)[name], signature), shown_score(floor[1], signature)
+        parts.append(f"{name} {own} ({floor[0]}: {other})")
+    return f"no better than without a model: {', '.join(parts)}" if parts else ""
 
 
 def fold_signature(signature: str, *, width: int) -> str:

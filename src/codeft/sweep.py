@@ -13,11 +13,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from codeft.run_floors import floor_of
 from codeft.run_folder import write_text
 from codeft.summary import print_outputs, run_title, shown_score
 from codeft.types import CodeftError
 
 FILE = "comparison.csv"
+_FLOOR = "_floor"
 
 
 @dataclass(slots=True)
@@ -94,6 +96,9 @@ def differing_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
 def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return what jobs are compared by, as far as a job's metrics have it."""
     best, split = metrics.get("best", {}), "valid" if "valid" in metrics else "test"
+    scores = metrics.get(split, {})
+    first = next(iter(scores), "")
+    floor = floor_of(metrics, first, split=split)
     facts = {
         "chosen_k": metrics.get("k_choice", {}).get("k"),
         "trainable": metrics.get("params", {}).get("trainable"),
@@ -101,7 +106,8 @@ def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "estimated_epoch_s": metrics.get("dry_run", {}).get("estimated_epoch_s"),
         "best_epoch": best.get("epoch"),
         **{key: value for key, value in best.items() if key.startswith("val_") and key != "val_rows"},
-        **metrics.get(split, {}),
+        **({} if floor is None else {f"{first}{_FLOOR}": floor}),
+        **scores,
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -150,5 +156,5 @@ def _shown(name: str, value: object, signatures: Mapping[str, str]) -> str:
     if name == "trainable" and isinstance(value, int):
         return f"{value / 1e6:.2f} M"
     if isinstance(value, float):
-        return shown_score(value, signatures.get(name.removeprefix("val_"), ""))
+        return shown_score(value, signatures.get(name.removeprefix("val_").removesuffix(_FLOOR), ""))
     return str(value)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codeft.analysis.sweeps import Cell, value_order
-from codeft.plots import PUBLISHED, new_figure, save_figure, style
+from codeft.plots import FLOOR, PUBLISHED, new_figure, save_figure, style
 from codeft.published import PublishedRun
-from codeft.sweep_report import READERS, SweepReport, score_reader
+from codeft.sweep_report import READERS, SweepReport, floor_reader, score_reader
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,6 +86,9 @@ def _draw_panel(axes: Axes, panel: str, report: SweepReport, xs: Mapping[str, in
             if panel in run.scores:
                 label = f"published, {run.method} ({run.data})"
                 axes.axhline(run.scores[panel], label=label, **{**PUBLISHED, "marker": ""})
+    floors = {floor.mean for cell in report.cells if (floor := cell.spread(floor_reader(panel)))}
+    if len(floors) == 1:
+        axes.axhline(floors.pop(), label="floor, no model", **FLOOR)
     label = _LABELS.get(panel, panel)
     unit = (", baseline = 1" if relative else ", s") if is_time else ""
     axes.set_title(f"{label}{unit}", loc="left", size="medium")

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from codeft.analysis.sweeps import Cell, choose_key, make_cells
 from codeft.published import PublishedRun, is_published_size, published_runs
+from codeft.run_floors import floor_of
 from codeft.run_folder import RunFolder
 from codeft.sweep_folder import DONE, SweptJob, read_sweep
 from codeft.sweep_tests import FOLDER, Comparison, compare_cells
@@ -152,6 +153,11 @@ def seconds_to_best(run: Mapping[str, Any]) -> float | None:
 def score_reader(name: str) -> Callable[[Mapping[str, Any]], float | None]:
     """Return what reads a score of a run; None where the run hasn't it."""
     return lambda run: run["test"].get(name)
+
+
+def floor_reader(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Return what reads the highest floor of a run's score; None where none is known."""
+    return lambda run: floor_of(run, name, split="test")
 
 
 READERS = {"trainable": trainable, "epoch_s": epoch_seconds, "to_best_s": seconds_to_best}

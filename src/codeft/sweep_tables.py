@@ -11,12 +11,14 @@ from typing import Any
 from codeft.analysis.sweeps import SEED, Cell, Spread, common_seeds
 from codeft.grids import Grid
 from codeft.metrics.bootstrap import bootstrap_signature
+from codeft.run_floors import DESCRIPTIONS, highest_floor
 from codeft.summary import commit, shown_score, versions
 from codeft.sweep_folder import SweptJob
 from codeft.sweep_report import (
     READERS,
     SweepReport,
     epoch_seconds,
+    floor_reader,
     score_reader,
     seconds_to_best,
     trainable,
@@ -35,7 +37,12 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
     """
     signatures, keys = report.signatures, [key for key, _ in report.cells[0].line]
     lead = [*keys, *([report.by] if report.by else [])]
-    columns = [*lead, "runs", *RESOURCES.values(), *report.scores]
+    first, *further = report.scores
+    floors = [cell.spread(floor_reader(first)) for cell in report.cells]
+    has_floors = any(floor is not None for floor in floors)
+    columns = [
+        *lead, "runs", *RESOURCES.values(), first, *(["floor"] if has_floors else []), *further
+    ]  # fmt: skip
     rows = [
         [
             *_lead(cell, report.by),
@@ -43,9 +50,11 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
             _shown(cell.spread(trainable), "{:.2f}", scale=1e-6),
             _shown_seconds(cell.spread(epoch_seconds)),
             _shown_seconds(cell.spread(seconds_to_best)),
-            *(_shown_score(cell.spread(score_reader(n)), signatures.get(n, "")) for n in report.scores),
+            _shown_score(cell.spread(score_reader(first)), signatures.get(first, "")),
+            *([_shown_score(floor, signatures.get(first, ""))] if has_floors else []),
+            *(_shown_score(cell.spread(score_reader(n)), signatures.get(n, "")) for n in further),
         ]
-        for cell in report.cells
+        for cell, floor in zip(report.cells, floors, strict=True)
     ]
     several = any(len(cell.runs) > 1 for cell in report.cells)
     notes = ["mean ± standard deviation over runs that differ in their seeds"] if several else []
@@ -54,6 +63,7 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
         for cell in report.cells
         if (chosen := [run["k_choice"].get("k") for run in cell.runs if "k_choice" in run])
     ]
+    notes += _floor_notes(report, first, floors)
     grids = [Grid(report.title, columns, rows, num_left=len(lead), notes=notes)]
     if report.published:
         grids.append(_published_grid(report))
@@ -63,6 +73,30 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
         rows = [[_values(job), job.status, job.error] for job in report.others]
         grids.append(Grid("jobs that aren't finished", ["job", "status", "error"], rows, num_left=3))
     return grids
+
+
+def _floor_notes(report: SweepReport, name: str, floors: Sequence[Spread | None]) -> list[str]:
+    """Return what a score's floors are, and which cells are no better."""
+    runs = [run for cell in report.cells for run in cell.runs]
+    highest = [(run, highest_floor(run.get("floors", {}).get("test", {}), name)) for run in runs]
+    said = [
+        repr(run["constants"][floor[0]])
+        if floor[0] in run.get("constants", {})
+        else DESCRIPTIONS.get(floor[0], floor[0])
+        for run, floor in highest
+        if floor is not None
+    ]
+    notes = [f"floor of {name}, without a model: {'; '.join(dict.fromkeys(said))}"] if said else []
+    means = [
+        (cell, cell.spread(score_reader(name)), floor)
+        for cell, floor in zip(report.cells, floors, strict=True)
+    ]
+    below = [
+        " ".join(filter(None, _lead(cell, report.by))) or "the run"
+        for cell, own, floor in means
+        if own is not None and floor is not None and own.mean <= floor.mean
+    ]
+    return notes + ([f"no better than their floor: {', '.join(below)}"] if below else [])
 
 
 def _values(job: SweptJob) -> str:
@@ -148,6 +182,7 @@ def as_csv(report: SweepReport) -> str:
     for i, cell in enumerate(report.cells):
         row: dict[str, Any] = {"origin": "sweep", **dict(cell.line), "x": cell.x, "runs": len(cell.runs)}
         readers = {**READERS, **{name: score_reader(name) for name in report.scores}}
+        floors = {name: cell.spread(floor_reader(name)) for name in report.scores}
         for name, reader in readers.items():
             found = cell.spread(reader)
             row |= {} if found is None else {name: found.mean, f"{name}_sd": found.deviation}
@@ -155,6 +190,7 @@ def as_csv(report: SweepReport) -> str:
             if comparison is not None and name in comparison.differences:
                 tested = asdict(comparison.differences[name])
                 row |= {f"{name}_{key}": value for key, value in tested.items()}
+        row |= {f"{name}_floor": floor.mean for name, floor in floors.items() if floor is not None}
         rows.append(row)
     for run in report.published:
         k = {"x": "base" if run.k is None else run.k} if report.by == "k" else {}
@@ -175,6 +211,7 @@ def describe(report: SweepReport) -> dict[str, Any]:
     for i, cell in enumerate(report.cells):
         found = {name: cell.spread(reader) for name, reader in READERS.items()}
         scores = {name: cell.spread(score_reader(name)) for name in report.scores}
+        floors = {name: cell.spread(floor_reader(name)) for name in report.scores}
         comparison = report.comparisons.get(i)
         cells.append(
             {
@@ -183,6 +220,7 @@ def describe(report: SweepReport) -> dict[str, Any]:
                 "folders": [run[FOLDER] for run in cell.runs],
                 **{name: None if value is None else asdict(value) for name, value in found.items()},
                 "scores": {name: None if value is None else asdict(value) for name, value in scores.items()},
+                "floors": {name: None if value is None else value.mean for name, value in floors.items()},
                 "baseline": None if comparison is None else comparison.baseline.x,
                 "differences": {}
                 if comparison is None

@@ -123,7 +123,7 @@ def sentence_scores(predictions: Sequence[str], references: Sequence[str]) -> li
 
 
 def smoothed_bleu_words(text: str) -> list[str]:
-    """Return the words that smoothed BLEU counts: lower-cased runs of letters and digits, other characters alone."""
+    """Return what smoothed BLEU counts, in lower case: runs of letters and digits, and other characters."""
     return _SMOOTHED_BLEU_TOKEN.findall(text.lower())
 
 

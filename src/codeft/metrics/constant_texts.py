@@ -165,7 +165,9 @@ class EditSimilaritySearch(AbstractConstantSearch):
         """Return the mean ratios."""
         said = [restore_literals(" ".join(words)) for words in texts]
         parts = [
-            cdist(said[i : i + _BLOCK], self._references, scorer=Indel.normalized_similarity, dtype=np.float64)
+            cdist(
+                said[i : i + _BLOCK], self._references, scorer=Indel.normalized_similarity, dtype=np.float64
+            )
             for i in range(0, len(said), _BLOCK)
         ]
         return np.concatenate([np.round(100 * part).mean(axis=1) for part in parts])

@@ -1,4 +1,4 @@
-"""Floors: what needs no model scores on the same rows. A score that isn't above its floor shows no learning."""
+"""Floors: what needs no model, scored on the same rows. A score no higher shows nothing that was learnt."""
 
 from __future__ import annotations
 
@@ -23,28 +23,9 @@ Floors = Mapping[str, Mapping[str, float]]
 CHANCE, BM25, MAJORITY, NAIVE_COPY = "chance", "bm25", "majority", "naive_copy"
 ALWAYS_1 = "always_1"
 
+_OF_LABELS = ("accuracy", "f1")
 _EULER = 0.5772156649015329
 """What harmonic numbers and logarithms differ by in the end."""
-
-
-def highest_floor(floors: Floors, score: str) -> tuple[str, float] | None:
-    """Return the highest floor of a score, and which one it is; None where none is known.
-
-    >>> highest_floor({"chance": {"mrr": 0.01}, "bm25": {"mrr": 0.48}}, "mrr")
-    ('bm25', 0.48)
-    """
-    found = [(name, scores[score]) for name, scores in floors.items() if score in scores]
-    return max(found, key=lambda floor: floor[1], default=None)
-
-
-def below_floor(scores: Mapping[str, float], floors: Floors) -> list[str]:
-    """Return the names of the scores that are at or below their highest floor; a floor of 0 is none.
-
-    >>> below_floor({"mrr": 0.2, "r_at_1": 0.5}, {"bm25": {"mrr": 0.48, "r_at_1": 0.4}})
-    ['mrr']
-    """
-    highest = {name: highest_floor(floors, name) for name in scores}
-    return [name for name, floor in highest.items() if floor and floor[1] > 0 and scores[name] <= floor[1]]
 
 
 def search_floor(ranks: Tensor, *, protocol: str) -> dict[str, float]:
@@ -115,7 +96,8 @@ def _harmonic(counts: Tensor) -> Tensor:
 def label_floors(references: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return the scores of giving every row one label: the more frequent one, and 1 if that is 0.
 
-    `f1`, `precision` and `recall` are of class 1, so that always saying 1 may score more than the majority.
+    `f1` is of class 1, so that always saying 1 may score more than the majority. Precision and recall have no
+    floor of their own: always saying 1 finds all.
 
     Args:
         references: Labels, at least one.
@@ -132,4 +114,4 @@ def label_floors(references: Sequence[str]) -> dict[str, dict[str, float]]:
 
 def _scores_of_label(label: str, references: Sequence[str]) -> dict[str, float]:
     counts = confusion_rows([label] * len(references), references).sum(axis=0).astype(float)
-    return {name: float(formula(counts)) for name, formula in FORMULAS.items()}
+    return {name: float(formula(counts)) for name, formula in FORMULAS.items() if name in _OF_LABELS}

@@ -57,7 +57,7 @@ class Scored:
         references: What each row was compared with, in the rows' order: two files can be compared only
             where these are equal.
         num_empty: Predictions that say nothing.
-        floors: What needs no model scores on the same rows, as far as the files say; see `codeft.metrics.floors`.
+        floors: What needs no model, scored on the same rows, as far as the files say.
     """
 
     scores: Mapping[str, Score]

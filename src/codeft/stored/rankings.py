@@ -77,7 +77,9 @@ class StoredSearch(AbstractStoredPredictions):
             )
         depth = min(len(ranking.answers) for ranking in rankings.values())
         scores = _search_scores(ranks, depth=depth, candidates=len(candidates))
-        return Scored(scores, list(targets.items()), floors={CHANCE: _chance(scores, len(candidates), depth=depth)})
+        return Scored(
+            scores, list(targets.items()), floors={CHANCE: _chance(scores, len(candidates), depth=depth)}
+        )
 
 
 @final
@@ -154,9 +156,7 @@ def _search_scores(ranks: torch.Tensor, *, depth: int, candidates: int) -> dict[
 
 def _chance(scores: Collection[str], candidates: int, *, depth: int) -> dict[str, float]:
     """Return what the head of a random order is expected to score, of the scores that there are."""
-    by_protocol = [
-        search_by_chance([candidates], protocol=name, depth=depth) for name in ("full", "cut1000")
-    ]
+    by_protocol = [search_by_chance([candidates], protocol=name, depth=depth) for name in ("full", "cut1000")]
     return {name: value for each in by_protocol for name, value in each.items() if name in scores}
 
 

@@ -206,7 +206,7 @@ class AbstractTask(ABC):
         return {}
 
     def constants(self, *, train: Sequence[Example], valid: Sequence[Example]) -> dict[str, str]:
-        """Return texts that score well as the prediction of every row, by their floor's name; none by default.
+        """Return texts that score well as the prediction of every row, by their floor's name; default: none.
 
         Args:
             train: The training examples.
@@ -245,7 +245,7 @@ class AbstractGenerationTask(AbstractTask):
 
     Attributes:
         target_lang: Canonical name of the answers' language; "" is prose.
-        copies: Whether source and target are the same kind of thing, so that handing back the source is a floor.
+        copies: Whether the answer is of the source's kind, so that handing back the source is a floor.
     """
 
     target_lang: str = ""
