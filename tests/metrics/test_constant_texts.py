@@ -92,6 +92,13 @@ def test_promising_targets_stand_for_all_where_there_are_many():
     assert best_target(targets, SmoothedBLEUSearch(references)) == "returns the name of it ."
 
 
+def test_growth_ends_once_enough_was_tried(monkeypatch):
+    references = ["a b c d e f g h", "a b c d e f g h"]
+    whole = grow_words(SmoothedBLEUSearch(references))
+    monkeypatch.setattr(SmoothedBLEUSearch, "most_words", 20)
+    assert whole == references[0].split() and len(grow_words(SmoothedBLEUSearch(references))) == 2
+
+
 def test_equal_rows_give_equal_constants_and_equal_scores_the_first():
     first = find_constants(["b", "a"], ["a", "b"], metric="smoothed_bleu")
     assert first[BEST_TARGET] == "b" and first == find_constants(

@@ -44,9 +44,11 @@ class AbstractConstantSearch(ABC):
 
     Attributes:
         most_targets: Training targets that are scored; of more, the most promising.
+        most_words: No further word is looked for once sequences of so many words together were scored.
     """
 
     most_targets: ClassVar[int] = 500
+    most_words: ClassVar[int] = 100_000
 
     def __init__(self, references: Sequence[str]) -> None:
         self.num_rows = len(references)
@@ -123,6 +125,7 @@ class CorpusBLEUSearch(AbstractConstantSearch):
     """`corpus_bleu` of a constant: its counts are sums over rows, so that an n-gram costs one look-up."""
 
     most_targets: ClassVar[int] = 20_000
+    most_words: ClassVar[int] = 2_000_000
 
     def __init__(self, references: Sequence[str]) -> None:
         super().__init__(references)
@@ -231,6 +234,8 @@ def grow_words(
 ) -> list[str]:
     """Grow a sequence of words: again and again the insertion that helps most, until none helps.
 
+    It also ends once much was tried (`AbstractConstantSearch.most_words`), so that it takes seconds.
+
     Args:
         search: Scores it.
         start: What it grows from.
@@ -238,12 +243,13 @@ def grow_words(
     """
     vocabulary = [word for word, _ in search.num_rows_with.most_common(most)]
     words = list(start)
-    best = search.scores([words])[0]
-    while vocabulary and len(words) < most:
+    best, tried = search.scores([words])[0], 0
+    while vocabulary and len(words) < most and tried < search.most_words:
         longer = [
             [*words[:place], word, *words[place:]] for word in vocabulary for place in range(len(words) + 1)
         ]
         scores = search.scores(longer)
+        tried += sum(map(len, longer))
         if scores.max() <= best + _ROUNDING:
             break
         place = _first_best(scores)
