@@ -241,19 +241,22 @@ def test_a_multirun_leaves_complete_folders_and_one_bad_job_takes_no_other_down(
     folders = sorted(path.parent for path in tmp_path.glob("*/metrics.json"))
     assert [json.loads((folder / "metrics.json").read_text())["k"] for folder in folders] == [0, 1]
     for folder in folders:
-        names = ("config.yaml", "predictions.jsonl", "train.log", "checkpoints/best.ckpt")
+        names = ("config.yaml", "valid_predictions.jsonl", "train.log", "checkpoints/best.ckpt")
         assert all((folder / name).is_file() for name in names)
     said = capfd.readouterr()
     assert "job 1 failed: k must be" in said.err
     with (tmp_path / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["k"], row["status"], row["folder"]) for row in rows] == [
+    assert {(row["k"], row["status"], row["folder"]) for row in rows} == {
         ("0", "done", "0_k-0"), ("9", "failed", "1_k-9"), ("1", "done", "2_k-1")
-    ]  # fmt: skip
-    assert rows[1]["error"].startswith("k must be") and not rows[1]["smoothed_bleu"]
-    for row, folder in zip(rows[::2], folders, strict=True):
+    }  # fmt: skip
+    first, second, failed = rows
+    assert failed["error"].startswith("k must be") and not failed["val_smoothed_bleu"]
+    assert float(first["val_smoothed_bleu"]) >= float(second["val_smoothed_bleu"])
+    assert not [name for name in failed if name.startswith("test_")]
+    for row, folder in zip(sorted((first, second), key=lambda row: row["k"]), folders, strict=True):
         metrics = json.loads((folder / "metrics.json").read_text())
-        assert float(row["smoothed_bleu"]) == metrics["test"]["smoothed_bleu"]
+        assert float(row["val_exact_match"]) == metrics["valid"]["exact_match"]
         assert int(row["trainable"]) == metrics["params"]["trainable"]
     table = said.out[said.out.rindex("summarization mini telly: 3 jobs") :]
     assert re.search(r"1_k-9 +9 +failed", table) and re.search(r"2_k-1 +1 +done", table)

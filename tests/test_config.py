@@ -22,8 +22,8 @@ from codeft.types import CodeftError
 
 FILES = sorted(conf_dir().rglob("*.yaml"))
 TOP_KEYS = {
-    "k", "alpha", "seed", "lang", "resume", "dry_run", "patience", "callbacks", "optimizer", "scheduler",
-    "cache", "cache_dir", "cache_limit_gb",
+    "k", "alpha", "seed", "lang", "resume", "test", "dry_run", "patience", "callbacks", "optimizer",
+    "scheduler", "cache", "cache_dir", "cache_limit_gb",
     "checkpoint", "task", "model", "data", "trainer", "logger",
 }  # fmt: skip
 INTERPOLATIONS = r"k|alpha|seed|lang|(task|data|model|callbacks)\.[\w.]+"

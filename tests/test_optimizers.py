@@ -1,6 +1,7 @@
 """Muon and AdamW as one optimizer, held against torch's two."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,10 @@ from torch import nn
 from torch.optim import AdamW, Muon
 from torch.optim.lr_scheduler import LambdaLR
 
+from codeft.losses.base import AbstractLossTerm
+from codeft.module import FineTuneModule
 from codeft.optimizers import IS_MATRIX, MuonWithAdamW
+from codeft.tasks.summarization import SummarizationTask
 
 LR, EMBEDDING_LR = 0.01, 0.05
 
@@ -81,3 +85,44 @@ def test_plain_parameters_are_the_rest(network):
 def test_a_bad_value_is_refused(network):
     with pytest.raises(ValueError, match="earning rate"):
         MuonWithAdamW(groups(network), lr=-1.0, embedding_lr=EMBEDDING_LR)
+
+
+class Embedded(nn.Module):
+    """A table, a matrix, a bias and a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.linear, self.norm = nn.Embedding(5, 4), nn.Linear(4, 3), nn.LayerNorm(3)
+
+    def trainable_parameters(self):
+        return list(self.named_parameters())
+
+
+class Term(AbstractLossTerm):
+    """Learns a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.name, self.weight, self.learning_rate = "term", 1.0, None
+        self.scale = nn.Parameter(torch.ones(2, 2))
+
+    def forward(self, output, batch):
+        return self.scale.sum()
+
+
+def test_biases_norms_and_loss_terms_have_no_weight_decay():
+    """Where there is no gradient, decay alone moves a parameter."""
+    torch.manual_seed(0)
+    model = Embedded()
+    nn.init.ones_(model.linear.bias)
+    nn.init.ones_(model.norm.bias)
+    task = SummarizationTask(max_target_length=8, num_beams=1)
+    module = FineTuneModule(model=model, task=task, optimizer=partial(AdamW, lr=0.1, weight_decay=0.5))
+    module.loss_terms["term"] = Term()
+    named = {**dict(model.named_parameters()), "scale": module.loss_terms["term"].scale}
+    before = {name: parameter.detach().clone() for name, parameter in named.items()}
+    for parameter in named.values():
+        parameter.grad = torch.zeros_like(parameter)
+    module.configure_optimizers().step()
+    moved = {name for name, parameter in named.items() if not torch.equal(parameter, before[name])}
+    assert moved == {"table.weight", "linear.weight"}

@@ -7,12 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from codeft.callbacks.prefix_cache import PrefixCacheCallback
+from codeft.callbacks.prefix_cache import PrefixCacheCallback, _facts
+from codeft.models.encoder_decoder import EncoderDecoderModel
 from codeft.types import CodeftError
+from one_device import ONE_DEVICE
 from resuming import Killed, assert_same_end, interrupt
+from waiting import LONGEST_WAIT
 
 TELLY = ["method=telly", "k=1", "trainer.max_epochs=3", "logger=csv", "trainer.log_every_n_steps=1"]
 
@@ -132,7 +137,8 @@ def test_auto_removes_nothing_for_what_wont_fit(command, tiny, tmp_path):
 def test_the_jobs_of_a_sweep_share_what_their_weights_have_in_common(command, tiny, tmp_path, tiny_model):
     words = [*tiny, *TELLY, "trainer.max_epochs=1", "optimizer.lr=1e-3,1e-4", f"cache_dir={tmp_path}/cache"]
     command("train", *words, "-m", f"hydra.sweep.dir={tmp_path}/sweep")
-    spent = [results(path.parent)[2]["cache_s"] for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    metrics = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    spent = [each["time"]["cache_s"] for each in metrics]
     assert len(spent) == 2
     assert min(spent) == 0 < max(spent)
 
@@ -161,8 +167,26 @@ def test_two_ranks_share_one_folder(tiny, tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "codeft.train", *words, f"cache={cache}", f"cache_dir={tmp_path}/cache",
              f"hydra.run.dir={tmp_path}/{cache}"],
-            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=LONGEST_WAIT,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "cache").rglob("*.states"))) == 2
     assert_same(tmp_path / "disk", tmp_path / "off")
+
+
+@pytest.mark.parametrize("part", ["embeddings", "block"])
+def test_states_of_other_weights_are_other_states(tiny_tokenizer, part):
+    """What lies below the frozen layers makes their states, too."""
+    sizes = {"vocab_size": 400, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_heads": 4}
+    model = EncoderDecoderModel(
+        weights="random",
+        tokenizer=str(tiny_tokenizer),
+        architecture={**sizes, "num_layers": 2, "num_decoder_layers": 1},
+    )
+    trainer = SimpleNamespace(precision="32-true", strategy=ONE_DEVICE.strategy)
+    before = _facts(trainer, model, 1)
+    assert _facts(trainer, model, 1) == before
+    with torch.no_grad():
+        next((model.embeddings() if part == "embeddings" else model.blocks())[0].parameters())[0] += 1
+    after = _facts(trainer, model, 1)
+    assert {name for name in before if before[name] != after[name]} == {"weights"}

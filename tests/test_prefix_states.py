@@ -109,6 +109,25 @@ def test_files_cut_anywhere_give_what_is_whole_and_take_the_rest_again(tmp_path_
         assert torch.equal(again.get(key(number)), some(number))
 
 
+@pytest.mark.parametrize("torn", [1, 16, 31])
+def test_an_entry_that_is_still_being_written_is_read_once_it_is_whole(tmp_path, torn):
+    """A reader that looks in the middle of a write goes on where the last whole entry ended."""
+    writer = open_states(tmp_path)
+    for number in range(3):
+        writer.put(key(number), some(number))
+    [index] = tmp_path.glob("*.index")
+    data = index.read_bytes()
+    entry = len(data) // 3
+    index.write_bytes(data[: entry + torn])
+    reader = open_states(tmp_path)
+    assert len(reader) == 1 and torch.equal(reader.get(key(0)), some(0))
+    index.write_bytes(data)
+    reader.refresh()
+    assert len(reader) == 3
+    for number in range(3):
+        assert torch.equal(reader.get(key(number)), some(number))
+
+
 def test_a_flipped_bit_is_noticed(tmp_path, caplog):
     open_states(tmp_path).put(key(1), some(1))
     [path] = tmp_path.glob("*.states")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from codeft.metrics import corpus_bleu, smoothed_bleu
+from waiting import LONGEST_WAIT
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,11 @@ DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.m
 def run(*command: str) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_WAIT,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
 
@@ -30,13 +35,24 @@ def metrics_of(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
-def assert_every_row_was_tested_once(folder: Path) -> None:
-    text = (folder / "predictions.jsonl").read_text(encoding="utf-8")
-    rows, scores = [json.loads(line) for line in text.splitlines()], metrics_of(folder)["test"]
-    assert [row["source"].split("(")[0].rsplit("_")[-1] for row in rows] == [str(i) for i in range(200, 207)]
-    predictions, references = [row["prediction"] for row in rows], [row["reference"] for row in rows]
-    assert scores["smoothed_bleu"] == pytest.approx(smoothed_bleu(predictions, references), abs=1e-4)
-    assert scores["corpus_bleu"] == pytest.approx(corpus_bleu(predictions, references), abs=1e-4)
+def assert_every_row_was_scored_once(folder: Path, *splits: str) -> None:
+    """Check the splits' scores by their stored predictions, and that no further split was read."""
+    metrics = metrics_of(folder)
+    for split, file, ids in (
+        ("valid", "valid_predictions.jsonl", range(100, 106)),
+        ("test", "predictions.jsonl", range(200, 207)),
+    ):
+        assert (split in metrics) == (folder / file).exists() == (split in splits)
+        if split not in splits:
+            continue
+        rows = [json.loads(line) for line in (folder / file).read_text(encoding="utf-8").splitlines()]
+        assert [row["source"].split("(")[0].rsplit("_")[-1] for row in rows] == [str(i) for i in ids]
+        predictions, references = [row["prediction"] for row in rows], [row["reference"] for row in rows]
+        scores = metrics[split]
+        assert scores["smoothed_bleu"] == pytest.approx(smoothed_bleu(predictions, references), abs=1e-4)
+        assert scores["corpus_bleu"] == pytest.approx(corpus_bleu(predictions, references), abs=1e-4)
+    reads = (folder / "split_reads.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["split"] for line in reads] == list(splits), "the first rank notes alone"
 
 
 def test_jobs_of_a_multirun_whose_command_line_the_second_rank_gets_too(tiny, tmp_path):
@@ -45,7 +61,7 @@ def test_jobs_of_a_multirun_whose_command_line_the_second_rank_gets_too(tiny, tm
     folders = sorted(path.parent for path in tmp_path.glob("*/metrics.json"))
     assert len(folders) == 2
     for folder in folders:
-        assert_every_row_was_tested_once(folder)
+        assert_every_row_was_scored_once(folder, "valid")
 
 
 def test_dry_runs_of_a_multirun(tiny, tmp_path):
@@ -55,11 +71,17 @@ def test_dry_runs_of_a_multirun(tiny, tmp_path):
     assert all(metrics["dry_run"]["estimated_fit_s"] > 0 for metrics in dry)
 
 
+def test_ranks_that_reach_no_validation_validate_at_the_end(tiny, tmp_path):
+    run("codeft.train", *tiny, *DDP, "+trainer.max_steps=1", f"hydra.run.dir={tmp_path}")
+    assert metrics_of(tmp_path)["best"]["step"] == 1
+    assert_every_row_was_scored_once(tmp_path, "valid", "test")
+
+
 def test_ranks_that_torchrun_started_share_the_first_ones_folder(tiny, tmp_path):
     """Each composes a folder of its own, as it does where the folder is named after the time."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
     run(*launcher, "codeft.train", *tiny, *DDP, f"hydra.run.dir={tmp_path}/${{oc.env:RANK}}")
-    assert_every_row_was_tested_once(tmp_path / "0")
+    assert_every_row_was_scored_once(tmp_path / "0", "valid", "test")
     assert not (tmp_path / "1").exists()
 
 
@@ -73,7 +95,7 @@ def test_the_first_rank_chooses_k_for_all(tiny, tmp_path, launched_by):
     metrics = metrics_of(tmp_path)
     assert metrics["k"] == metrics["k_choice"]["k"] == 1
     assert metrics["params"]["trainable"] < metrics["params"]["total"]
-    assert_every_row_was_tested_once(tmp_path)
+    assert_every_row_was_scored_once(tmp_path, "valid")
 
 
 def test_each_node_keeps_the_frozen_states_of_its_own_rows(tiny, tmp_path):
@@ -91,7 +113,7 @@ def test_each_node_keeps_the_frozen_states_of_its_own_rows(tiny, tmp_path):
         command = [sys.executable, "-m", *launcher, *words]
         nodes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     try:
-        said = [node.communicate(timeout=300)[1] for node in nodes]
+        said = [node.communicate(timeout=LONGEST_WAIT)[1] for node in nodes]
     finally:
         for node in nodes:
             node.kill()
@@ -99,7 +121,7 @@ def test_each_node_keeps_the_frozen_states_of_its_own_rows(tiny, tmp_path):
     kept = [keys_of(tmp_path / f"cache{node}" / "prefix") for node in (0, 1)]
     assert not set(kept[0]) & set(kept[1])
     assert sorted(map(len, kept)) == [11 + 3, 11 + 3]  # half of the training rows, half of the validation
-    assert_every_row_was_tested_once(tmp_path / "0")
+    assert_every_row_was_scored_once(tmp_path / "0", "valid", "test")
 
 
 def keys_of(root: Path) -> list[bytes]:

@@ -90,7 +90,8 @@ def test_a_real_sweep(command, tiny, report, tmp_path, capsys):
     assert frozen["trainable"]["mean"] < base["trainable"]["mean"]
     assert frozen["baseline"] == "base" and base["baseline"] is None
     stored = json.loads((Path(frozen["folders"][0]) / "metrics.json").read_text())
-    assert frozen["scores"]["smoothed_bleu"]["mean"] == stored["test"]["smoothed_bleu"]
+    assert found["split"] == "valid" and "test" not in stored and set(found["test_reads"].values()) == {0}
+    assert frozen["scores"]["smoothed_bleu"]["mean"] == stored["valid"]["smoothed_bleu"]
     times = stored["time"]
     to_best = times["epoch_s"] * stored["best"]["epoch"] + times["cache_s"]
     assert frozen["to_best_s"]["mean"] == pytest.approx(to_best)
@@ -168,7 +169,7 @@ def test_further_keys_make_lines_each_with_its_own_baseline(report, tmp_path):
         ({"lang": lang}, k) for lang in ("java", "ruby") for k in ("base", "3")
     ]
     assert found["published"] == []
-    assert found["cells"][1]["not_tested"] == "the runs weren't tested on the same rows"  # theirs differ
+    assert found["cells"][1]["not_tested"] == "the runs weren't scored on the same rows"  # theirs differ
     other = report(tmp_path / "sweep", "by=lang", "baseline=java", "scores=[exact_match]", "bootstrap=false")
     assert [(c["x"], c["line"]) for c in other["cells"]][:2] == [
         ("java", {"k": "base"}),

@@ -130,9 +130,9 @@ def test_a_report_shows_floors_and_which_runs_are_no_better(command, tmp_path):
 
 
 def test_a_sweep_s_table_has_the_floor_beside():
-    metrics = {"test": {"mrr": 0.2}, "floors": {"test": {"bm25": {"mrr": 0.5}}}}
+    metrics = {"valid": {"mrr": 0.2}, "floors": {"valid": {"bm25": {"mrr": 0.5}}}}
     [row] = compare_jobs([Job(["k=0"], Path("0"), metrics)])
-    assert (row["mrr"], row["mrr_floor"]) == (0.2, 0.5)
+    assert (row["val_mrr"], row["val_mrr_floor"]) == (0.2, 0.5)
 
 
 def test_search_has_bm25_and_chance_among_all_candidates():

@@ -20,7 +20,8 @@ from rows import write_codexglue, write_jsonl
 
 KEYS = {
     "task", "model", "method", "data", "k", "alpha", "seed", "lang",
-    "params", "best", "training", "test", "signatures", "constants", "floors", "below_floor", "time", "rows",
+    "params", "best", "training", "valid", "test", "signatures", "constants", "floors", "below_floor", "time",
+    "rows",
     "precision", "command", "versions", "commit",
 }  # fmt: skip
 CODEBLEU = {f"codebleu{part}" for part in ("", "_ngram", "_weighted_ngram", "_ast", "_dataflow")}
@@ -54,7 +55,8 @@ def summarization(command, tiny, done, tmp_path_factory) -> Path:
 
 def test_a_run_folder_holds_everything(summarization, tiny_data):
     folder = summarization
-    files = ("config.yaml", "metrics.json", "predictions.jsonl", "train.log", "tokenizer/tokenizer.json",
+    files = ("config.yaml", "metrics.json", "predictions.jsonl", "valid_predictions.jsonl",
+             "split_reads.jsonl", "train.log", "tokenizer/tokenizer.json",
              "checkpoints/best.ckpt", "checkpoints/last.ckpt", "csv/version_0/metrics.csv")  # fmt: skip
     for name in files:
         assert (folder / name).is_file(), name
@@ -268,7 +270,7 @@ def test_batch_tokens_instead_of_batch_size(command, tiny, tmp_path):
 def test_dry_run_trains_nothing_and_says_what_a_run_needs(command, tiny, tmp_path, capfd):
     command("train", *tiny, "dry_run=true", "method=telly", "k=1", f"hydra.run.dir={tmp_path}")
     metrics = metrics_of(tmp_path)
-    assert metrics["test"] == {} and metrics["k"] == 1
+    assert not {"test", "valid"} & metrics.keys() and metrics["k"] == 1
     assert 0 < metrics["params"]["trainable"] < metrics["params"]["total"]
     assert {"longest_batch_memory_bytes", "estimated_epoch_s", "estimated_fit_s"} <= metrics["dry_run"].keys()
     assert all(value > 0 for value in metrics["dry_run"].values())
@@ -347,6 +349,8 @@ def test_loggers_write_into_the_run_folder(command, tiny, tmp_path, monkeypatch,
         ("trainer.max_epochs=0", "trainer.max_epochs must be a whole number of at least 1"),
         ("trainer.max_epochs=-1", "trainer.max_epochs=-1 needs trainer.max_steps"),
         ("trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches must be"),
+        ("test=maybe", "test must be true, false or null, not 'maybe'"),
+        ("test=1", "test must be true, false or null, not 1"),
         ("trainer.precision=foo", "can't build pytorch_lightning.Trainer: Precision 'foo'"),
     ],
 )

@@ -84,6 +84,7 @@ def test_a_run_trains_tests_and_writes(arguments, command, tmp_path, task, famil
     lines = (tmp_path / "run" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     predictions = [json.loads(line)["prediction"] for line in lines]
     assert len(predictions) == 7
+    assert metrics["valid"].keys() == {name for name in SCORES[task] if not name.endswith("_tuned")}
     if task in ("defect_detection", "clone_detection"):
         assert all(0 <= float(text) <= 1 for text in predictions)
         assert metrics["floors"]["test"]["majority"].keys() == {"accuracy", "f1"}
@@ -106,9 +107,16 @@ def test_k_is_chosen_by_the_task_s_own_metric(arguments, command, tmp_path, task
 @pytest.mark.parametrize("task", SCORES)
 def test_a_run_is_scored_again_with_the_same_result(arguments, command, tmp_path, task, family):
     command("train", *arguments(task, family, "[sat,telly]"), f"hydra.run.dir={tmp_path}/run")
-    command("evaluate", f"run={tmp_path}/run", f"hydra.run.dir={tmp_path}/again")
-    metrics = json.loads((tmp_path / "again" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["reproduced"] is True
+    for split in ("test", "valid"):
+        command("evaluate", f"run={tmp_path}/run", f"split={split}", f"hydra.run.dir={tmp_path}/{split}")
+        metrics = json.loads((tmp_path / split / "metrics.json").read_text(encoding="utf-8"))
+        assert metrics["reproduced"] is True
+    stored, again = (tmp_path / name / "valid_predictions.jsonl" for name in ("run", "valid"))
+    assert stored.read_bytes() == again.read_bytes()
+    command("evaluate", f"predictions={stored}", f"task={task}", f"hydra.run.dir={tmp_path}/stored")
+    rescored = json.loads((tmp_path / "stored" / "metrics.json").read_text(encoding="utf-8"))
+    for name, value in metrics["valid"].items():
+        assert rescored["test"][name] == pytest.approx(value), name
 
 
 def test_a_threshold_is_the_best_checkpoint_s_validation_s(arguments, command, tmp_path):
@@ -123,7 +131,7 @@ def test_a_threshold_is_the_best_checkpoint_s_validation_s(arguments, command, t
     told, true = (
         [
             json.loads(line)[field]
-            for line in (tmp_path / "valid" / "predictions.jsonl").open(encoding="utf-8")
+            for line in (tmp_path / "valid" / "valid_predictions.jsonl").open(encoding="utf-8")
         ]
         for field in ("prediction", "reference")
     )
@@ -237,15 +245,16 @@ def test_stored_rankings_score_as_the_run_did(arguments, command, tmp_path, task
 
 
 @pytest.mark.parametrize("task", RESCORED)
-def test_only_the_test_asks_for_what_is_near(arguments, command, tmp_path, task, monkeypatch):
+def test_only_the_best_and_the_test_ask_for_what_is_near(arguments, command, tmp_path, task, monkeypatch):
     from codeft.metrics import MapAtR, SearchScores
 
     asked = []
     metric = {"code_search": SearchScores, "clone_detection_poj104": MapAtR}[task]
     answers = metric.answers
     monkeypatch.setattr(metric, "answers", lambda self, *, k: asked.append(k) or answers(self, k=k))
-    command("train", *arguments(task, "t5", "full"), f"hydra.run.dir={tmp_path}/run")
-    assert asked == [10]
+    words = [*arguments(task, "t5", "full"), "optimizer.lr=0"]  # no second validation is better
+    command("train", *words, "trainer.max_epochs=3", f"hydra.run.dir={tmp_path}/run")
+    assert asked == [10, 10]
 
 
 def test_what_can_t_be_scored_is_told_before_training(arguments, command, tmp_path):

@@ -44,18 +44,19 @@ def read(path: Path) -> Any:
 
 
 def draw_scores(axes: Axes, sweep: Path, chosen: list[Any]) -> None:
-    """Draw every run's test score, the means of each K, and the K that was chosen."""
+    """Draw every run's score, the means of each K, and the K that was chosen: of validation rows if kept."""
     runs = [job.metrics for job in read_sweep(sweep) if job.metrics]
     score = next(name[4:] for name in runs[0]["best"] if name.startswith("val_") and name != "val_rows")
+    split = "valid" if all(run.get("valid") for run in runs) else "test"
     values: dict[int, list[float]] = {}
     for run in runs:
-        values.setdefault(PLACES.index(str(run["k"])), []).append(run["test"][score])
+        values.setdefault(PLACES.index(str(run["k"])), []).append(run[split][score])
     for place, found in values.items():
         axes.plot([place] * len(found), found, ".", color="#999999", markersize=5)
     places = sorted(values)
     axes.plot(places, [statistics.fmean(values[place]) for place in places], **style(0), label="mean")
     mark(axes, chosen)
-    axes.set(ylabel=f"{score}, test")
+    axes.set(ylabel=f"{score}, {'validation' if split == 'valid' else 'test'}")
     name_places(axes)
     axes.legend(frameon=False, fontsize="small")
 

@@ -35,6 +35,7 @@ from codeft.precision import resolve_precision
 from codeft.run_folder import RunFolder
 from codeft.signatures import check_value, check_values
 from codeft.tasks.base import AbstractGenerationTask, AbstractTask
+from codeft.trainer_checks import check_trainer
 from codeft.types import CodeftError
 
 READER_KEYS = ("reader", "features", "dir", "size", "source", "train", "valid")
@@ -240,22 +241,6 @@ def build_trainer(
     return instantiate(cfg.trainer, **settings)
 
 
-def check_trainer(trainer: DictConfig) -> None:
-    """Check what Lightning would take and trip over, or take and train nothing.
-
-    Raises:
-        CodeftError: The run has no length, or no step.
-    """
-    check_value("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, kind=int, low=1)
-    if trainer.get("gradient_clip_val") is not None:
-        check_value("trainer.gradient_clip_val", trainer.gradient_clip_val, kind=float, low=0)
-    epochs, steps = trainer.max_epochs, trainer.get("max_steps", -1)
-    if epochs in (None, -1) and steps in (None, -1):
-        raise CodeftError(f"trainer.max_epochs={epochs} needs trainer.max_steps, or training never ends")
-    if epochs not in (None, -1):
-        check_value("trainer.max_epochs", epochs, kind=int, low=1)
-
-
 def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> list[pl.Callback]:
     """Return what every training run needs beside its method: checkpoints, random states, times, log, bars.
 
@@ -267,7 +252,9 @@ def run_callbacks(cfg: DictConfig, folder: RunFolder, task: AbstractTask) -> lis
     """
     check_values(LastCheckpointCallback, dict(cfg.checkpoint), prefix="checkpoint.")
     monitor = f"val/{task.monitor}"
-    best = BestCheckpointCallback(folder.best, monitor=monitor, mode=task.mode)
+    best = BestCheckpointCallback(
+        folder.best, predictions=folder.valid_predictions, monitor=monitor, mode=task.mode
+    )
     last = LastCheckpointCallback(
         folder.last, every_n_steps=cfg.checkpoint.every_n_steps, every_minutes=cfg.checkpoint.every_minutes
     )

@@ -118,7 +118,7 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], dict[str, Any]]
 
     from codeft.config import explain
     from codeft.run_folder import RunFolder
-    from codeft.sweep import Job, report_sweep
+    from codeft.sweep import Job, report_sweep, validation_score
 
     swept = swept_keys(sys.argv[1:])
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
@@ -128,7 +128,7 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], dict[str, Any]]
     jobs: list[Job] = []
     sweep: list[Path] = []  # its folder; none for a single run
 
-    def run(cfg: DictConfig) -> None:
+    def run(cfg: DictConfig) -> float | None:
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.MULTIRUN:
             sweep[:] = [Path(hydra_config.sweep.dir).absolute()]
@@ -136,6 +136,7 @@ def _run_hydra(name: str, function: Callable[[DictConfig, Path], dict[str, Any]]
         _run_job(jobs[-1], name, function, cfg, command)
         if sweep and jobs[-1].error is not None:
             log.error("job %s failed: %s", hydra_config.job.num, jobs[-1].error)
+        return validation_score(jobs[-1])  # for a sweeper that looks for the best
 
     try:
         with _full_errors():

@@ -34,12 +34,14 @@ log = logging.getLogger(__name__)
 
 
 def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
-    """Note what was chosen, and forget keys that no method reads.
+    """Note what was chosen, forget keys that no method reads, and leave the test split alone in a sweep.
 
     Args:
-        cfg: The composed config; gets `choices` (task, model, method, data by name).
+        cfg: The composed config; gets `choices` (task, model, method, data by name), and `test` in a sweep.
         hydra_config: Hydra's own config of the job.
     """
+    from hydra.types import RunMode
+
     with open_dict(cfg):
         cfg.choices = {group: chosen(group, hydra_config) for group in CHOICES}
     has_reader = OmegaConf.select(cfg, "data.reader", throw_on_missing=False)
@@ -55,6 +57,8 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
         if key in cfg and cfg[key] is not None and not _is_read(cfg, key):
             log.warning("%s=%s has no effect: method=%s doesn't read it", key, cfg[key], cfg.choices.method)
             cfg[key] = None
+    if "test" in cfg and cfg.test is None and hydra_config.mode == RunMode.MULTIRUN:
+        cfg.test = False  # whoever looks at many runs would choose one by its test scores
 
 
 def _make_paths_absolute(cfg: DictConfig) -> None:
@@ -129,9 +133,9 @@ CHOICES = ("task", "model", "method", "data")
 
 _MAPPINGS = ("task", "model", "data", "callbacks", "optimizer", "trainer", "logger", "checkpoint", "choices")
 _PLAIN = (
-    "k", "alpha", "seed", "lang", "patience", "dry_run", "resume", "run", "split", "references", "sources",
-    "threshold", "input", "output", "query", "index", "top", "search", "to", "tokenizer_rows", "overwrite",
-    "adapter", "onnx", "push_to_hub", "private",
+    "k", "alpha", "seed", "lang", "patience", "test", "dry_run", "resume", "run", "split", "references",
+    "sources", "threshold", "input", "output", "query", "index", "top", "search", "to", "tokenizer_rows",
+    "overwrite", "adapter", "onnx", "push_to_hub", "private",
 )  # fmt: skip
 """Keys at the top that hold one value, whatever the verb."""
 

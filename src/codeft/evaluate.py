@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Test a finished run's best checkpoint, or score stored predictions without a model.
+    """Score a finished run again, or stored predictions without a model.
 
     Args:
         cfg: The composed config, with `choices`; one of `run` and `predictions` is given.
-        run_dir: Where `metrics.json` goes. The run's own folder stays as it is.
+        run_dir: Where `metrics.json` goes. Of the run's own folder only the ledger grows.
 
     Returns:
         What `metrics.json` holds.

@@ -1,13 +1,14 @@
-"""What `train` does: fit and test, or a dry run."""
+"""What `train` does: fit, and test where it is asked to, or a dry run."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,24 @@ from codeft.callbacks.sudden_end import SuddenEndCallback, interrupts_handed_on
 from codeft.callbacks.timing import TimingCallback
 from codeft.checkpoints import check_checkpoint, fitting_checkpoint
 from codeft.cli import RANK_CONFIG
+from codeft.data.jsonl import read_rows
 from codeft.k_choice import choose_k, find_auto, load_choice, set_k
+from codeft.k_trials import count_devices
 from codeft.methods.layer_freeze import BASE
 from codeft.module import FineTuneModule, NonFiniteLossError
 from codeft.precision import resolve_precision, tell_emulated
 from codeft.run_floors import choose_constants, describe_floors
 from codeft.run_folder import RunFolder
-from codeft.summary import describe_run, prediction_rows, print_dry_run, print_summary
+from codeft.split_reads import TEST, count_reads, note_read
+from codeft.summary import (
+    SplitScores,
+    describe_run,
+    prediction_rows,
+    print_dry_run,
+    print_summary,
+    scores_of_split,
+)
+from codeft.trainer_checks import check_length, check_trainer, counts_batches
 from codeft.types import Batch, CodeftError
 
 log = logging.getLogger(__name__)
@@ -71,7 +83,7 @@ def held_by_first_rank(run_dir: Path) -> Iterator[None]:
 
 @own_process_group()
 def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Fit, restore the best checkpoint by the task's own metric, test, and write everything.
+    """Fit, restore the best checkpoint by the task's own metric, test where asked to, and write everything.
 
     Args:
         cfg: The run's config; `resume` names the checkpoint to go on from.
@@ -82,32 +94,80 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     """
     folder = RunFolder(run_dir)
     parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
-    parts.data.setup("test")  # a split that can't be read is told before hours of training
+    tests = _tests_at_its_end(cfg, parts)
+    if tests:
+        parts.data.setup(TEST)  # a split that can't be read is told before hours of training
     trainer, folder = fit(cfg, folder, parts)
     params = parts.model.num_parameters()
-    trainer.test(
-        parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False
-    )
+    scored = validation_scores(folder, parts)
+    if tests:
+        trainer.test(
+            parts.module, datamodule=parts.data, ckpt_path=str(folder.best), weights_only=True, verbose=False
+        )
+        scored[TEST] = scores_of_split(parts, split=TEST)
     metrics = describe_run(
         cfg,
         parts,
         params=params,
         times=timing_of(trainer).summary() | {"cache_s": _cache_seconds(trainer)},
-        scores=parts.module.scores,
+        scored=scored,
         training=describe_training(trainer, folder, parts),
     )
     choice = load_choice(folder.path)
     if choice is not None and choice.get("k") == cfg.k:  # else an earlier run's, which didn't come further
         metrics["k_choice"] = choice
     if trainer.is_global_zero:
-        examples = {split: parts.data.datasets[split].examples for split in ("valid", "test")}
+        examples = {split: parts.data.datasets[split].examples for split in dict.fromkeys(("valid", *scored))}
         constants = choose_constants(parts.data)
         metrics |= describe_floors(parts.task, metrics, examples=examples, constants=constants)
-        rows = prediction_rows(parts)
-        folder.write_predictions(rows)
+        for split, scores in scored.items():
+            note_read(folder, split=split, command=metrics["command"], rows=scores.rows, scores=scores.scores)
+        if tests:
+            folder.write_predictions(prediction_rows(parts))
         folder.write_metrics(metrics)
-        print_summary(metrics, rows, folder)
+        rows = _stored_predictions(folder.predictions_of(TEST if tests else "valid"))
+        print_summary(metrics, rows, folder, test_reads=count_reads(folder, split=TEST, metrics=metrics))
     return metrics
+
+
+def _tests_at_its_end(cfg: DictConfig, parts: Parts) -> bool:
+    """Return whether the run is to read the test split; its config then says so, too.
+
+    Raises:
+        CodeftError: `test` is neither true, false nor null.
+    """
+    asked = cfg.get("test", True)  # a run from before there was the key
+    if not isinstance(asked, bool | None):
+        raise CodeftError(f"test must be true, false or null, not {asked!r}")
+    if asked is None:
+        asked = find_auto(parts) is None
+        with open_dict(cfg):
+            cfg.test = asked
+    return asked
+
+
+def validation_scores(folder: RunFolder, parts: Parts) -> dict[str, SplitScores]:
+    """Return what the best checkpoint came to on the validation rows, by the split's name.
+
+    There is none in a checkpoint from before they held it.
+    """
+    checkpoint = check_checkpoint(folder.best)
+    found = checkpoint.get("valid")
+    if not isinstance(found, Mapping) or not found["scores"]:
+        return {}
+    rows = _stored_predictions(folder.valid_predictions)
+    scored = SplitScores(
+        scores=found["scores"],
+        signatures=found["signatures"],
+        rows=len(rows) or parts.data.num_rows()["valid"],
+        num_empty=sum(not row["prediction"] for row in rows),
+        threshold=checkpoint.get("threshold"),
+    )
+    return {"valid": scored}
+
+
+def _stored_predictions(path: Path) -> list[Mapping[str, Any]]:
+    return [row.fields for row in read_rows(path)] if path.is_file() else []
 
 
 class _CheckpointCheck(pl.Callback):
@@ -145,10 +205,12 @@ def fit(
         The trainer, and the first rank's folder: ranks that torchrun or SLURM started have composed one each.
 
     Raises:
-        CodeftError: The folder can't be written, the checkpoint is damaged, or no epoch was run.
+        CodeftError: The folder can't be written, the checkpoint is damaged, or no step was taken.
     """
     keep_freed_memory()
     folder.prepare(num_parameters=parts.model.num_parameters()[0])
+    check_trainer(cfg.trainer)
+    _check_length(cfg, parts)
     auto = find_auto(parts)
     if auto is not None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         choose_k(cfg, parts, auto, folder=folder.path)
@@ -168,11 +230,40 @@ def fit(
         advice = "try a lower optimizer.lr, or trainer.precision=32-true"
         raise CodeftError(f"{error}; {advice}; last good checkpoint: {good}") from error
     folder = first_ranks_folder(trainer, folder)
-    if not folder.best.is_file():
-        raise CodeftError(
-            f"no checkpoint was written to {folder.checkpoints}: training didn't reach a validation"
-        )
+    _keep_the_end(trainer, parts)
     return trainer, folder
+
+
+def _check_length(cfg: DictConfig, parts: Parts) -> None:
+    """Check, before anything is trained, that the run has batches and validates where it is asked to."""
+    if not counts_batches(cfg.trainer):
+        return
+    parts.data.setup("fit")
+    train, valid = (parts.data.datasets[split] for split in ("train", "valid"))
+    devices = count_devices(cfg.trainer.devices) * cfg.trainer.get("num_nodes", 1)
+    check_length(
+        cfg.trainer,
+        num_train=math.ceil(len(parts.data.loader(train, train=True)) / devices),
+        num_val=math.ceil(len(parts.data.loader(valid, train=False)) / devices),
+    )
+
+
+def _keep_the_end(trainer: pl.Trainer, parts: Parts) -> None:
+    """Validate once and keep the weights, where training ended before its first validation.
+
+    Raises:
+        CodeftError: It ended before its first step.
+    """
+    best = _best_checkpoint(trainer)
+    if best.best_model_score is not None:
+        return
+    if not trainer.global_step:
+        raise CodeftError(
+            "training ended before its first step, so there is nothing to keep: raise trainer.max_time"
+        )
+    log.info("training ended before its first validation, at step %d: validating now", trainer.global_step)
+    trainer.validate(parts.module, datamodule=parts.data, verbose=False)
+    best.keep(trainer, parts.module)
 
 
 @contextmanager
@@ -209,21 +300,27 @@ def describe_training(trainer: pl.Trainer, folder: RunFolder, parts: Parts) -> d
         parts: The run's parts.
     """
     checkpoint = check_checkpoint(folder.best)
-    best = next(c for c in trainer.callbacks if isinstance(c, BestCheckpointCallback))  # type: ignore[attr-defined]
+    best = _best_checkpoint(trainer)
     stopping = trainer.early_stopping_callback
     return {
         "best": {
-            "epoch": checkpoint["epoch"] + 1,
+            # What was kept behind the training's end was kept after its last epoch.
+            "epoch": min(checkpoint["epoch"] + 1, max(1, trainer.current_epoch)),
             "step": checkpoint["global_step"],
             f"val_{parts.task.monitor}": best.best_model_score.item(),  # type: ignore[union-attr]
             "val_rows": parts.data.num_rows()["valid"],
         },
+        "mode": parts.task.mode,
         "training": {
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "stopped_early": stopping is not None and stopping.wait_count >= stopping.patience,
         },
     }
+
+
+def _best_checkpoint(trainer: pl.Trainer) -> BestCheckpointCallback:
+    return next(c for c in trainer.callbacks if isinstance(c, BestCheckpointCallback))  # type: ignore[attr-defined]
 
 
 def _cache_seconds(trainer: pl.Trainer) -> float:
@@ -291,6 +388,8 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         max_epochs=1,
         limit_train_batches=2,
         limit_val_batches=0,
+        overfit_batches=0.0,
+        max_time=None,
         num_sanity_val_steps=0,
         accumulate_grad_batches=1,
     )
@@ -299,7 +398,7 @@ def dry_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder = first_ranks_folder(trainer, folder)
     seconds, tokens = timer.steps[-1]  # the first step also pays for warming up
     total = int(parts.data.datasets["train"].lengths().sum())
-    metrics = describe_run(cfg, parts, params=parts.model.num_parameters(), times={}, scores={})
+    metrics = describe_run(cfg, parts, params=parts.model.num_parameters(), times={}, scored={})
     metrics["dry_run"] = {
         "longest_batch_tokens": tokens,
         "longest_batch_memory_bytes": _peak_memory(),

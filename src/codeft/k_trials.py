@@ -163,8 +163,12 @@ def run_trial(
             strategy="auto",
             max_epochs=-1,
             max_steps=steps,
+            max_time=None,
             limit_val_batches=0,
             limit_test_batches=1.0,
+            overfit_batches=0.0,
+            val_check_interval=1.0,
+            check_val_every_n_epoch=1,
             num_sanity_val_steps=0,
         )
         try:

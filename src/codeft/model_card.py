@@ -174,16 +174,24 @@ def _facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[tuple
 
 
 def _scores(metrics: Mapping[str, Any]) -> str:
-    scores, signatures = metrics.get("test") or {}, metrics.get("signatures") or {}
+    split = "test" if metrics.get("test") else "valid"
+    scores, signatures = metrics.get(split) or {}, metrics.get("signatures") or {}
     if not scores:
         return "There are none of these weights."
     rows = []
     for name, value in scores.items():
-        signature, floor = signatures.get(name, ""), floor_of(metrics, name, split="test")
+        signature, floor = signatures.get(name, ""), floor_of(metrics, name, split=split)
         values = [shown_score(value, signature), "" if floor is None else shown_score(floor, signature)]
         rows.append(f"| {name} | {' | '.join(values)} | `{signature}` |")
+    rows_of = (
+        "On the test split."
+        if split == "test"
+        else (
+            "On the validation rows, which picked the weights, and not on the test split, which was not read."
+        )
+    )
     head = [
-        "On the test split. Only scores with equal signatures can be compared. The floor is the best "
+        f"{rows_of} Only scores with equal signatures can be compared. The floor is the best "
         "of what needs no model on the same rows (such as one text for all of them), where it is known.",
         "",
         "| score | value | floor | signature |",

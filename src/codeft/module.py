@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +57,10 @@ class FineTuneModule(pl.LightningModule):
         signatures: Which variant each of them is; the loss has none.
         threshold: What the task tuned on the last validation, or on that of the checkpoint that was loaded;
             None where it tunes none.
-        predictions: All ranks' predictions of the last validation or test, ordered by index; none of a
-            validation where they need the whole split.
+        predictions: All ranks' predictions of the last validation or test, ordered by index; none where they
+            need the whole split and nobody keeps them.
+        keeps_predictions: Says, by a validation's scores, whether its predictions are kept. Those that need
+            the whole split are asked for only then.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class FineTuneModule(pl.LightningModule):
         self.signatures: dict[str, str] = {}
         self.threshold: float | None = None
         self.predictions: list[Prediction] = []
+        self.keeps_predictions: Callable[[Mapping[str, float]], bool] = lambda scores: True
         self._optimizer = optimizer
         self._scheduler = scheduler
 
@@ -161,7 +164,8 @@ class FineTuneModule(pl.LightningModule):
             scores = named_scores(name, metric)
             self.scores |= scores
             self.signatures |= signatures_of(metric, names=scores)
-        of_split = self.task.predictions_of_split(metrics, examples) if split == "test" else None
+        kept = split == "test" or self.keeps_predictions(self.scores)
+        of_split = self.task.predictions_of_split(metrics, examples) if kept else None
         if of_split is None:
             self.predictions = sorted(self._of_all_ranks(self.predictions), key=lambda p: p.index)
         else:
@@ -185,8 +189,9 @@ class FineTuneModule(pl.LightningModule):
                 self.scores[name], self.signatures[name] = scored
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the threshold beside the weights that it was tuned for."""
+        """Keep the threshold and the last validation's scores beside the weights that they are of."""
         checkpoint["threshold"] = self.threshold
+        checkpoint["valid"] = {"scores": dict(self.scores), "signatures": dict(self.signatures)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the threshold over; older checkpoints have none."""
@@ -230,6 +235,25 @@ class FineTuneModule(pl.LightningModule):
             return optimizer
         schedule = self._scheduler(optimizer, num_training_steps=count_training_steps(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def prediction_rows(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[dict[str, Any]]:
+    """Return the rows of a file of predictions, in the order of the split.
+
+    Args:
+        predictions: The module's.
+        examples: The split's.
+    """
+    return [
+        {
+            "id": examples[p.index].id,
+            "source": examples[p.index].source,
+            "reference": examples[p.index].target,
+            "prediction": p.text,
+            **p.fields,
+        }
+        for p in predictions
+    ]
 
 
 def count_training_steps(trainer: pl.Trainer) -> int:

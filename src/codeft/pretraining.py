@@ -60,7 +60,7 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         parts,
         params=params,
         times=timing_of(trainer).summary(),
-        scores={},
+        scored={},
         training=describe_training(trainer, folder, parts),
     )
     metrics["pretraining"] = {

@@ -63,7 +63,9 @@ def fitted(report: SweepReport, *, width: int) -> SweepReport:
         width: Of the console, in characters.
     """
     unlimited, scores = Console(width=10_000), list(report.scores)
+    tested = list(report.test_scores)
     while len(scores) > 1 and unlimited.measure(as_rich(make_grids(report)[0])).maximum > width:
         scores.pop()
-        report = replace(report, scores=scores)
+        tested = [name for name in tested if name in scores]
+        report = replace(report, scores=scores, test_scores=tested)
     return report

@@ -16,6 +16,7 @@ from codeft.metrics.bootstrap import Difference, bootstrap_signature, paired_boo
 from codeft.overrides import nearest
 from codeft.run_floors import compare_with_floors
 from codeft.run_folder import RunFolder
+from codeft.split_reads import note_read
 from codeft.stored.base import AbstractStoredPredictions, Files, Scored
 from codeft.stored.tasks import ANY_TEXTS, STORED_TASKS
 from codeft.stored.texts import StoredTexts
@@ -57,6 +58,8 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         layout.score(Files(path, references, sources, cfg.lang, further, threshold)) for path in predictions
     ]
     first = scored[0]
+    for path, each in zip(predictions, scored, strict=True):
+        _note(path, each, command=list(cfg.get("command") or []))
     metrics = {
         "task": task,
         "predictions": str(predictions[0]) if len(predictions) == 1 else [str(path) for path in predictions],
@@ -83,6 +86,15 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     RunFolder(run_dir).write_metrics(metrics)
     _print(metrics, differences, run_dir=run_dir, has_texts=isinstance(layout, StoredTexts))
     return metrics
+
+
+def _note(path: Path, scored: Scored, *, command: Sequence[str]) -> None:
+    """Note in a run's ledger that its predictions of a split were scored; of other files there is none."""
+    folder = RunFolder(path.absolute().parent)
+    for split in ("test", "valid"):
+        if path.name == folder.predictions_of(split).name and folder.config.is_file():
+            scores = {name: score.value for name, score in scored.scores.items()}
+            note_read(folder, split=split, command=command, rows=len(scored.references), scores=scores)
 
 
 def split_paths(predictions: object) -> list[Path]:

@@ -48,7 +48,9 @@ class RunFolder:
         path: The folder.
         config: The resolved config.
         metrics: Scores, parameters, times.
-        predictions: One row a test example.
+        predictions: One row a test example, where the test split was read.
+        valid_predictions: One row a validation example, of the best checkpoint.
+        split_reads: One line for each time that a split was scored.
         best: The checkpoint with the best validation score.
         last: The latest checkpoint, to resume from.
     """
@@ -58,6 +60,8 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.jsonl"
+        self.valid_predictions = path / "valid_predictions.jsonl"
+        self.split_reads = path / "split_reads.jsonl"
         self.tokenizer = path / "tokenizer"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
@@ -199,7 +203,8 @@ class RunFolder:
         """
         for folder in (self.path, self.checkpoints):
             check_writable(folder, advice="set hydra.run.dir=")
-        for file in (self.config, self.metrics, self.predictions, self.best, self.last):
+        files = (self.config, self.metrics, self.predictions, self.valid_predictions, self.split_reads)
+        for file in (*files, self.best, self.last):
             if file.is_dir():
                 raise CodeftError(
                     f"expected {str(file)!r} to be free for a file, but it is a folder; move it away"
@@ -262,9 +267,13 @@ class RunFolder:
         """Store the scores."""
         write_text(self.metrics, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
-    def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Store a row for each test example."""
-        write_rows(self.predictions, rows)
+    def predictions_of(self, split: str) -> Path:
+        """Return the file of a split's predictions, "test" or "valid"."""
+        return self.predictions if split == "test" else self.valid_predictions
+
+    def write_predictions(self, rows: Iterable[Mapping[str, Any]], *, split: str = "test") -> None:
+        """Store a row for each example of a split."""
+        write_rows(self.predictions_of(split), rows)
 
 
 def check_metrics(metrics: object, *, source: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from rich.text import Text
 
 from codeft.run_floors import DESCRIPTIONS, floor_of, highest_floor, scores_of
 from codeft.run_folder import RunFolder
+from codeft.split_reads import TEST, times_read
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -28,14 +31,48 @@ _BESIDE_SIGNATURES, _BESIDE_FLOORS = 16, 9
 """Characters that the scores themselves, their floors and the table's lines take."""
 
 
+@dataclass(frozen=True, slots=True)
+class SplitScores:
+    """What a model came to on a split.
+
+    Attributes:
+        scores: By name, the loss in nats among them.
+        signatures: Which variant each of them is; the loss has none.
+        rows: How many were scored, of search its queries.
+        num_empty: Predictions that hold no text.
+        threshold: What was tuned on validation rows, where the task tunes one.
+    """
+
+    scores: Mapping[str, float]
+    signatures: Mapping[str, str]
+    rows: int
+    num_empty: int = 0
+    threshold: float | None = None
+
+
+def scores_of_split(parts: Parts, *, split: str) -> SplitScores:
+    """Return what the module has just come to on a split.
+
+    Args:
+        parts: The run's parts.
+        split: What was scored.
+    """
+    return SplitScores(
+        scores=dict(parts.module.scores),
+        signatures=dict(parts.module.signatures),
+        rows=parts.data.num_rows()[split],
+        num_empty=sum(not prediction.text for prediction in parts.module.predictions),
+        threshold=parts.module.threshold,
+    )
+
+
 def describe_run(
     cfg: DictConfig,
     parts: Parts,
     *,
     params: tuple[int, int],
     times: Mapping[str, float | None],
-    scores: Mapping[str, float],
-    split: str = "test",
+    scored: Mapping[str, SplitScores],
     training: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what `metrics.json` holds.
@@ -45,11 +82,9 @@ def describe_run(
         parts: The run's parts.
         params: (total, trainable).
         times: As `TimingCallback.summary` gives them.
-        scores: The module's, its loss among them; none where nothing was tested.
-        split: What was tested.
+        scored: What came of each split that was scored; a split that wasn't has no key.
         training: As `describe_training` gives it; None where nothing was trained.
     """
-    signatures = parts.module.signatures
     names = {key: cfg.choices[key] for key in ("task", "model", "method", "data")}
     described = {
         **names,
@@ -59,8 +94,8 @@ def describe_run(
         "lang": parts.task.lang,
         "params": {"total": params[0], "trainable": params[1]},
         **(training or {}),
-        split: {name: value for name, value in scores.items() if name in signatures},
-        "signatures": signatures if scores else {},
+        **{split: _signed(each) for split, each in scored.items()},
+        "signatures": {name: text for each in scored.values() for name, text in each.signatures.items()},
         "time": dict(times),
         "rows": parts.data.num_rows(),
         "precision": parts.module.trainer.precision,
@@ -68,13 +103,23 @@ def describe_run(
         "versions": versions(),
         "commit": commit(),
     }
-    if scores and parts.module.threshold is not None:
-        described["threshold"] = parts.module.threshold  # tuned on the validation rows
-    if "loss" in scores:
-        described[f"{split}_loss"] = scores["loss"]  # the task's, in nats: no score
-    if scores:
-        described["empty_predictions"] = sum(not prediction.text for prediction in parts.module.predictions)
+    for split, each in scored.items():
+        if each.threshold is not None:
+            described["threshold"] = each.threshold  # tuned on the validation rows
+        if "loss" in each.scores:
+            described[f"{split}_loss"] = each.scores["loss"]  # the task's, in nats: no score
+        described[f"{prefix_of(split)}empty_predictions"] = each.num_empty
     return described
+
+
+def _signed(scored: SplitScores) -> dict[str, float]:
+    """Return the scores without the loss, which has no signature."""
+    return {name: value for name, value in scored.scores.items() if name in scored.signatures}
+
+
+def prefix_of(split: str) -> str:
+    """Return what stands before "empty_predictions" in `metrics.json`; "" of the test."""
+    return "" if split == TEST else f"{split}_"
 
 
 def versions() -> dict[str, str]:
@@ -103,37 +148,53 @@ def commit() -> str | None:
 
 def prediction_rows(parts: Parts, *, split: str = "test") -> list[dict[str, Any]]:
     """Return the rows of `predictions.jsonl`, in the order of the split that was tested."""
-    examples = parts.data.datasets[split].examples
-    return [
-        {
-            "id": examples[p.index].id,
-            "source": examples[p.index].source,
-            "reference": examples[p.index].target,
-            "prediction": p.text,
-            **p.fields,
-        }
-        for p in parts.module.predictions
-    ]
+    from codeft.module import prediction_rows as rows_of  # with torch, which tables don't need
+
+    return rows_of(parts.module.predictions, parts.data.datasets[split].examples)
 
 
-def print_summary(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], folder: RunFolder) -> None:
-    """Print scores with their signatures, parameters, times, where the files lie, and some predictions."""
+def print_summary(
+    metrics: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    folder: RunFolder,
+    *,
+    test_reads: int,
+) -> None:
+    """Print scores with their signatures, parameters, times, where the files lie, and some predictions.
+
+    Args:
+        metrics: What `metrics.json` holds.
+        rows: Predictions: of the test split where it was read, else of the validation rows.
+        folder: The run's.
+        test_reads: How often the test split was read.
+    """
     console = Console()
-    console.print(scores_table(metrics, width=console.width))
-    print_floors(console, metrics, split="test")
+    split = TEST if TEST in metrics else "valid"
+    if split in metrics:
+        console.print(scores_table(metrics, width=console.width, split=split))
+        print_floors(console, metrics, split=split)
     facts = Table(show_header=False, box=None)
     params, times = metrics["params"], metrics["time"]
     facts.add_row("best", best_validation(metrics))
     facts.add_row("rows", ", ".join(f"{n:,} {name}" for name, n in metrics["rows"].items() if n))
     facts.add_row("parameters", f"{params['trainable']:,} trainable of {params['total']:,}")
     if times.get("epoch_s") is not None:
-        whole = f"{times['fit_s']:.0f} s training and validation, {times['test_s']:.0f} s test"
+        tested = "" if times.get("test_s") is None else f", {times['test_s']:.0f} s test"
+        whole = f"{times['fit_s']:.0f} s training and validation{tested}"
         facts.add_row("time", f"{times['epoch_s']:.1f} s an epoch; {whole}")
-    if metrics["empty_predictions"]:
-        facts.add_row("empty", f"{metrics['empty_predictions']:,} predictions")
+    if num_empty := metrics.get(f"{prefix_of(split)}empty_predictions"):
+        facts.add_row("empty", f"{num_empty:,} predictions")
+    facts.add_row("ledger", times_read(test_reads))
     console.print(facts)
     console.print(predictions_table(rows[:: max(1, len(rows) // _SHOWN_PREDICTIONS)][:_SHOWN_PREDICTIONS]))
+    if not test_reads:
+        console.print("these are validation rows; the test split is read, once, by", markup=False)
+        console.print(f"  {_test_command(folder.path)}", markup=False, soft_wrap=True)
     print_outputs(console, folder.path)
+
+
+def _test_command(path: Path) -> str:
+    return shlex.join(["python", "-m", "codeft.evaluate", f"run={path}", f"split={TEST}"])
 
 
 def print_outputs(console: Console, path: Path) -> None:

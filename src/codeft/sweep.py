@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +46,15 @@ class Job:
 
 
 def report_sweep(jobs: Sequence[Job], folder: Path) -> None:
-    """Print a table with a row for each job, and write it as `comparison.csv`.
+    """Print a table with a row for each job, the best on validation rows first, and write `comparison.csv`.
 
     Args:
         jobs: In their order.
         folder: The sweep's.
     """
     rows = compare_jobs(jobs)
+    order = by_validation(jobs)
+    jobs, rows = [jobs[i] for i in order], [rows[i] for i in order]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -78,6 +81,36 @@ def compare_jobs(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     ]
 
 
+def by_validation(jobs: Sequence[Job]) -> list[int]:
+    """Return the jobs' positions, the best validation score first and those without one last.
+
+    The score is the one that picks checkpoints. Where jobs differ in it, they stay in their order.
+    """
+    kinds = {(name, (job.metrics or {}).get("mode", "max")) for job in jobs if (name := _monitor(job))}
+    if len(kinds) != 1:
+        return list(range(len(jobs)))
+    [(_, mode)] = kinds
+    worst = -math.inf if mode == "max" else math.inf
+
+    def key(i: int) -> float:
+        value = validation_score(jobs[i])
+        return worst if value is None or math.isnan(value) else value
+
+    return sorted(range(len(jobs)), key=key, reverse=mode == "max")
+
+
+def validation_score(job: Job) -> float | None:
+    """Return the score that picked a job's checkpoint; None where the job has none."""
+    name = _monitor(job)
+    return None if name is None else (job.metrics or {})["best"][name]
+
+
+def _monitor(job: Job) -> str | None:
+    """Return that score's name, as the job's metrics have it."""
+    best = (job.metrics or {}).get("best", {})
+    return next((name for name in best if name.startswith("val_") and name != "val_rows"), None)
+
+
 def differing_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
     """Return each job's overrides that not all jobs share, by key.
 
@@ -94,11 +127,10 @@ def differing_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
 
 
 def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what jobs are compared by, as far as a job's metrics have it."""
-    best, split = metrics.get("best", {}), "valid" if "valid" in metrics else "test"
-    scores = metrics.get(split, {})
-    first = next(iter(scores), "")
-    floor = floor_of(metrics, first, split=split)
+    """Return what jobs are compared by, as far as a job's metrics have it: validation, then test scores."""
+    best, valid = metrics.get("best", {}), metrics.get("valid", {})
+    first = next(iter(valid), "")
+    floor = floor_of(metrics, first, split="valid")
     facts = {
         "chosen_k": metrics.get("k_choice", {}).get("k"),
         "trainable": metrics.get("params", {}).get("trainable"),
@@ -106,8 +138,9 @@ def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "estimated_epoch_s": metrics.get("dry_run", {}).get("estimated_epoch_s"),
         "best_epoch": best.get("epoch"),
         **{key: value for key, value in best.items() if key.startswith("val_") and key != "val_rows"},
-        **({} if floor is None else {f"{first}{_FLOOR}": floor}),
-        **scores,
+        **({} if floor is None else {f"val_{first}{_FLOOR}": floor}),
+        **{f"val_{name}": value for name, value in valid.items()},
+        **{f"test_{name}": value for name, value in metrics.get("test", {}).items()},
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -127,7 +160,8 @@ def comparison_table(jobs: Sequence[Job], rows: Sequence[Mapping[str, Any]], *, 
         "folder",
         *(name for name in dict.fromkeys(n for row in rows for n in row) if name not in left_out),
     ]
-    scores = {name for job in jobs for name in (job.metrics or {}).get("signatures", {})}
+    signed = {name for job in jobs for name in (job.metrics or {}).get("signatures", {})}
+    scores = {name for name in names if _plain(name) in signed}
     table, unlimited = _table(jobs, rows, names), Console(width=10_000)
     while unlimited.measure(table).maximum > width and len(scores & set(names)) > 1:
         names.remove([name for name in names if name in scores][-1])
@@ -156,5 +190,14 @@ def _shown(name: str, value: object, signatures: Mapping[str, str]) -> str:
     if name == "trainable" and isinstance(value, int):
         return f"{value / 1e6:.2f} M"
     if isinstance(value, float):
-        return shown_score(value, signatures.get(name.removeprefix("val_").removesuffix(_FLOOR), ""))
+        return shown_score(value, signatures.get(_plain(name), ""))
     return str(value)
+
+
+def _plain(name: str) -> str:
+    """Return a score's name without its split.
+
+    >>> _plain("val_exact_match"), _plain("test_exact_match"), _plain("val_mrr_floor"), _plain("epoch_s")
+    ('exact_match', 'exact_match', 'mrr', 'epoch_s')
+    """
+    return name.removeprefix("val_").removeprefix("test_").removesuffix(_FLOOR)

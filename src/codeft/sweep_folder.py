@@ -98,7 +98,7 @@ def _read_job(path: Path, told: Mapping[str, str]) -> SweptJob:
         _check_parts(metrics, source=RunFolder(path).metrics)
     except CodeftError as error:
         return SweptJob(path, overrides, UNREADABLE, error=str(error))
-    if metrics.get("test"):
+    if metrics.get("valid") or metrics.get("test"):
         return SweptJob(path, overrides, DONE, metrics=metrics)
     if told.get("status") == FAILED:
         return SweptJob(path, overrides, FAILED, error=told.get("error") or "")

@@ -11,6 +11,7 @@ import numpy as np
 from codeft.analysis.sweeps import Cell, value_order
 from codeft.plots import FLOOR, PUBLISHED, new_figure, save_figure, style
 from codeft.published import PublishedRun
+from codeft.split_reads import TEST
 from codeft.sweep_report import READERS, SweepReport, floor_reader, score_reader
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def draw_sweep(report: SweepReport, folder: Path, *, name: str) -> None:
     """
     xs = _positions(report)
     scores = [
-        name for name in report.scores if any(run["test"].get(name) for c in report.cells for run in c.runs)
+        name
+        for name in report.scores
+        if any(score_reader(name, split=report.split)(run) for c in report.cells for run in c.runs)
     ]
     panels = [*READERS, *scores[:_MOST_SCORES]]
     columns = 2 if len(panels) == 4 else 3
@@ -80,16 +83,19 @@ def _draw_panel(axes: Axes, panel: str, report: SweepReport, xs: Mapping[str, in
         cells = [cell for cell in report.cells if cell.line == line]
         _draw_line(axes, cells, panel, report, xs, relative=relative, number=i)
     if report.by == "k" and (relative or not is_time):
-        _draw_published(axes, panel, report.published, xs, relative=relative)
+        _draw_published(axes, panel, report, xs, relative=relative)
     elif panel in report.scores:
         for run in report.published[:1]:
             if panel in run.scores:
-                label = f"published, {run.method} ({run.data})"
+                label = f"published, {run.method}{_of_test(report, panel)} ({run.data})"
                 axes.axhline(run.scores[panel], label=label, **{**PUBLISHED, "marker": ""})
-    floors = {floor.mean for cell in report.cells if (floor := cell.spread(floor_reader(panel)))}
+    floors = {
+        floor.mean for cell in report.cells if (floor := cell.spread(floor_reader(panel, split=report.split)))
+    }
     if len(floors) == 1:
         axes.axhline(floors.pop(), label="floor, no model", **FLOOR)
-    label = _LABELS.get(panel, panel)
+    rows = "validation" if report.split == "valid" else "test"
+    label = _LABELS.get(panel, f"{panel}, {rows}")
     unit = (", baseline = 1" if relative else ", s") if is_time else ""
     axes.set_title(f"{label}{unit}", loc="left", size="medium")
     axes.set_xlabel((report.by or "").rpartition(".")[2])
@@ -125,7 +131,7 @@ def _draw_line(
     number: int,
 ) -> None:
     label = " ".join(f"{key}={value}" for key, value in cells[0].line) or "this sweep"
-    reader = READERS.get(panel) or score_reader(panel)
+    reader = READERS.get(panel) or score_reader(panel, split=report.split)
     points = []
     for cell in cells:
         found = cell.spread(reader)
@@ -149,14 +155,20 @@ def _draw_line(
         axes.errorbar(places, means, yerr=deviations, fmt="none", **line)
 
 
+def _of_test(report: SweepReport, panel: str) -> str:
+    """Return what a published score's label says beside validation scores; times have no split."""
+    return ", test rows" if panel not in READERS and report.split != TEST else ""
+
+
 def _published(run: PublishedRun, panel: str) -> float | None:
     known = {"trainable": run.trainable, "epoch_s": run.epoch_s, "to_best_s": run.to_best_s}
     return known[panel] if panel in known else run.scores.get(panel)
 
 
 def _draw_published(
-    axes: Axes, panel: str, runs: Sequence[PublishedRun], xs: Mapping[str, int], *, relative: bool
+    axes: Axes, panel: str, report: SweepReport, xs: Mapping[str, int], *, relative: bool
 ) -> None:
+    runs = report.published
     points = [(xs[_published_x(run)], value) for run in runs if (value := _published(run, panel)) is not None]
     if not points:
         return
@@ -164,5 +176,5 @@ def _draw_published(
     scale = 1e-6 if panel == "trainable" else 1.0
     if relative:  # base is there, and comes first
         scale = 1 / values[0]
-    label = f"published ({runs[0].data})"
+    label = f"published{_of_test(report, panel)} ({runs[0].data})"
     axes.plot(places, [value * scale for value in values], label=label, **PUBLISHED)

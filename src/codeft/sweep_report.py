@@ -14,6 +14,7 @@ from codeft.analysis.sweeps import Cell, choose_key, make_cells
 from codeft.published import PublishedRun, is_published_size, published_runs
 from codeft.run_floors import floor_of
 from codeft.run_folder import RunFolder
+from codeft.split_reads import TEST, count_reads
 from codeft.sweep_folder import DONE, SweptJob, read_sweep
 from codeft.sweep_tests import FOLDER, Comparison, compare_cells
 from codeft.types import CodeftError
@@ -28,7 +29,11 @@ class SweepReport:
         by: The key on the x axis; None where nothing but the seed varies.
         cells: The finished runs, line by line.
         comparisons: Of cells with their baselines, by position.
+        split: What the scores and comparisons are of: "valid"; "test" of a sweep from before runs kept
+            their validation scores.
         scores: The names shown, the one that picks checkpoints first.
+        test_scores: The names shown of test scores, beside those of validation, where a test was read.
+        test_reads: Of each run's folder, how often its test split was read.
         signatures: Of the scores.
         published: What is reported for the same model and task.
         others: Jobs that aren't finished.
@@ -39,7 +44,10 @@ class SweepReport:
     by: str | None
     cells: Sequence[Cell]
     comparisons: Mapping[int, Comparison]
+    split: str
     scores: Sequence[str]
+    test_scores: Sequence[str]
+    test_reads: Mapping[str, int]
     signatures: Mapping[str, str]
     published: Sequence[PublishedRun]
     others: Sequence[SweptJob]
@@ -73,9 +81,14 @@ def gather(cfg: DictConfig) -> SweepReport:
     cells = make_cells(pairs, by=by)
     first = done[0].metrics
     signatures = {name: s for job in done for name, s in job.metrics.get("signatures", {}).items()}
-    scores = choose_scores([job.metrics for job in done], asked=cfg.scores)
+    runs = [job.metrics for job in done]
+    split = "valid" if any(run.get("valid") for run in runs) else TEST
+    scores = choose_scores(runs, asked=cfg.scores, split=split)
+    tested = list(dict.fromkeys(name for run in runs for name in run.get(TEST, {})))
     comparisons = (
-        compare_cells(cells, by=by, asked=_text(cfg.baseline), names=scores) if cfg.bootstrap else {}
+        compare_cells(cells, by=by, asked=_text(cfg.baseline), names=scores, split=split)
+        if cfg.bootstrap
+        else {}
     )
     alike = {(m.get("task"), m.get("model"), m.get("lang")) for _, m in pairs}
     published = []
@@ -88,7 +101,21 @@ def gather(cfg: DictConfig) -> SweepReport:
     title = " ".join([*parts, f"by {by}" if by else f"({first.get('method')})"])
     others = [job for job in jobs if job.status != DONE]
     return SweepReport(
-        title, by, cells, comparisons, scores, signatures, published, others, _text(cfg.baseline)
+        title=title,
+        by=by,
+        cells=cells,
+        comparisons=comparisons,
+        split=split,
+        scores=scores,
+        test_scores=[name for name in scores if name in tested] if split != TEST else [],
+        test_reads={
+            str(job.folder): count_reads(RunFolder(job.folder), split=TEST, metrics=job.metrics)
+            for job in done
+        },
+        signatures=signatures,
+        published=published,
+        others=others,
+        baseline=_text(cfg.baseline),
     )
 
 
@@ -111,13 +138,13 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def choose_scores(runs: Sequence[Mapping[str, Any]], *, asked: Any) -> list[str]:
+def choose_scores(runs: Sequence[Mapping[str, Any]], *, asked: Any, split: str) -> list[str]:
     """Return the scores to show: what was asked for, or all, the one that picks checkpoints first.
 
     Raises:
         CodeftError: No run has a score that was asked for.
     """
-    there = list(dict.fromkeys(name for run in runs for name in run["test"]))
+    there = list(dict.fromkeys(name for run in runs for name in run.get(split, {})))
     if asked is not None:
         names = [asked] if isinstance(asked, str) else [str(name) for name in asked]
         missing = [name for name in names if name not in there]
@@ -150,14 +177,23 @@ def seconds_to_best(run: Mapping[str, Any]) -> float | None:
     return seconds * epoch + sum(spent or 0.0 for spent in beforehand)
 
 
-def score_reader(name: str) -> Callable[[Mapping[str, Any]], float | None]:
-    """Return what reads a score of a run; None where the run hasn't it."""
-    return lambda run: run["test"].get(name)
+def score_reader(name: str, *, split: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Return what reads a score of a run; None where the run hasn't it.
+
+    Of validation, a run from before they were kept has the score that picked its checkpoint.
+    """
+
+    def read(run: Mapping[str, Any]) -> float | None:
+        if split in run or split == TEST:
+            return run.get(split, {}).get(name)
+        return run.get("best", {}).get(f"val_{name}")
+
+    return read
 
 
-def floor_reader(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+def floor_reader(name: str, *, split: str) -> Callable[[Mapping[str, Any]], float | None]:
     """Return what reads the highest floor of a run's score; None where none is known."""
-    return lambda run: floor_of(run, name, split="test")
+    return lambda run: floor_of(run, name, split=split)
 
 
 READERS = {"trainable": trainable, "epoch_s": epoch_seconds, "to_best_s": seconds_to_best}

@@ -12,6 +12,7 @@ from codeft.analysis.sweeps import SEED, Cell, Spread, common_seeds
 from codeft.grids import Grid
 from codeft.metrics.bootstrap import bootstrap_signature
 from codeft.run_floors import DESCRIPTIONS, highest_floor
+from codeft.split_reads import TEST, times_read
 from codeft.summary import commit, shown_score, versions
 from codeft.sweep_folder import SweptJob
 from codeft.sweep_report import (
@@ -38,11 +39,11 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
     signatures, keys = report.signatures, [key for key, _ in report.cells[0].line]
     lead = [*keys, *([report.by] if report.by else [])]
     first, *further = report.scores
-    floors = [cell.spread(floor_reader(first)) for cell in report.cells]
+    floors = [cell.spread(floor_reader(first, split=report.split)) for cell in report.cells]
     has_floors = any(floor is not None for floor in floors)
-    columns = [
-        *lead, "runs", *RESOURCES.values(), first, *(["floor"] if has_floors else []), *further
-    ]  # fmt: skip
+    of_test = [f"test_{name}" for name in report.test_scores]
+    beside = ["floor"] if has_floors else []
+    columns = [*lead, "runs", *RESOURCES.values(), first, *beside, *further, *of_test]
     rows = [
         [
             *_lead(cell, report.by),
@@ -50,14 +51,19 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
             _shown(cell.spread(trainable), "{:.2f}", scale=1e-6),
             _shown_seconds(cell.spread(epoch_seconds)),
             _shown_seconds(cell.spread(seconds_to_best)),
-            _shown_score(cell.spread(score_reader(first)), signatures.get(first, "")),
+            _shown_score(cell.spread(score_reader(first, split=report.split)), signatures.get(first, "")),
             *([_shown_score(floor, signatures.get(first, ""))] if has_floors else []),
-            *(_shown_score(cell.spread(score_reader(n)), signatures.get(n, "")) for n in further),
+            *(
+                _shown_score(cell.spread(score_reader(name, split=split)), signatures.get(name, ""))
+                for split, names in ((report.split, further), (TEST, report.test_scores))
+                for name in names
+            ),
         ]
         for cell, floor in zip(report.cells, floors, strict=True)
     ]
     several = any(len(cell.runs) > 1 for cell in report.cells)
-    notes = ["mean ± standard deviation over runs that differ in their seeds"] if several else []
+    notes = [_of_rows(report)]
+    notes += ["mean ± standard deviation over runs that differ in their seeds"] if several else []
     notes += [
         f"{' '.join(_lead(cell, report.by)) or 'auto'}: K is {', '.join(map(str, chosen))}"
         for cell in report.cells
@@ -78,7 +84,7 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
 def _floor_notes(report: SweepReport, name: str, floors: Sequence[Spread | None]) -> list[str]:
     """Return what a score's floors are, and which cells are no better."""
     runs = [run for cell in report.cells for run in cell.runs]
-    highest = [(run, highest_floor(run.get("floors", {}).get("test", {}), name)) for run in runs]
+    highest = [(run, highest_floor(run.get("floors", {}).get(report.split, {}), name)) for run in runs]
     said = [
         repr(run["constants"][floor[0]])
         if floor[0] in run.get("constants", {})
@@ -88,7 +94,7 @@ def _floor_notes(report: SweepReport, name: str, floors: Sequence[Spread | None]
     ]
     notes = [f"floor of {name}, without a model: {'; '.join(dict.fromkeys(said))}"] if said else []
     means = [
-        (cell, cell.spread(score_reader(name)), floor)
+        (cell, cell.spread(score_reader(name, split=report.split)), floor)
         for cell, floor in zip(report.cells, floors, strict=True)
     ]
     below = [
@@ -97,6 +103,15 @@ def _floor_notes(report: SweepReport, name: str, floors: Sequence[Spread | None]
         if own is not None and floor is not None and own.mean <= floor.mean
     ]
     return notes + ([f"no better than their floor: {', '.join(below)}"] if below else [])
+
+
+def _of_rows(report: SweepReport) -> str:
+    """Say which rows the scores are of, and how often the runs' test split was read."""
+    rows = "validation" if report.split == "valid" else "test"
+    reads = list(report.test_reads.values())
+    total = times_read(sum(reads))
+    often = f"{total} by {sum(map(bool, reads))} of {len(reads)} runs" if any(reads) else total
+    return f"scores of {rows} rows; {often}"
 
 
 def _values(job: SweptJob) -> str:
@@ -140,7 +155,8 @@ def _published_grid(report: SweepReport) -> Grid:
         ]
         for run in report.published
     ]
-    notes = list(dict.fromkeys(run.source for run in report.published))
+    notes = ["scores of test rows"] if report.split != TEST else []
+    notes += list(dict.fromkeys(run.source for run in report.published))
     notes += list(dict.fromkeys(run.note for run in report.published if run.note))
     return Grid("published", ["method", "data", *RESOURCES.values(), *names], rows, num_left=2, notes=notes)
 
@@ -180,9 +196,14 @@ def as_csv(report: SweepReport) -> str:
     """Return a row for each cell and each published run, numbers in full."""
     rows: list[dict[str, Any]] = []
     for i, cell in enumerate(report.cells):
-        row: dict[str, Any] = {"origin": "sweep", **dict(cell.line), "x": cell.x, "runs": len(cell.runs)}
-        readers = {**READERS, **{name: score_reader(name) for name in report.scores}}
-        floors = {name: cell.spread(floor_reader(name)) for name in report.scores}
+        row: dict[str, Any] = {"origin": "sweep", "split": report.split, **dict(cell.line), "x": cell.x}
+        row["runs"] = len(cell.runs)
+        readers = {
+            **READERS,
+            **{name: score_reader(name, split=report.split) for name in report.scores},
+            **{f"test_{name}": score_reader(name, split=TEST) for name in report.test_scores},
+        }
+        floors = {name: cell.spread(floor_reader(name, split=report.split)) for name in report.scores}
         for name, reader in readers.items():
             found = cell.spread(reader)
             row |= {} if found is None else {name: found.mean, f"{name}_sd": found.deviation}
@@ -196,7 +217,7 @@ def as_csv(report: SweepReport) -> str:
         k = {"x": "base" if run.k is None else run.k} if report.by == "k" else {}
         times = {"trainable": run.trainable, "epoch_s": run.epoch_s, "to_best_s": run.to_best_s}
         own = {name: value for name, value in run.scores.items() if name in report.scores}
-        rows.append({"origin": f"{run.source} ({run.data})", **k, **times, **own})
+        rows.append({"origin": f"{run.source} ({run.data})", "split": TEST, **k, **times, **own})
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -210,8 +231,9 @@ def describe(report: SweepReport) -> dict[str, Any]:
     cells = []
     for i, cell in enumerate(report.cells):
         found = {name: cell.spread(reader) for name, reader in READERS.items()}
-        scores = {name: cell.spread(score_reader(name)) for name in report.scores}
-        floors = {name: cell.spread(floor_reader(name)) for name in report.scores}
+        scores = {name: cell.spread(score_reader(name, split=report.split)) for name in report.scores}
+        tested = {name: cell.spread(score_reader(name, split=TEST)) for name in report.test_scores}
+        floors = {name: cell.spread(floor_reader(name, split=report.split)) for name in report.scores}
         comparison = report.comparisons.get(i)
         cells.append(
             {
@@ -221,6 +243,9 @@ def describe(report: SweepReport) -> dict[str, Any]:
                 **{name: None if value is None else asdict(value) for name, value in found.items()},
                 "scores": {name: None if value is None else asdict(value) for name, value in scores.items()},
                 "floors": {name: None if value is None else value.mean for name, value in floors.items()},
+                "test_scores": {
+                    name: None if value is None else asdict(value) for name, value in tested.items()
+                },
                 "baseline": None if comparison is None else comparison.baseline.x,
                 "differences": {}
                 if comparison is None
@@ -231,6 +256,8 @@ def describe(report: SweepReport) -> dict[str, Any]:
     return {
         "title": report.title,
         "by": report.by,
+        "split": report.split,
+        "test_reads": dict(report.test_reads),
         "cells": cells,
         "signatures": {name: report.signatures.get(name) for name in report.scores},
         "bootstrap_signature": bootstrap_signature(of_seeds=True) if report.comparisons else None,

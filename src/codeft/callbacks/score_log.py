@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 
 import pytorch_lightning as pl
+from pytorch_lightning.trainer.states import TrainerFn
 
 from codeft.module import FineTuneModule
 
@@ -19,7 +20,8 @@ class ScoreLogCallback(pl.Callback):
         """Log the epoch, counted from 1, the step, and the scores."""
         assert isinstance(pl_module, FineTuneModule)
         if trainer.is_global_zero and not trainer.sanity_checking:
-            where = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
+            in_epoch = trainer.state.fn == TrainerFn.FITTING  # else behind the last one
+            where = f"epoch {trainer.current_epoch + in_epoch}, step {trainer.global_step}"
             log.info("%s: val %s", where, _listed(pl_module.scores))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
