@@ -96,6 +96,17 @@ def test_the_precision_of_the_run_is_told(metrics, trainer, told, differs):
     assert (f"The run computed in {told}," in text) is differs
 
 
+def test_scores_of_validation_rows_are_told_from_those_of_the_test():
+    assert "On the test split." in card()
+    blind = {**METRICS, "valid": METRICS["test"]}
+    assert "On the test split." in card(metrics=blind), (
+        "where both are there, the test's are the cleaner ones"
+    )
+    del blind["test"]
+    text = card(metrics=blind)
+    assert "On the validation rows, which picked the weights" in text and "| smoothed_bleu | 20.12 |" in text
+
+
 def test_weights_without_scores_claim_none():
     text = card(metrics={})
     assert "There are none of these weights." in text

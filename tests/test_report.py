@@ -303,6 +303,41 @@ def test_a_chosen_k(report, tmp_path):
     assert "auto: K is 5, 6" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_runs_from_before_stand_beside_others_by_the_score_that_picked_them(report, tmp_path):
+    """Of a run without validation scores the best of the one that picks checkpoints is known, and no rows."""
+    sweep, scores = tmp_path / "sweep", {"smoothed_bleu": 8.0, "exact_match": 0.0}
+    new = write_job(sweep, 0, ["k=base"], valid=scores)
+    (new / "predictions.jsonl").rename(new / "valid_predictions.jsonl")
+    metrics = json.loads((new / "metrics.json").read_text())
+    del metrics["test"]
+    (new / "metrics.json").write_text(json.dumps(metrics))
+    write_job(sweep, 1, ["k=1"], score=10.0)
+    found = report(sweep)
+    base, before = found["cells"]
+    assert found["split"] == "valid"
+    assert (base["scores"]["smoothed_bleu"]["mean"], before["scores"]["smoothed_bleu"]["mean"]) == (8.0, 9.0)
+    assert base["test_scores"]["smoothed_bleu"] is None
+    assert before["test_scores"]["smoothed_bleu"]["mean"] == 10.0
+    assert "there is no" in before["not_tested"] and "valid_predictions.jsonl" in before["not_tested"]
+    assert sorted(found["test_reads"].values()) == [0, 1], "a run from before has read it, whoever noted that"
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "scores of validation rows; test read once by 1 of 2 runs" in text
+    picture = (tmp_path / "report" / "report.svg").read_text()
+    assert "smoothed_bleu, validation" in picture and "published, test rows" in picture
+
+
+def test_validation_rows_are_what_differences_are_tested_on(report, tmp_path):
+    for number, (k, wrong) in enumerate((("base", 0), ("1", 4))):
+        folder = write_job(
+            tmp_path / "sweep", number, [f"k={k}"], wrong=0, valid={"smoothed_bleu": 9.0 - wrong}
+        )
+        rows = [{"reference": sentence(row), "prediction": sentence(row, wrong=wrong)} for row in range(30)]
+        text = "".join(json.dumps({**row, "id": "x", "source": "x"}) + "\n" for row in rows)
+        (folder / "valid_predictions.jsonl").write_text(text)
+    difference = report(tmp_path / "sweep")["cells"][1]["differences"]["smoothed_bleu"]
+    assert difference["high"] < 0, "on test rows both are the same"
+
+
 def test_errors(fails, finished_run, tmp_path):
     sweep = tmp_path / "sweep"
     assert "report needs run=" in fails()
