@@ -107,8 +107,10 @@ def test_a_config_without_a_section(command, finished_run, tmp_path, verb, secti
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 3000, '{"test": 5}', '{"test": {"exact_match": "x"}}', '{"params": null}']
-)
+    "text",
+    ["[" * 3000, '{"test": 5}', '{"test": {"exact_match": "x"}}', '{"params": null}',
+     '{"floors": [1]}', '{"floors": {"test": {"bm25": {"mrr": "x"}}}}', '{"constants": {"best_target": 1}}'],
+)  # fmt: skip
 def test_scores_that_are_none(command, finished_run, tmp_path, text):
     run = copy_run(finished_run, tmp_path / "run")
     (run / "metrics.json").write_text(text)
@@ -130,7 +132,7 @@ def test_line_files(command, tmp_path, capsys):
     command("evaluate", *files, "task=translation", f"hydra.run.dir={tmp_path}/run")
     metrics = read_metrics(tmp_path / "run")
     assert metrics["test"]["exact_match"] == 50
-    assert metrics["baselines"]["naive_copy_exact_match"] == 50
+    assert metrics["floors"]["test"]["naive_copy"]["exact_match"] == 50
     assert metrics["test"].keys() == metrics["signatures"].keys()
     assert {"smoothed_bleu", "corpus_bleu", "sacrebleu", "chrf", "exact_match", "exact_match_split"} == set(
         metrics["test"]
@@ -145,7 +147,7 @@ def test_a_run_s_own_predictions(command, finished_run, tmp_path):
     for name, value in stored["test"].items():
         assert metrics["test"][name] == pytest.approx(value, abs=1e-6), name
     command("evaluate", f"predictions={predictions}", "task=translation", f"hydra.run.dir={tmp_path}/copy")
-    assert "naive_copy_corpus_bleu" in read_metrics(tmp_path / "copy")["baselines"]
+    assert "corpus_bleu" in read_metrics(tmp_path / "copy")["floors"]["test"]["naive_copy"]
 
 
 def test_errors_of_files(command, tmp_path):
@@ -223,7 +225,8 @@ def test_labels_have_the_majority_beside_them(tmp_path, capsys):
         tmp_path, task="defect_detection", predictions=tmp_path / "p", references=tmp_path / "r"
     )
     assert metrics["test"]["f1"] == pytest.approx(2 / 3)
-    assert metrics["baselines"] == {"majority_accuracy": pytest.approx(200 / 3)}
+    assert metrics["floors"]["test"]["majority"]["accuracy"] == pytest.approx(200 / 3)
+    assert metrics["below_floor"] == {"test": ["accuracy", "f1"]}
     assert metrics["rows"] == 3
     assert "0.6667" in capsys.readouterr().out  # four digits from 0 to 1
 
@@ -234,7 +237,7 @@ def test_odd_texts_stay_aligned(tmp_path):
     (tmp_path / "p.jsonl").write_text("\r\n".join(lines))
     metrics = rescore(tmp_path, task="refinement", predictions=tmp_path / "p.jsonl")
     assert metrics["test"]["exact_match"] == 80
-    assert metrics["baselines"]["naive_copy_exact_match"] == 20
+    assert metrics["floors"]["test"]["naive_copy"]["exact_match"] == 20
     assert (metrics["rows"], metrics["empty_predictions"]) == (5, 1)
 
 

@@ -75,7 +75,7 @@ def test_validation_scores_are_of_the_best_checkpoint_and_all_rows(blind, untest
         assert metrics["signatures"][name].startswith(name)
     best = metrics["best"]
     assert metrics["valid"]["smoothed_bleu"] == pytest.approx(best["val_smoothed_bleu"], rel=1e-6)
-    assert not {"test", "test_loss", "baselines"} & metrics.keys()
+    assert not {"test", "test_loss"} & metrics.keys() and metrics["floors"].keys() == {"valid"}
     assert metrics["rows"] == {"train": 22, "valid": 6, "skipped": 0}
     assert not (blind / "predictions.jsonl").exists()
     assert read_ledger(RunFolder(blind))[0]["split"] == "valid"
@@ -118,7 +118,7 @@ def test_a_sweep_that_asks_for_it_shows_the_test_behind_validation(command, tiny
     command("train", "-m", *words, f"hydra.sweep.dir={tmp_path}/sweep")
     rows = list(csv.DictReader((tmp_path / "sweep" / "comparison.csv").open()))
     names = [name for name in rows[0] if "smoothed_bleu" in name]
-    assert names == ["val_smoothed_bleu", "test_smoothed_bleu"]
+    assert names == ["val_smoothed_bleu", "val_smoothed_bleu_floor", "test_smoothed_bleu"]
     command("report", f"run={tmp_path}/sweep", f"hydra.run.dir={tmp_path}/report")
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     [cell] = found["cells"]
@@ -186,7 +186,7 @@ def test_a_run_from_before_is_still_read(command, finished_run, tiny_data, tmp_p
     del config["test"]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     metrics = metrics_of(run)
-    for key in ("valid", "valid_loss", "valid_baselines", "valid_empty_predictions", "mode"):
+    for key in ("valid", "valid_loss", "valid_empty_predictions", "mode"):
         metrics.pop(key)
     (run / "metrics.json").write_text(json.dumps(metrics))
     for name in ("best", "last"):

@@ -20,7 +20,8 @@ from rows import write_codexglue, write_jsonl
 
 KEYS = {
     "task", "model", "method", "data", "k", "alpha", "seed", "lang",
-    "params", "best", "training", "valid", "test", "signatures", "baselines", "time", "rows",
+    "params", "best", "training", "valid", "test", "signatures", "constants", "floors", "below_floor", "time",
+    "rows",
     "precision", "command", "versions", "commit",
 }  # fmt: skip
 CODEBLEU = {f"codebleu{part}" for part in ("", "_ngram", "_weighted_ngram", "_ast", "_dataflow")}
@@ -120,25 +121,23 @@ def test_translation_runs_in_both_directions(command, tiny_model, tiny_pairs, tm
         sources, references = [row["source"] for row in rows], [row["reference"] for row in rows]
         assert sources[0].startswith("public int get200()" if lang == "java-cs" else "public int Get200 =>")
         copied = codebleu(sources, references, lang=lang.split("-")[1])
-        assert metrics["baselines"] == pytest.approx(
-            {
-                "naive_copy_corpus_bleu": corpus_bleu(sources, references),
-                "naive_copy_exact_match": exact_match(sources, references),
-                "naive_copy_codebleu": copied.codebleu,
-            }
-        )
+        copy = metrics["floors"]["test"]["naive_copy"]
+        assert copy.keys() == metrics["test"].keys()
+        assert copy["corpus_bleu"] == pytest.approx(corpus_bleu(sources, references))
+        assert copy["exact_match"] == pytest.approx(exact_match(sources, references))
+        assert copy["codebleu"] == pytest.approx(copied.codebleu)
 
 
 @pytest.mark.parametrize(
-    ("task", "scores", "baselines"),
+    ("task", "scores", "floors"),
     [
-        ("refinement", {"corpus_bleu", "exact_match", *CODEBLEU}, {"corpus_bleu", "exact_match", "codebleu"}),
+        ("refinement", {"corpus_bleu", "exact_match", *CODEBLEU}, {"naive_copy"}),
         ("generation", {"corpus_bleu", "exact_match_split", *CODEBLEU}, set()),
         ("completion", {"edit_similarity", "exact_match_split"}, set()),
     ],
 )
 def test_published_layouts_run_where_there_is_no_training_split(
-    command, tiny_model, tmp_path, task, scores, baselines
+    command, tiny_model, tmp_path, task, scores, floors
 ):
     write_codexglue(tmp_path / "data", task, split="valid", start=0, count=12)
     write_codexglue(tmp_path / "data", task, split="test", start=50, count=4)
@@ -149,9 +148,15 @@ def test_published_layouts_run_where_there_is_no_training_split(
     metrics = metrics_of(folder)
     assert metrics["rows"] == {"train": 8, "valid": 4, "test": 4, "skipped": 0}
     assert metrics["test"].keys() == metrics["signatures"].keys() == scores
-    assert metrics["baselines"].keys() == {f"naive_copy_{name}" for name in baselines}
+    assert metrics["floors"]["test"].keys() == {"best_target", "grown_words"} | floors
+    assert metrics["floors"]["valid"].keys() == metrics["floors"]["test"].keys()
+    assert all(found.keys() == scores for found in metrics["floors"]["test"].values())
     command("evaluate", f"run={folder}", f"hydra.run.dir={tmp_path}/again")
-    assert metrics_of(tmp_path / "again")["reproduced"] is True
+    again = metrics_of(tmp_path / "again")
+    assert again["reproduced"] is True
+    assert again["constants"] == metrics["constants"]
+    for floor, found in metrics["floors"]["test"].items():
+        assert again["floors"]["test"][floor] == pytest.approx(found), floor
     lang = [] if task == "completion" else ["lang=java"]
     predictions = f"predictions={folder}/predictions.jsonl"
     command("evaluate", predictions, f"task={task}", *lang, f"hydra.run.dir={tmp_path}/scored")
@@ -159,8 +164,9 @@ def test_published_layouts_run_where_there_is_no_training_split(
     for name, value in metrics["test"].items():
         assert scored["test"][name] == pytest.approx(value, abs=1e-9), name
         assert scored["signatures"][name] == metrics["signatures"][name]
-    for name, value in metrics["baselines"].items():
-        assert scored["baselines"][name] == pytest.approx(value, abs=1e-9), name
+    for floor in floors:
+        for name, value in metrics["floors"]["test"][floor].items():
+            assert scored["floors"]["test"][floor][name] == pytest.approx(value, abs=1e-9), name
 
 
 BAD_FILES = {

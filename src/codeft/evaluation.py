@@ -12,9 +12,17 @@ from rich.table import Table
 
 from codeft.export_folder import ELSEWHERE
 from codeft.finished_run import reopen, stored_config
+from codeft.run_floors import choose_constants, describe_floors
 from codeft.run_folder import RunFolder
 from codeft.split_reads import TEST, count_reads, note_read, times_read
-from codeft.summary import describe_run, prediction_rows, print_outputs, scores_of_split, scores_table
+from codeft.summary import (
+    describe_run,
+    prediction_rows,
+    print_floors,
+    print_outputs,
+    scores_of_split,
+    scores_table,
+)
 from codeft.trained import find_trained
 from codeft.types import CodeftError
 
@@ -68,6 +76,12 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     if isinstance(folder, RunFolder):  # before anybody sees them
         note_read(folder, split=split, command=command, rows=scored.rows, scores=scored.scores)
     metrics = describe_run(run_cfg, run.parts, params=(total, trainable), times={}, scored={split: scored})
+    metrics |= describe_floors(
+        run.parts.task,
+        metrics,
+        examples={split: examples},
+        constants=choose_constants(data, earlier=earlier),
+    )
     stored = earlier.get(split, {})
     metrics |= {"run": str(folder.path), "checkpoint": cfg.checkpoint, "stored": stored}
     metrics["command"] = command
@@ -105,6 +119,7 @@ def compare(scores: Mapping[str, float], stored: Mapping[str, float]) -> bool | 
 def _print(metrics: Mapping[str, Any], *, split: str, run_dir: Path) -> None:
     console = Console()
     console.print(scores_table(metrics, width=console.width, split=split))
+    print_floors(console, metrics, split=split)
     if metrics["reproduced"]:
         console.print("the same scores as in the run's metrics.json")
     elif metrics["reproduced"] is False:

@@ -34,6 +34,7 @@ from codeft.k_trials import count_devices
 from codeft.methods.layer_freeze import BASE
 from codeft.module import FineTuneModule, NonFiniteLossError
 from codeft.precision import resolve_precision, tell_emulated
+from codeft.run_floors import choose_constants, describe_floors
 from codeft.run_folder import RunFolder
 from codeft.split_reads import TEST, count_reads, note_read
 from codeft.summary import (
@@ -116,6 +117,9 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     if choice is not None and choice.get("k") == cfg.k:  # else an earlier run's, which didn't come further
         metrics["k_choice"] = choice
     if trainer.is_global_zero:
+        examples = {split: parts.data.datasets[split].examples for split in dict.fromkeys(("valid", *scored))}
+        constants = choose_constants(parts.data)
+        metrics |= describe_floors(parts.task, metrics, examples=examples, constants=constants)
         for split, scores in scored.items():
             note_read(folder, split=split, command=metrics["command"], rows=scores.rows, scores=scores.scores)
         if tests:
@@ -156,7 +160,6 @@ def validation_scores(folder: RunFolder, parts: Parts) -> dict[str, SplitScores]
         scores=found["scores"],
         signatures=found["signatures"],
         rows=len(rows) or parts.data.num_rows()["valid"],
-        baselines=parts.task.baselines(parts.data.datasets["valid"].examples),
         num_empty=sum(not row["prediction"] for row in rows),
         threshold=checkpoint.get("threshold"),
     )

@@ -15,6 +15,7 @@ from codeft.data.codexglue_hub import HUB
 from codeft.data.sources import CodeSearchNetReader
 from codeft.models.loading import ASSET, RANDOM
 from codeft.models.snippets import INPUTS
+from codeft.run_floors import floor_of
 from codeft.summary import shown_score, versions
 from codeft.trained import HUB_ID
 
@@ -177,10 +178,11 @@ def _scores(metrics: Mapping[str, Any]) -> str:
     scores, signatures = metrics.get(split) or {}, metrics.get("signatures") or {}
     if not scores:
         return "There are none of these weights."
-    rows = [
-        f"| {name} | {shown_score(value, signatures.get(name, ''))} | `{signatures.get(name, '')}` |"
-        for name, value in scores.items()
-    ]
+    rows = []
+    for name, value in scores.items():
+        signature, floor = signatures.get(name, ""), floor_of(metrics, name, split=split)
+        values = [shown_score(value, signature), "" if floor is None else shown_score(floor, signature)]
+        rows.append(f"| {name} | {' | '.join(values)} | `{signature}` |")
     rows_of = (
         "On the test split."
         if split == "test"
@@ -188,8 +190,13 @@ def _scores(metrics: Mapping[str, Any]) -> str:
             "On the validation rows, which picked the weights, and not on the test split, which was not read."
         )
     )
-    head = [f"{rows_of} Only scores with equal signatures can be compared.", ""]
-    head += ["| score | value | signature |", "|---|---|---|"]
+    head = [
+        f"{rows_of} Only scores with equal signatures can be compared. The floor is the best "
+        "of what needs no model on the same rows (such as one text for all of them), where it is known.",
+        "",
+        "| score | value | floor | signature |",
+        "|---|---|---|---|",
+    ]
     return "\n".join([*head, *map(_escape_bars, rows)])
 
 

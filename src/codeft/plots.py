@@ -21,6 +21,9 @@ PUBLISHED: dict[str, Any] = {
 }  # fmt: skip
 """How published numbers are drawn, in every picture."""
 
+FLOOR: dict[str, Any] = {"color": "#555555", "linestyle": ":", "linewidth": 1.2}
+"""How what needs no model is drawn."""
+
 
 def new_figure(*, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
     """Return an empty picture and its axes, row by row."""

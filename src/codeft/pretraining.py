@@ -67,7 +67,7 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         "steps": trainer.global_step,
         "source_tokens": tokens.source_tokens * trainer.world_size,
         "target_tokens": tokens.target_tokens * trainer.world_size,
-        "examples": dict(trainer.train_dataloader.counts),  # type: ignore[union-attr]
+        "examples": tokens.examples,
         "best_val_loss": trainer.checkpoint_callback.best_model_score.item(),  # type: ignore[union-attr]
     }
     if trainer.is_global_zero:

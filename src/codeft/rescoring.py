@@ -14,13 +14,20 @@ from rich.table import Table
 
 from codeft.error_text import nearest
 from codeft.metrics.bootstrap import Difference, bootstrap_signature, paired_bootstrap
+from codeft.run_floors import compare_with_floors
 from codeft.run_folder import RunFolder
 from codeft.split_reads import note_read
 from codeft.stored.base import AbstractStoredPredictions, Files, Scored
 from codeft.stored.tasks import ANY_TEXTS, STORED_TASKS
-from codeft.summary import commit, print_outputs, scores_table, shown_score, versions
+from codeft.stored.texts import StoredTexts
+from codeft.summary import commit, print_floors, print_outputs, scores_table, shown_score, versions
 from codeft.tasks.languages import asked_language
 from codeft.types import CodeftError
+
+_NO_CONSTANT = (
+    "what one text for all rows would score isn't known: it is chosen on training and validation rows, and "
+    "stands in a run's own metrics.json"
+)
 
 
 def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
@@ -34,8 +41,8 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
 
     Returns:
         What `metrics.json` holds: the files, `rows`, `empty_predictions`, `test` and `signatures` by metric,
-        `baselines` (the naive copy, the majority class), versions and commit. With two files also the
-        second's scores, `test_b`, and the `bootstrap` of their difference by metric.
+        `floors` (the naive copy, one label for all, chance) and what is `below_floor`, versions and commit.
+        With two files also the second's scores, `test_b`, and the `bootstrap` of their difference by metric.
 
     Raises:
         CodeftError: A file can't be read, the files differ in their rows, or the task has no scores of
@@ -66,10 +73,10 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         "empty_predictions": first.num_empty,
         "test": {name: score.value for name, score in first.scores.items()},
         "signatures": {name: score.signature for name, score in first.scores.items()},
-        "baselines": dict(first.baselines),
         "versions": versions(),
         "commit": commit(),
     }
+    metrics |= compare_with_floors(metrics, {"test": first.floors})
     differences: dict[str, Difference] = {}
     if len(scored) == 2:
         differences = compare_systems(first, scored[1], paths=predictions)
@@ -80,7 +87,7 @@ def score_files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
             "bootstrap_signature": bootstrap_signature(),
         }
     RunFolder(run_dir).write_metrics(metrics)
-    _print(metrics, differences, run_dir=run_dir)
+    _print(metrics, differences, run_dir=run_dir, has_texts=isinstance(layout, StoredTexts))
     return metrics
 
 
@@ -185,9 +192,14 @@ def _layouts(task: str | None) -> Sequence[AbstractStoredPredictions]:
     return STORED_TASKS[task]
 
 
-def _print(metrics: Mapping[str, Any], differences: Mapping[str, Difference], *, run_dir: Path) -> None:
+def _print(
+    metrics: Mapping[str, Any], differences: Mapping[str, Difference], *, run_dir: Path, has_texts: bool
+) -> None:
     console = Console()
     console.print(scores_table(metrics, width=console.width))
+    print_floors(console, metrics, split="test")
+    if has_texts:
+        console.print(_NO_CONSTANT)
     if differences:
         console.print(_differences_table(metrics, differences))
         console.print(metrics["bootstrap_signature"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeft.data.jsonl import write_rows
 from codeft.error_text import nearest
+from codeft.run_floors import are_floors
 from codeft.types import CodeftError
 
 if TYPE_CHECKING:
@@ -287,7 +288,8 @@ def check_metrics(metrics: object, *, source: Path) -> None:
     """
     groups = [metrics.get(key, {}) for key in _NUMBERS] if isinstance(metrics, dict) else [None]
     values = [value for group in groups if isinstance(group, dict) for value in group.values()]
-    if not all(isinstance(group, dict) for group in groups) or not all(map(_is_score, values)):
+    fits = all(isinstance(group, dict) for group in groups) and all(map(_is_score, values))
+    if not fits or not isinstance(metrics, dict) or not are_floors(metrics):
         raise CodeftError(f"expected a run's scores in {source}, found something else")
 
 

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codeft.run_floors import DESCRIPTIONS, floor_of, highest_floor, scores_of
 from codeft.run_folder import RunFolder
 from codeft.split_reads import TEST, times_read
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("codeft", "torch", "pytorch-lightning", "transformers", "tokenizers", "tree-sitter", "sacrebleu")
 _SHOWN_PREDICTIONS = 3
-_BESIDE_SIGNATURES = 16
-"""Characters that the scores themselves and the table's lines take."""
+_BESIDE_SIGNATURES, _BESIDE_FLOORS = 16, 9
+"""Characters that the scores themselves, their floors and the table's lines take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,6 @@ class SplitScores:
         scores: By name, the loss in nats among them.
         signatures: Which variant each of them is; the loss has none.
         rows: How many were scored, of search its queries.
-        baselines: Scores of the same rows that need no model, by name.
         num_empty: Predictions that hold no text.
         threshold: What was tuned on validation rows, where the task tunes one.
     """
@@ -46,7 +46,6 @@ class SplitScores:
     scores: Mapping[str, float]
     signatures: Mapping[str, str]
     rows: int
-    baselines: Mapping[str, float] = field(default_factory=dict)
     num_empty: int = 0
     threshold: float | None = None
 
@@ -62,7 +61,6 @@ def scores_of_split(parts: Parts, *, split: str) -> SplitScores:
         scores=dict(parts.module.scores),
         signatures=dict(parts.module.signatures),
         rows=parts.data.num_rows()[split],
-        baselines=parts.task.baselines(parts.data.datasets[split].examples),
         num_empty=sum(not prediction.text for prediction in parts.module.predictions),
         threshold=parts.module.threshold,
     )
@@ -98,7 +96,6 @@ def describe_run(
         **(training or {}),
         **{split: _signed(each) for split, each in scored.items()},
         "signatures": {name: text for each in scored.values() for name, text in each.signatures.items()},
-        **{f"{prefix_of(split)}baselines": dict(each.baselines) for split, each in scored.items()},
         "time": dict(times),
         "rows": parts.data.num_rows(),
         "precision": parts.module.trainer.precision,
@@ -121,7 +118,7 @@ def _signed(scored: SplitScores) -> dict[str, float]:
 
 
 def prefix_of(split: str) -> str:
-    """Return what stands before "baselines" and "empty_predictions" in `metrics.json`; "" of the test."""
+    """Return what stands before "empty_predictions" in `metrics.json`; "" of the test."""
     return "" if split == TEST else f"{split}_"
 
 
@@ -175,6 +172,7 @@ def print_summary(
     split = TEST if TEST in metrics else "valid"
     if split in metrics:
         console.print(scores_table(metrics, width=console.width, split=split))
+        print_floors(console, metrics, split=split)
     facts = Table(show_header=False, box=None)
     params, times = metrics["params"], metrics["time"]
     facts.add_row("best", best_validation(metrics))
@@ -240,21 +238,67 @@ def scores_table(metrics: Mapping[str, Any], *, width: int, split: str = "test")
     table = Table(title=run_title(metrics), title_justify="left")
     table.add_column("score", no_wrap=True)
     table.add_column(split, justify="right", no_wrap=True)
+    floors = {name: floor_of(metrics, name, split=split) for name in metrics[split]}
+    has_floors = any(floor is not None for floor in floors.values())
+    if has_floors:
+        table.add_column("floor", justify="right", no_wrap=True, style="dim")
     table.add_column("signature", overflow="fold")
-    baselines = metrics.get(f"{prefix_of(split)}baselines", {})
-    names = [*metrics[split], *baselines]
-    room = max(24, width - max(map(len, ["score", *names])) - _BESIDE_SIGNATURES)
+    taken = _BESIDE_SIGNATURES + (_BESIDE_FLOORS if has_floors else 0)
+    room = max(24, width - max(map(len, ["score", *metrics[split]])) - taken)
     above = None
     for name, value in metrics[split].items():
         signature = metrics["signatures"][name]
         told = AS_ABOVE if signature == above else fold_signature(signature, width=room)
-        table.add_row(name, shown_score(value, signature), told)
+        floor = floors[name]
+        beside = ["" if floor is None else shown_score(floor, signature)] if has_floors else []
+        table.add_row(name, shown_score(value, signature), *beside, told)
         above = signature
     if f"{split}_loss" in metrics:
-        table.add_row("loss", f"{metrics[f'{split}_loss']:.2f}", "cross-entropy, nats")
-    for name, value in baselines.items():
-        table.add_row(name, f"{value:.2f}", "no model: a baseline", style="dim")
+        beside = [""] if has_floors else []
+        table.add_row("loss", f"{metrics[f'{split}_loss']:.2f}", *beside, "cross-entropy, nats")
     return table
+
+
+def print_floors(console: Console, metrics: Mapping[str, Any], *, split: str) -> None:
+    """Print what needs no model, and which scores are no better: in one plain line.
+
+    Args:
+        console: Where to.
+        metrics: What `metrics.json` holds.
+        split: What was scored.
+    """
+    floors = metrics["floors"].get(split, {})
+    name = next((name for name in metrics[split] if highest_floor(floors, name)), None)
+    if name is None:
+        return
+    table = Table(title=f"{name} without a model", title_justify="left", show_header=False, box=None)
+    for floor, scores in floors.items():
+        if name in scores:
+            value = shown_score(scores[name], metrics["signatures"].get(name, ""))
+            text = metrics.get("constants", {}).get(floor)
+            said = DESCRIPTIONS.get(floor, "") if text is None else f"always {_head(text, 3)!r}"
+            table.add_row(floor, value, Text(said, style="dim"))
+    console.print(table)
+    if line := floor_sentence(metrics, split=split):
+        console.print(line, markup=False)
+
+
+def floor_sentence(metrics: Mapping[str, Any], *, split: str) -> str:
+    """Return which scores are at or below their floors, in one line; "" where none is.
+
+    >>> run = {"test": {"mrr": 0.193}, "signatures": {"mrr": ""}}
+    >>> floors = {"floors": {"test": {"bm25": {"mrr": 0.48}}}, "below_floor": {"test": ["mrr"]}}
+    >>> floor_sentence(run | floors, split="test")
+    'no better than without a model: mrr 0.19 (bm25: 0.48)'
+    """
+    parts = []
+    for name in metrics["below_floor"].get(split, []):
+        floor = highest_floor(metrics["floors"][split], name)
+        assert floor is not None
+        signature = metrics["signatures"].get(name, "")
+        own, other = shown_score(scores_of(metrics, split)[name], signature), shown_score(floor[1], signature)
+        parts.append(f"{name} {own} ({floor[0]}: {other})")
+    return f"no better than without a model: {', '.join(parts)}" if parts else ""
 
 
 def fold_signature(signature: str, *, width: int) -> str:

@@ -14,11 +14,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from codeft.run_floors import floor_of
 from codeft.run_folder import write_text
 from codeft.summary import print_outputs, run_title, shown_score
 from codeft.types import CodeftError
 
 FILE = "comparison.csv"
+_FLOOR = "_floor"
 
 
 @dataclass(slots=True)
@@ -126,7 +128,9 @@ def differing_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
 
 def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return what jobs are compared by, as far as a job's metrics have it: validation, then test scores."""
-    best = metrics.get("best", {})
+    best, valid = metrics.get("best", {}), metrics.get("valid", {})
+    first = next(iter(valid), "")
+    floor = floor_of(metrics, first, split="valid")
     facts = {
         "chosen_k": metrics.get("k_choice", {}).get("k"),
         "trainable": metrics.get("params", {}).get("trainable"),
@@ -134,7 +138,8 @@ def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "estimated_epoch_s": metrics.get("dry_run", {}).get("estimated_epoch_s"),
         "best_epoch": best.get("epoch"),
         **{key: value for key, value in best.items() if key.startswith("val_") and key != "val_rows"},
-        **{f"val_{name}": value for name, value in metrics.get("valid", {}).items()},
+        **({} if floor is None else {f"val_{first}{_FLOOR}": floor}),
+        **{f"val_{name}": value for name, value in valid.items()},
         **{f"test_{name}": value for name, value in metrics.get("test", {}).items()},
     }
     return {name: value for name, value in facts.items() if value is not None}
@@ -192,7 +197,7 @@ def _shown(name: str, value: object, signatures: Mapping[str, str]) -> str:
 def _plain(name: str) -> str:
     """Return a score's name without its split.
 
-    >>> _plain("val_exact_match"), _plain("test_exact_match"), _plain("epoch_s")
-    ('exact_match', 'exact_match', 'epoch_s')
+    >>> _plain("val_exact_match"), _plain("test_exact_match"), _plain("val_mrr_floor"), _plain("epoch_s")
+    ('exact_match', 'exact_match', 'mrr', 'epoch_s')
     """
-    return name.removeprefix("val_").removeprefix("test_")
+    return name.removeprefix("val_").removeprefix("test_").removesuffix(_FLOOR)

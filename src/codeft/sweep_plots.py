@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codeft.analysis.sweeps import Cell, value_order
-from codeft.plots import PUBLISHED, new_figure, save_figure, style
+from codeft.plots import FLOOR, PUBLISHED, new_figure, save_figure, style
 from codeft.published import PublishedRun
 from codeft.split_reads import TEST
-from codeft.sweep_report import READERS, SweepReport, score_reader
+from codeft.sweep_report import READERS, SweepReport, floor_reader, score_reader
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,6 +89,11 @@ def _draw_panel(axes: Axes, panel: str, report: SweepReport, xs: Mapping[str, in
             if panel in run.scores:
                 label = f"published, {run.method}{_of_test(report, panel)} ({run.data})"
                 axes.axhline(run.scores[panel], label=label, **{**PUBLISHED, "marker": ""})
+    floors = {
+        floor.mean for cell in report.cells if (floor := cell.spread(floor_reader(panel, split=report.split)))
+    }
+    if len(floors) == 1:
+        axes.axhline(floors.pop(), label="floor, no model", **FLOOR)
     rows = "validation" if report.split == "valid" else "test"
     label = _LABELS.get(panel, f"{panel}, {rows}")
     unit = (", baseline = 1" if relative else ", s") if is_time else ""

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from codeft.analysis.sweeps import Cell, choose_key, make_cells
 from codeft.published import PublishedRun, is_published_size, published_runs
+from codeft.run_floors import floor_of
 from codeft.run_folder import RunFolder
 from codeft.split_reads import TEST, count_reads
 from codeft.sweep_folder import DONE, SweptJob, read_sweep
@@ -188,6 +189,11 @@ def score_reader(name: str, *, split: str) -> Callable[[Mapping[str, Any]], floa
         return run.get("best", {}).get(f"val_{name}")
 
     return read
+
+
+def floor_reader(name: str, *, split: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Return what reads the highest floor of a run's score; None where none is known."""
+    return lambda run: floor_of(run, name, split=split)
 
 
 READERS = {"trainable": trainable, "epoch_s": epoch_seconds, "to_best_s": seconds_to_best}

@@ -11,6 +11,7 @@ from typing import Any
 from codeft.analysis.sweeps import SEED, Cell, Spread, common_seeds
 from codeft.grids import Grid
 from codeft.metrics.bootstrap import bootstrap_signature
+from codeft.run_floors import DESCRIPTIONS, highest_floor
 from codeft.split_reads import TEST, times_read
 from codeft.summary import commit, shown_score, versions
 from codeft.sweep_folder import SweptJob
@@ -18,6 +19,7 @@ from codeft.sweep_report import (
     READERS,
     SweepReport,
     epoch_seconds,
+    floor_reader,
     score_reader,
     seconds_to_best,
     trainable,
@@ -36,8 +38,12 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
     """
     signatures, keys = report.signatures, [key for key, _ in report.cells[0].line]
     lead = [*keys, *([report.by] if report.by else [])]
+    first, *further = report.scores
+    floors = [cell.spread(floor_reader(first, split=report.split)) for cell in report.cells]
+    has_floors = any(floor is not None for floor in floors)
     of_test = [f"test_{name}" for name in report.test_scores]
-    columns = [*lead, "runs", *RESOURCES.values(), *report.scores, *of_test]
+    beside = ["floor"] if has_floors else []
+    columns = [*lead, "runs", *RESOURCES.values(), first, *beside, *further, *of_test]
     rows = [
         [
             *_lead(cell, report.by),
@@ -45,13 +51,15 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
             _shown(cell.spread(trainable), "{:.2f}", scale=1e-6),
             _shown_seconds(cell.spread(epoch_seconds)),
             _shown_seconds(cell.spread(seconds_to_best)),
+            _shown_score(cell.spread(score_reader(first, split=report.split)), signatures.get(first, "")),
+            *([_shown_score(floor, signatures.get(first, ""))] if has_floors else []),
             *(
                 _shown_score(cell.spread(score_reader(name, split=split)), signatures.get(name, ""))
-                for split, names in ((report.split, report.scores), (TEST, report.test_scores))
+                for split, names in ((report.split, further), (TEST, report.test_scores))
                 for name in names
             ),
         ]
-        for cell in report.cells
+        for cell, floor in zip(report.cells, floors, strict=True)
     ]
     several = any(len(cell.runs) > 1 for cell in report.cells)
     notes = [_of_rows(report)]
@@ -61,6 +69,7 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
         for cell in report.cells
         if (chosen := [run["k_choice"].get("k") for run in cell.runs if "k_choice" in run])
     ]
+    notes += _floor_notes(report, first, floors)
     grids = [Grid(report.title, columns, rows, num_left=len(lead), notes=notes)]
     if report.published:
         grids.append(_published_grid(report))
@@ -70,6 +79,30 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
         rows = [[_values(job), job.status, job.error] for job in report.others]
         grids.append(Grid("jobs that aren't finished", ["job", "status", "error"], rows, num_left=3))
     return grids
+
+
+def _floor_notes(report: SweepReport, name: str, floors: Sequence[Spread | None]) -> list[str]:
+    """Return what a score's floors are, and which cells are no better."""
+    runs = [run for cell in report.cells for run in cell.runs]
+    highest = [(run, highest_floor(run.get("floors", {}).get(report.split, {}), name)) for run in runs]
+    said = [
+        repr(run["constants"][floor[0]])
+        if floor[0] in run.get("constants", {})
+        else DESCRIPTIONS.get(floor[0], floor[0])
+        for run, floor in highest
+        if floor is not None
+    ]
+    notes = [f"floor of {name}, without a model: {'; '.join(dict.fromkeys(said))}"] if said else []
+    means = [
+        (cell, cell.spread(score_reader(name, split=report.split)), floor)
+        for cell, floor in zip(report.cells, floors, strict=True)
+    ]
+    below = [
+        " ".join(filter(None, _lead(cell, report.by))) or "the run"
+        for cell, own, floor in means
+        if own is not None and floor is not None and own.mean <= floor.mean
+    ]
+    return notes + ([f"no better than their floor: {', '.join(below)}"] if below else [])
 
 
 def _of_rows(report: SweepReport) -> str:
@@ -170,6 +203,7 @@ def as_csv(report: SweepReport) -> str:
             **{name: score_reader(name, split=report.split) for name in report.scores},
             **{f"test_{name}": score_reader(name, split=TEST) for name in report.test_scores},
         }
+        floors = {name: cell.spread(floor_reader(name, split=report.split)) for name in report.scores}
         for name, reader in readers.items():
             found = cell.spread(reader)
             row |= {} if found is None else {name: found.mean, f"{name}_sd": found.deviation}
@@ -177,6 +211,7 @@ def as_csv(report: SweepReport) -> str:
             if comparison is not None and name in comparison.differences:
                 tested = asdict(comparison.differences[name])
                 row |= {f"{name}_{key}": value for key, value in tested.items()}
+        row |= {f"{name}_floor": floor.mean for name, floor in floors.items() if floor is not None}
         rows.append(row)
     for run in report.published:
         k = {"x": "base" if run.k is None else run.k} if report.by == "k" else {}
@@ -198,6 +233,7 @@ def describe(report: SweepReport) -> dict[str, Any]:
         found = {name: cell.spread(reader) for name, reader in READERS.items()}
         scores = {name: cell.spread(score_reader(name, split=report.split)) for name in report.scores}
         tested = {name: cell.spread(score_reader(name, split=TEST)) for name in report.test_scores}
+        floors = {name: cell.spread(floor_reader(name, split=report.split)) for name in report.scores}
         comparison = report.comparisons.get(i)
         cells.append(
             {
@@ -206,6 +242,7 @@ def describe(report: SweepReport) -> dict[str, Any]:
                 "folders": [run[FOLDER] for run in cell.runs],
                 **{name: None if value is None else asdict(value) for name, value in found.items()},
                 "scores": {name: None if value is None else asdict(value) for name, value in scores.items()},
+                "floors": {name: None if value is None else value.mean for name, value in floors.items()},
                 "test_scores": {
                     name: None if value is None else asdict(value) for name, value in tested.items()
                 },

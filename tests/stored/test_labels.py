@@ -28,7 +28,7 @@ def test_pairs_in_any_order_with_any_line_end(tmp_path):
     scored = score(predictions, references)
     values = {name: found.value for name, found in scored.scores.items()}
     assert values == pytest.approx({"accuracy": 100 / 3, "f1": 0.5, "precision": 0.5, "recall": 0.5})
-    assert scored.baselines["majority_accuracy"] == pytest.approx(200 / 3)  # a pair twice counts once
+    assert scored.floors["majority"]["accuracy"] == pytest.approx(200 / 3)  # a pair twice counts once
     assert len(scored.references) == 3
     assert "threshold:>0.5" in scored.scores["f1"].signature
 

@@ -36,14 +36,14 @@ def test_every_score_has_a_documented_signature_and_statistics(task, files):
         assert score.statistics is not None
     assert scored.num_empty == 1
     assert scored.references == ["a b", "c"]
-    assert scored.baselines == {}
+    assert scored.floors == {}
 
 
 @pytest.mark.parametrize("task", ["translation", "refinement"])
 def test_the_naive_copy_stands_beside(task, files):
-    baselines = TEXTS[task].score(files).baselines
-    assert baselines["naive_copy_exact_match"] == 100
-    assert "naive_copy_corpus_bleu" in baselines
+    copied = TEXTS[task].score(files).floors["naive_copy"]
+    assert copied["exact_match"] == 100
+    assert "corpus_bleu" in copied
 
 
 def test_a_language_brings_its_own_scores(files):
@@ -58,7 +58,7 @@ def test_a_language_brings_its_own_scores(files):
     scored = layout.score(dataclasses.replace(files, lang="java"))
     assert asked == ["java", "java"]
     assert (scored.scores["parsed"].value, scored.scores["parsed"].statistics) == (0, None)
-    assert scored.baselines["naive_copy_parsed"] == 1
+    assert scored.floors["naive_copy"]["parsed"] == 1
 
 
 @pytest.mark.parametrize("task", ["translation", "refinement", "generation"])
@@ -77,7 +77,7 @@ def test_code_is_scored_by_codebleu_in_two_modes(task, lang, tmp_path):
             assert found.value == pytest.approx(value)
             assert found.signature == codebleu_signature("csharp", mode=mode)
             assert found.statistics is not None
-        assert scored.baselines[f"naive_copy_{prefix}"] == pytest.approx(100)
+        assert scored.floors["naive_copy"][prefix] == pytest.approx(100)
 
 
 def test_the_last_layout_takes_any_file(files):

@@ -24,10 +24,10 @@ def test_rows(names):
 def test_the_naive_copy_stands_beside():
     sources, references = ["int a ;", "int f ( ) { return 1 ; }"], ["int a ;", "int f ( ) { return 2 ; }"]
     rows = zip("ab", sources, references, strict=True)
-    baselines = RefinementTask(lang="cs").baselines([Example(*row) for row in rows])
-    assert baselines["naive_copy_exact_match"] == 50
-    assert baselines["naive_copy_codebleu"] == codebleu(sources, references, lang="csharp").codebleu
-    assert baselines["naive_copy_corpus_bleu"] > 70
+    copied = RefinementTask(lang="cs").floors([Example(*row) for row in rows])["naive_copy"]
+    assert copied["exact_match"] == 50
+    assert copied["codebleu"] == codebleu(sources, references, lang="csharp").codebleu
+    assert copied["corpus_bleu"] > 70
 
 
 def test_an_unknown_language_is_told():
@@ -46,6 +46,6 @@ def test_the_published_naive_copy(shared_data):
         task.read({"buggy": buggy, "fixed": fixed}, **PLACE, labelled=True)
         for buggy, fixed in zip(*lines, strict=True)
     ]
-    baselines = task.baselines(rows)
-    assert round(baselines["naive_copy_corpus_bleu"], 2) == 78.06
-    assert baselines["naive_copy_exact_match"] == 0
+    copied = task.floors(rows)["naive_copy"]
+    assert round(copied["corpus_bleu"], 2) == 78.06
+    assert copied["exact_match"] == 0

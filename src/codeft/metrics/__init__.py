@@ -1,6 +1,7 @@
 """What codeft scores predictions by: pure functions, and a `torchmetrics.Metric` each."""
 
 from codeft.metrics.bleu import CorpusBLEU, SmoothedBLEU, corpus_bleu, smoothed_bleu
+from codeft.metrics.bm25 import rank_by_bm25
 from codeft.metrics.bootstrap import paired_bootstrap
 from codeft.metrics.classification import (
     F1,
@@ -17,6 +18,7 @@ from codeft.metrics.classification import (
 )
 from codeft.metrics.coco import METEOR, CIDEr, RougeL, cider, meteor, rouge_l
 from codeft.metrics.codebleu import CodeBLEU, CodeBLEUScore, codebleu, codebleu_signature
+from codeft.metrics.constant_texts import find_constants
 from codeft.metrics.edit_similarity import (
     EditSimilarity,
     EditSimilarityIndel,
@@ -31,6 +33,7 @@ from codeft.metrics.exact_match import (
     exact_match,
     exact_match_split,
 )
+from codeft.metrics.floors import label_floors, retrieval_by_chance, search_by_chance
 from codeft.metrics.label_retrieval import MapAtR, map_at_r_of_labels
 from codeft.metrics.literals import restore_literals
 from codeft.metrics.ranking import Ranks, deduplicate, rank_in_batches, rank_targets
@@ -80,6 +83,8 @@ __all__ = [
     "exact_match",
     "exact_match_split",
     "f1",
+    "find_constants",
+    "label_floors",
     "majority_accuracy",
     "map_at_r",
     "map_at_r_of_labels",
@@ -89,13 +94,16 @@ __all__ = [
     "paired_bootstrap",
     "precision",
     "r_at_k",
+    "rank_by_bm25",
     "rank_in_batches",
     "rank_targets",
     "recall",
     "restore_literals",
+    "retrieval_by_chance",
     "rouge_l",
     "sacrebleu_score",
     "score_texts",
+    "search_by_chance",
     "signatures_of",
     "smoothed_bleu",
     "tuned_scores",

@@ -115,14 +115,15 @@ def _total(total: float, scores: Sequence[float]) -> float:
 
 def sentence_scores(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
     """Return each record's smoothed sentence BLEU, 0 to 1; see `smoothed_bleu`."""
-    found = match_words(predictions, references, max_order=MAX_ORDER, split=_smoothed_bleu_words)
+    found = match_words(predictions, references, max_order=MAX_ORDER, split=smoothed_bleu_words)
     return [
         _sentence_score(matches, length=length, reference_length=reference_length)
         for matches, length, reference_length in zip(*(part.tolist() for part in found), strict=True)
     ]
 
 
-def _smoothed_bleu_words(text: str) -> list[str]:
+def smoothed_bleu_words(text: str) -> list[str]:
+    """Return what smoothed BLEU counts, in lower case: runs of letters and digits, and other characters."""
     return _SMOOTHED_BLEU_TOKEN.findall(text.lower())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from codeft.metrics.bootstrap import RowStatistics
+from codeft.metrics.floors import Floors
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,13 @@ class Scored:
         references: What each row was compared with, in the rows' order: two files can be compared only
             where these are equal.
         num_empty: Predictions that say nothing.
-        baselines: Scores that need no model, by name.
+        floors: What needs no model, scored on the same rows, as far as the files say.
     """
 
     scores: Mapping[str, Score]
     references: Sequence[object]
     num_empty: int = 0
-    baselines: Mapping[str, float] = field(default_factory=dict)
+    floors: Floors = field(default_factory=dict)
 
 
 class AbstractStoredPredictions(ABC):

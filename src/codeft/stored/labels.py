@@ -17,9 +17,9 @@ from codeft.metrics.classification import (
     TUNED_NAMES,
     confusion_names,
     confusion_rows,
-    majority_accuracy,
     probabilities,
 )
+from codeft.metrics.floors import label_floors
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.reading import StoredRow, name_of, read_json_rows, read_lines
 from codeft.tasks.fields import first_field, says_something
@@ -88,8 +88,11 @@ class StoredLabels(AbstractStoredPredictions):
                 statistics = RowStatistics(rows, FORMULAS[name])
                 tuned, signature = confusion_names(name, threshold=files.threshold)
                 scores[tuned] = Score(statistics.value(), signature, statistics)
-        baselines = {"majority_accuracy": majority_accuracy(references)}
-        return Scored(scores, list(zip(true, references, strict=True)), baselines=baselines)
+        known = {
+            floor: {name: value for name, value in values.items() if name in scores}
+            for floor, values in label_floors(references).items()
+        }
+        return Scored(scores, list(zip(true, references, strict=True)), floors=known)
 
 
 def _read_labels(path: Path, fields: Sequence[str]) -> dict[Key, _Label]:

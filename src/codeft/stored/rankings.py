@@ -12,6 +12,7 @@ import torch
 
 from codeft.data.jsonl import is_rows
 from codeft.metrics.bootstrap import RowStatistics, mean_of_rows
+from codeft.metrics.floors import CHANCE, retrieval_by_chance, search_by_chance
 from codeft.metrics.retrieval import (
     CUT,
     RECALL_AT,
@@ -76,7 +77,10 @@ class StoredSearch(AbstractStoredPredictions):
                 f"{files.predictions}: do both files spell ids alike?"
             )
         depth = min(len(ranking.answers) for ranking in rankings.values())
-        return Scored(_search_scores(ranks, depth=depth, candidates=len(candidates)), list(targets.items()))
+        scores = _search_scores(ranks, depth=depth, candidates=len(candidates))
+        return Scored(
+            scores, list(targets.items()), floors={CHANCE: _chance(scores, len(candidates), depth=depth)}
+        )
 
 
 @final
@@ -121,7 +125,11 @@ class StoredRetrieval(AbstractStoredPredictions):
             "map_at_r": _score(precisions, map_at_r_signature(ties="as-ranked")),
             "r_precision": _score(mean_of_rows(np.asarray(shares)), r_precision_signature()),
         }
-        return Scored(scores, [(key, sorted(items)) for key, items in relevant.items()])
+        chance = retrieval_by_chance(
+            [len(items) for items in relevant.values()], num_others=len(relevant) - 1
+        )
+        queries = [(key, sorted(items)) for key, items in relevant.items()]
+        return Scored(scores, queries, floors={CHANCE: chance})
 
 
 def _score(statistics: RowStatistics, signature: str) -> Score:
@@ -145,6 +153,12 @@ def _search_scores(ranks: torch.Tensor, *, depth: int, candidates: int) -> dict[
         signature = search_signature("mrr", protocol="cut1000", ties="as-stored")
         scores["mrr_cut1000"] = _score(cut, signature)
     return scores
+
+
+def _chance(scores: Collection[str], candidates: int, *, depth: int) -> dict[str, float]:
+    """Return what the head of a random order is expected to score, of the scores that there are."""
+    by_protocol = [search_by_chance([candidates], protocol=name, depth=depth) for name in ("full", "cut1000")]
+    return {name: value for each in by_protocol for name, value in each.items() if name in scores}
 
 
 def _has_answers(path: Path) -> bool:

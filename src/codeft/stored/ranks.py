@@ -12,6 +12,7 @@ import torch
 
 from codeft.data.jsonl import is_rows
 from codeft.metrics.bootstrap import mean_of_rows
+from codeft.metrics.floors import CHANCE, retrieval_by_chance, search_by_chance
 from codeft.metrics.retrieval import (
     PROTOCOLS,
     RECALL_AT,
@@ -55,7 +56,7 @@ class StoredRanks(AbstractStoredPredictions):
 
     def score(self, files: Files) -> Scored:
         """Read and score."""
-        ranks, ties, queries = [], 0, []
+        ranks, ties, queries, counts = [], 0, [], []
         protocol: _Protocol | None = None
         for row in _rows(files):
             own = _protocol_of(row)
@@ -67,10 +68,19 @@ class StoredRanks(AbstractStoredPredictions):
             target = name_of(row.fields.get("idx"), where=row.where)
             _check_answers(row, rank=rank, target=target, candidates=candidates)
             ranks.append(rank)
+            counts.append(candidates)
             ties += _truth_in(row, "tied")
             queries.append((name_of(row.fields.get("id"), where=row.where), target))
         assert protocol is not None
-        return Scored(_search_scores(torch.tensor(ranks), ties=ties, protocol=protocol), queries)
+        scores = _search_scores(torch.tensor(ranks), ties=ties, protocol=protocol)
+        alike = _OF_ALL_CANDIDATES if protocol.name in _OF_ALL_CANDIDATES else (protocol.name,)
+        chance = {
+            name: value
+            for each in alike
+            for name, value in search_by_chance(counts, protocol=each).items()
+            if name in scores
+        }
+        return Scored(scores, queries, floors={CHANCE: chance})
 
 
 @final
@@ -88,8 +98,9 @@ class StoredHits(AbstractStoredPredictions):
 
     def score(self, files: Files) -> Scored:
         """Read and score."""
-        precisions, shares, queries = [], [], []
+        precisions, shares, queries, num_others = [], [], [], -1
         for row in _rows(files):
+            num_others += 1
             number, hits = _number_in(row, "relevant", lowest=0, highest=_MOST), row.fields.get("hits")
             if not isinstance(hits, list) or not _ascend(hits, highest=number):
                 raise CodeftError(
@@ -106,7 +117,12 @@ class StoredHits(AbstractStoredPredictions):
             "map_at_r": (precisions, map_at_r_signature(ties="pessimistic")),
             "r_precision": (shares, r_precision_signature()),
         }
-        return Scored({name: _mean(np.array(rows), sign) for name, (rows, sign) in values.items()}, queries)
+        scores = {name: _mean(np.array(rows), sign) for name, (rows, sign) in values.items()}
+        numbers = [number for *_, number in queries]
+        if max(numbers) > num_others:  # rows were taken out of the file
+            return Scored(scores, queries)
+        chance = retrieval_by_chance(numbers, num_others=num_others)
+        return Scored(scores, queries, floors={CHANCE: chance})
 
 
 def _check_answers(row: StoredRow, *, rank: int, target: str, candidates: int) -> None:

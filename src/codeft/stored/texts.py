@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, final
 
 from codeft.data.jsonl import is_rows
 from codeft.metrics import coco
+from codeft.metrics.floors import NAIVE_COPY
 from codeft.metrics.scoring import COCO_SCORERS, TextScorer
 from codeft.stored.base import AbstractStoredPredictions, Files, Score, Scored
 from codeft.stored.pairs import check_rows, pairs_of, read_pairs, read_texts
@@ -41,7 +42,6 @@ class StoredTexts(AbstractStoredPredictions):
         numbered: Whether lines may begin with a number and a tab.
         copies: Whether the naive copy is scored even where no sources were given but a run's own
             predictions hold them.
-        copy_names: The metrics that the naive copy is scored by, beside the language's own.
         language_scores: Further scores by name, of predictions and references in a language that was asked
             for.
         caption_names: The metrics of the extra `coco` that are scored wherever it is installed; all of them
@@ -55,7 +55,6 @@ class StoredTexts(AbstractStoredPredictions):
     source_fields: Sequence[str] = ("source",)
     numbered: bool = False
     copies: bool = False
-    copy_names: Collection[str] = ("corpus_bleu", "exact_match", "exact_match_split")
     language_scores: LanguageScores | None = None
     caption_names: Collection[str] = ()
 
@@ -73,21 +72,20 @@ class StoredTexts(AbstractStoredPredictions):
             )
         else:
             texts, references = pairs_of(own, path=path, reference_fields=self.reference_fields)
-        baselines = {}
+        floors = {}
         sources = self._sources(files, references, own=own)
         if sources is not None:
-            copied = self._scores(sources, references, lang=files.lang, names=self.copy_names)
-            baselines = {f"naive_copy_{name}": score.value for name, score in copied.items()}
+            copied = self._scores(sources, references, lang=files.lang)
+            floors = {NAIVE_COPY: {name: score.value for name, score in copied.items()}}
         num_empty = sum(not text.strip() for text in texts)
-        scores = self._scores(texts, references, lang=files.lang, names=self.scorers)
+        scores = self._scores(texts, references, lang=files.lang)
         scores |= _score(self._caption_scorers(files), texts, references)
-        return Scored(scores, references, num_empty, baselines)
+        return Scored(scores, references, num_empty, floors)
 
     def _scores(
-        self, texts: Sequence[str], references: Sequence[str], *, lang: str | None, names: Collection[str]
+        self, texts: Sequence[str], references: Sequence[str], *, lang: str | None
     ) -> dict[str, Score]:
-        chosen = {name: scorer for name, scorer in self.scorers.items() if name in names}
-        scores = _score(chosen, texts, references)
+        scores = _score(self.scorers, texts, references)
         if lang is not None and self.language_scores is not None:
             scores |= self.language_scores(texts, references, lang=lang)
         return scores

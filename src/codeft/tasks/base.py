@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from codeft.metrics import CodeBLEU, named_scores
+from codeft.metrics.constant_texts import find_constants
+from codeft.metrics.floors import NAIVE_COPY
 from codeft.syntax import LANGUAGES
 from codeft.tasks.encoding import EncodedText, encode_marked, encode_targets
 from codeft.tasks.fields import first_field
@@ -229,8 +231,32 @@ class AbstractTask(ABC):
         """
         return {}
 
-    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Return scores that need no model and stand beside the model's, by name."""
+    def constants(self, *, train: Sequence[Example], valid: Sequence[Example]) -> dict[str, str]:
+        """Return texts that score well as the prediction of every row, by their floor's name; default: none.
+
+        Args:
+            train: The training examples.
+            valid: The validation examples, on which is chosen.
+        """
+        return {}
+
+    def floors(
+        self,
+        examples: Sequence[Example],
+        *,
+        constants: Mapping[str, str] | None = None,
+        only: str | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Return what needs no model scores on examples, and stands beside the model's scores.
+
+        Args:
+            examples: With their targets.
+            constants: As `constants` chose them; None where they aren't known.
+            only: The one metric to score by; None for all.
+
+        Returns:
+            By floor, scores by name; none by default.
+        """
         return {}
 
 
@@ -246,10 +272,12 @@ class AbstractGenerationTask(AbstractTask):
     Attributes:
         source_lang: Name of the sources' language, where all are in one; None where each example says.
         target_lang: Name of the answers' language, with a grammar or without; "" is prose.
+        copies: Whether the answer is of the source's kind, so that handing back the source is a floor.
     """
 
     source_lang: str | None = None
     target_lang: str = ""
+    copies: ClassVar[bool] = False
 
     def __init__(
         self, *, max_source_length: int, max_target_length: int, num_beams: int, prefix: str = ""
@@ -323,6 +351,35 @@ class AbstractGenerationTask(AbstractTask):
         )
         return [text.strip() for text in texts]
 
+    def constants(self, *, train: Sequence[Example], valid: Sequence[Example]) -> dict[str, str]:
+        """Return the best training target and the best sequence of words, by the monitored metric."""
+        targets, references = ([example.target or "" for example in rows] for rows in (train, valid))
+        return find_constants(targets, references, metric=self.monitor)
+
+    def floors(
+        self,
+        examples: Sequence[Example],
+        *,
+        constants: Mapping[str, str] | None = None,
+        only: str | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Return the scores of the constants, and of handing back the source where the task `copies`."""
+        said = {name: [text] * len(examples) for name, text in (constants or {}).items()}
+        if self.copies:
+            said[NAIVE_COPY] = [example.source for example in examples]
+        return {name: self._scores_of(texts, examples, only=only) for name, texts in said.items()}
+
+    def _scores_of(
+        self, predictions: Sequence[str], examples: Sequence[Example], *, only: str | None
+    ) -> dict[str, float]:
+        references = [example.target or "" for example in examples]
+        scores: dict[str, float] = {}
+        for name, metric in self.metrics().items():
+            if only in (None, name):
+                metric.update(predictions, references)
+                scores |= named_scores(name, metric)
+        return scores
+
 
 class AbstractStreamedTask(AbstractGenerationTask):
     """A generation task whose training examples are made anew each time a row is read: several, or none.
@@ -355,28 +412,6 @@ class AbstractStreamedTask(AbstractGenerationTask):
         Returns:
             For each example its encodings, with labels; those with `others` have batches of their own.
         """
-
-
-def copy_scores(
-    examples: Sequence[Example], metrics: Mapping[str, Metric], *, names: Collection[str]
-) -> dict[str, float]:
-    """Score the naive copy: each source, unchanged, as the prediction.
-
-    Args:
-        examples: With their targets.
-        metrics: New ones, by name.
-        names: Which scores to give.
-
-    Returns:
-        By name, `naive_copy_` before it.
-    """
-    sources = [example.source for example in examples]
-    references = [example.target or "" for example in examples]
-    scores: dict[str, float] = {}
-    for name in names:
-        metrics[name].update(sources, references)
-        scores |= named_scores(name, metrics[name])
-    return {f"naive_copy_{name}": scores[name] for name in names}
 
 
 def code_metrics(lang: str) -> dict[str, Metric]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from codeft.losses.contrastive import supervised_contrastive_loss
 from codeft.metrics import F1, Accuracy, MapAtR, Precision, Recall, best_threshold, tuned_scores
+from codeft.metrics.floors import CHANCE, retrieval_by_chance
 from codeft.tasks.base import text_field
 from codeft.tasks.fields import row_id
 from codeft.tasks.languages import asked_language, parsed_as
@@ -180,3 +181,17 @@ class CloneRetrievalTask(AbstractEmbeddingTask):
                 "hits": answer.hits,
             }
         return rows
+
+    def floors(
+        self,
+        examples: Sequence[Example],
+        *,
+        constants: Mapping[str, str] | None = None,
+        only: str | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Return MAP@R of a random order."""
+        times = Counter(example.target for example in examples)
+        num_relevant = [times[example.target] - 1 for example in examples]
+        return {
+            CHANCE: {"map_at_r": retrieval_by_chance(num_relevant, num_others=len(examples) - 1)["map_at_r"]}
+        }

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from codeft.losses.contrastive import contrastive_loss, gather_targets, right_targets
 from codeft.metrics import SearchScores
+from codeft.metrics.bm25 import rank_by_bm25
+from codeft.metrics.floors import BM25, CHANCE, search_by_chance, search_floor
 from codeft.metrics.ranking import BATCH_CANDIDATES
 from codeft.metrics.retrieval import check_protocol, protocol_name
 from codeft.syntax import remove_docstring
@@ -265,6 +267,30 @@ class CodeSearchTask(AbstractEmbeddingTask):
                 "deduplicated": self.deduplicate,
             }
         return rows
+
+    def floors(
+        self,
+        examples: Sequence[Example],
+        *,
+        constants: Mapping[str, str] | None = None,
+        only: str | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Return the scores of BM25, and those of a random order, under the task's protocol."""
+        sources: dict[str, str] = {}
+        for example in examples:
+            sources.setdefault(example.meta[_CODE_ID], example.source)
+        places = {code: place for place, code in enumerate(sources)}
+        asked = [example for example in examples if _NO_QUERY not in example.meta]
+        found = rank_by_bm25(
+            [example.others[0].source for example in asked],
+            candidates=list(sources.values()),
+            targets=[places[example.meta[_CODE_ID]] for example in asked],
+            in_batches=self.protocol == "distractors999",
+        )
+        return {
+            BM25: search_floor(found.ranks, protocol=self.protocol),
+            CHANCE: search_by_chance([found.num_candidates], protocol=self.protocol),
+        }
 
 
 def _num_repeated(keys: Sequence[int]) -> int:

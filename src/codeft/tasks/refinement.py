@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from codeft.metrics import CorpusBLEU, ExactMatch
-from codeft.tasks.base import AbstractGenerationTask, code_metrics, copy_scores, text_field
+from codeft.tasks.base import AbstractGenerationTask, code_metrics, text_field
 from codeft.tasks.fields import row_id
 from codeft.tasks.languages import asked_language, parsed_as
 from codeft.types import Example
@@ -34,6 +34,7 @@ class RefinementTask(AbstractGenerationTask):
 
     name: ClassVar[str] = "refinement"
     monitor = "corpus_bleu"
+    copies: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -66,8 +67,3 @@ class RefinementTask(AbstractGenerationTask):
             "exact_match": ExactMatch(),
             **code_metrics(self.target_lang),
         }
-
-    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Return the scores of handing back the source unchanged: most of it is right."""
-        names = ("corpus_bleu", "exact_match", *code_metrics(self.target_lang))
-        return copy_scores(examples, self.metrics(), names=names)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from codeft.metrics import CorpusBLEU, ExactMatch, SacreBLEU
 from codeft.syntax import LANGUAGES, language_name
-from codeft.tasks.base import AbstractGenerationTask, code_metrics, copy_scores, text_field
+from codeft.tasks.base import AbstractGenerationTask, code_metrics, text_field
 from codeft.tasks.fields import row_id
 from codeft.tasks.languages import asked_language, parsed_as
 from codeft.types import CodeftError, Example
@@ -37,6 +37,7 @@ class TranslationTask(AbstractGenerationTask):
     name: ClassVar[str] = "translation"
     monitor = "corpus_bleu"
     source_lang: str
+    copies: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -75,11 +76,6 @@ class TranslationTask(AbstractGenerationTask):
             **code_metrics(self.target_lang),
             "sacrebleu": SacreBLEU(),
         }
-
-    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Return the scores of handing back the source unchanged."""
-        names = ("corpus_bleu", "exact_match", *code_metrics(self.target_lang))
-        return copy_scores(examples, self.metrics(), names=names)
 
 
 def _names(lang: str) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from codeft.metrics.classification import LABELS, majority_accuracy
+from codeft.metrics.classification import LABELS
+from codeft.metrics.floors import label_floors
 from codeft.tasks.base import AbstractTask
 from codeft.tasks.encoding import EncodedText, encode_marked
 from codeft.tasks.fields import first_field
@@ -106,9 +107,15 @@ class AbstractClassificationTask(AbstractUnderstandingTask):
         assert logits is not None
         return [f"{value:.6f}" for value in logits.double().softmax(-1)[:, 1].tolist()]
 
-    def baselines(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Return the accuracy of always saying the more frequent label."""
-        return {"majority_accuracy": majority_accuracy([example.target or "" for example in examples])}
+    def floors(
+        self,
+        examples: Sequence[Example],
+        *,
+        constants: Mapping[str, str] | None = None,
+        only: str | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Return the scores of always saying one label: the more frequent one, or 1."""
+        return label_floors([example.target or "" for example in examples])
 
 
 class AbstractEmbeddingTask(AbstractUnderstandingTask):
