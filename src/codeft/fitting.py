@@ -239,13 +239,14 @@ def _check_length(cfg: DictConfig, parts: Parts) -> None:
     if not counts_batches(cfg.trainer):
         return
     parts.data.setup("fit")
-    train, valid = (parts.data.datasets[split] for split in ("train", "valid"))
     devices = count_devices(cfg.trainer.devices) * cfg.trainer.get("num_nodes", 1)
-    check_length(
-        cfg.trainer,
-        num_train=math.ceil(len(parts.data.loader(train, train=True)) / devices),
-        num_val=math.ceil(len(parts.data.loader(valid, train=False)) / devices),
-    )
+    num_val = math.ceil(len(parts.data.loader(parts.data.datasets["valid"], train=False)) / devices)
+    if parts.data.streamed:  # without an end, so that the run's steps are its only epoch
+        num_train = cfg.trainer.max_steps * cfg.trainer.accumulate_grad_batches
+    else:
+        train = parts.data.datasets["train"]
+        num_train = math.ceil(len(parts.data.loader(train, train=True)) / devices)
+    check_length(cfg.trainer, num_train=num_train, num_val=num_val)
 
 
 def _keep_the_end(trainer: pl.Trainer, parts: Parts) -> None:
