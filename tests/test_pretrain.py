@@ -241,12 +241,33 @@ def test_bad_rows_can_be_skipped(command, small, tmp_path):
     assert metrics_of(tmp_path / "run")["rows"] == {"train": 40, "valid": 6, "skipped": len(BAD_ROWS)}
 
 
+def test_a_source_tree_is_read_and_one_file_held_out(command, small, tmp_path):
+    for i in range(4):
+        functions = "\n\n".join(row["code"] for row in function_rows(10 * i, 10))
+        (tmp_path / f"file{i}.py").write_text(functions)
+    words = [word for word in small if not word.startswith(("data.train", "data.valid"))]
+    command(
+        "pretrain", *words, f"data.source={tmp_path}", "trainer.max_steps=4", f"hydra.run.dir={tmp_path}/run"
+    )
+    assert metrics_of(tmp_path / "run")["rows"] == {"train": 30, "valid": 10, "skipped": 0}
+
+
+@pytest.mark.parametrize("objective", ["span", "ast_t5", "mixture"])
+def test_each_objective_trains(command, small, tiny_tokenizer, tmp_path, objective):
+    further = [f"objective={objective}", f"model.tokenizer={tiny_tokenizer}", "trainer.max_steps=4"]
+    command("pretrain", *small, *further, f"hydra.run.dir={tmp_path}")
+    parts = {part for part, count in metrics_of(tmp_path)["pretraining"]["examples"].items() if count}
+    expected = {"span": {"spans"}, "ast_t5": {"subtrees"}}
+    assert parts == expected.get(objective, parts) and (objective != "mixture" or len(parts) > 3)
+
+
 def test_what_else_is_told_before_training(command, small, tmp_path):
     (tmp_path / "file").touch()
     cases = {
         f"data.train={tmp_path}/none.jsonl": "none.jsonl",
         f"to={tmp_path}/file": "can't write into .*file.*set another to=",
         "tokenizer_rows=1": "give more text or lower vocab_size",
+        "trainer.max_steps=-1": "set trainer.max_steps=",
     }
     for i, (argument, said) in enumerate(cases.items()):
         with pytest.raises(SystemExit, match=said):

@@ -46,6 +46,8 @@ def pretrain_and_save(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder = RunFolder(run_dir)
     to = Path(cfg.to) if cfg.to else folder.path / "model"
     check_writable(to, advice="set another to=")  # before hours of training
+    if cfg.trainer.get("max_steps", -1) in (None, -1):
+        raise CodeftError("pre-training reads its rows without end and counts steps: set trainer.max_steps=")
     if cfg.model.tokenizer is None and cfg.model.weights == RANDOM:
         cfg.model.tokenizer = str(make_tokenizer(cfg, folder))
     parts = build_parts(without_weights(cfg, folder) if cfg.resume else cfg)
