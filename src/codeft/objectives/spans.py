@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -70,7 +70,13 @@ def _composition(total: int, parts: int, rng: np.random.Generator) -> np.ndarray
     return np.diff(np.concatenate([[0], cuts, [total]]))
 
 
-def mask_runs(masked: bytearray, start: int, end: int, budget: int, draws: random.Random) -> None:
+def uniforms(rng: np.random.Generator) -> Iterator[float]:
+    """Yield numbers uniform in [0, 1) without end; drawn one at a time they cost ten times as much."""
+    while True:
+        yield from rng.random(64).tolist()
+
+
+def mask_runs(masked: bytearray, start: int, end: int, budget: int, draws: Iterator[float]) -> None:
     """Mask sub-tokens of a range in short runs, until as many as asked for are masked anew.
 
     A run begins at a random sub-token that isn't masked, is 1 to 9 long, wraps round at the range's end and
@@ -81,12 +87,12 @@ def mask_runs(masked: bytearray, start: int, end: int, budget: int, draws: rando
         start: The range's first sub-token.
         end: The one behind its last.
         budget: Sub-tokens to mask, at most as many as are free.
-        draws: Draws.
+        draws: See `uniforms`.
     """
     free = [place for place in range(start, end) if not masked[place]]
     while budget > 0:
-        place = free[int(draws.random() * len(free))]
-        for _ in range(1 + int(draws.random() * MAX_RUN)):
+        place = free[int(next(draws) * len(free))]
+        for _ in range(1 + int(next(draws) * MAX_RUN)):
             if not masked[place]:
                 masked[place] = 1
                 free.remove(place)

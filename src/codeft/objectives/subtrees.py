@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 
 import numpy as np
 
-from codeft.objectives.spans import mask_runs
+from codeft.objectives.spans import mask_runs, uniforms
 from codeft.syntax.token_tree import TokenTree
 
 THRESHOLD = (5, 100)
@@ -57,7 +57,7 @@ def mask_subtrees(
         bool [n], `budget` more of them True.
     """
     already = np.zeros(tree.num_tokens, dtype=bool) if masked is None else masked
-    draws = random.Random(int(rng.integers(2**62)))  # single numbers cost numpy's generator ten times as much
+    draws = uniforms(rng)
     if budget <= 0 or not len(tree) or 2 * len(tree) > MAX_EVENTS:
         hidden = bytearray(already.tobytes())
         mask_runs(hidden, 0, tree.num_tokens, budget, draws)
@@ -76,7 +76,7 @@ def mask_subtrees(
             continue
         firsts, lasts, nodes = _children(node, below[node], starts=starts, ends=ends)
         sizes = [free_before[last] - free_before[first] for first, last in zip(firsts, lasts, strict=True)]
-        parts, pool = _large(sizes, share, rng, threshold=draws.randint(*THRESHOLD), by_draw=as_published)
+        parts, pool = _large(sizes, share, rng, threshold=_draw_threshold(draws), by_draw=as_published)
         if pool:
             others = [child for child, size in enumerate(sizes) if size and child not in parts]
             spent = spend([sizes[child] for child in others], pool, draws)
@@ -88,6 +88,11 @@ def mask_subtrees(
             elif part:
                 entered.append((nodes[child], part))
     return np.frombuffer(hidden, dtype=bool).copy()
+
+
+def _draw_threshold(draws: Iterator[float]) -> int:
+    low, high = THRESHOLD
+    return low + int(next(draws) * (high - low + 1))
 
 
 def _children(
@@ -145,9 +150,9 @@ def _large(
     return parts, left
 
 
-def _spend_on_a_circle(sizes: Sequence[int], pool: int, draws: random.Random) -> list[tuple[int, int]]:
+def _spend_on_a_circle(sizes: Sequence[int], pool: int, draws: Iterator[float]) -> list[tuple[int, int]]:
     """Mask a window of a circle on which the children lie in random order; each place is equally likely."""
-    place = int(draws.random() * sum(sizes))
+    place = int(next(draws) * sum(sizes))
     start = 0
     while place >= sizes[start]:
         place -= sizes[start]
@@ -157,7 +162,7 @@ def _spend_on_a_circle(sizes: Sequence[int], pool: int, draws: random.Random) ->
     pool -= part
     others = [child for child in range(len(sizes)) if child != start]
     while pool and others:
-        at = int(draws.random() * len(others))
+        at = int(next(draws) * len(others))
         child, others[at] = others[at], others[-1]
         others.pop()
         part = min(pool, sizes[child])
@@ -168,11 +173,13 @@ def _spend_on_a_circle(sizes: Sequence[int], pool: int, draws: random.Random) ->
     return parts
 
 
-def _spend_in_turn(sizes: Sequence[int], pool: int, draws: random.Random) -> list[tuple[int, int]]:
+def _spend_in_turn(sizes: Sequence[int], pool: int, draws: Iterator[float]) -> list[tuple[int, int]]:
     """Mask whole children in a random order, and of the first that is too large what is left."""
     weights = _weights(sizes, pool, draws)
     # Successive draws without replacement by weight: the order of exponential waiting times.
-    order = sorted(range(len(sizes)), key=[draws.expovariate(weight) for weight in weights].__getitem__)
+    order = sorted(
+        range(len(sizes)), key=[-math.log(1 - next(draws)) / weight for weight in weights].__getitem__
+    )
     parts = []
     for child in order:
         part = min(sizes[child], pool)
@@ -183,7 +190,7 @@ def _spend_in_turn(sizes: Sequence[int], pool: int, draws: random.Random) -> lis
     return parts
 
 
-def _weights(sizes: Sequence[int], pool: int, draws: random.Random) -> list[float]:
+def _weights(sizes: Sequence[int], pool: int, draws: Iterator[float]) -> list[float]:
     """Return weights for successive draws with which each sub-token is masked with about one probability.
 
     Source: AST-T5's code; the first four cases are exact by algebra, the last is a fit.
@@ -206,11 +213,12 @@ def _weights(sizes: Sequence[int], pool: int, draws: random.Random) -> list[floa
     return [_log_normal_weight(size / total, draws) for size in sizes]
 
 
-def _log_normal_weight(share: float, draws: random.Random) -> float:
+def _log_normal_weight(share: float, draws: Iterator[float]) -> float:
     above = [max(share - knot, 0.0) for knot in _KNOTS]
     mean = -0.2818 + 2.3998 * share - sum(map(operator.mul, (0.3208, 0.3138, 0.3137), above))
     log_deviation = -2.4113 - 0.3009 * share - sum(map(operator.mul, (0.2920, 0.2793, 0.2814), above))
-    return math.exp(draws.gauss(mean, math.exp(log_deviation)))
+    normal = NormalDist().inv_cdf(max(next(draws), 1e-12))
+    return math.exp(mean + normal * math.exp(log_deviation))
 
 
 def draw_budget(length: int, *, share: float, rng: np.random.Generator) -> int:

@@ -51,14 +51,14 @@ def token_leaves(source: str, lang: str, offsets: np.ndarray) -> TokenLeaves:
         tree = parse(source, lang)
         return TokenLeaves(align(tree, offsets), tree.depths, tree.lca_depths, tree.has_errors)
     return TokenLeaves(
-        align_spans(leaves.starts, leaves.ends, offsets, length=len(source)),
+        _align(leaves.starts, leaves.ends, offsets, length=len(source)),
         np.array(leaves.depths, dtype=np.int32),
         np.array(leaves.lca_depths, dtype=np.int32),
         has_errors=False,
     )
 
 
-def align_spans(starts: list[int], ends: list[int], offsets: np.ndarray, *, length: int) -> np.ndarray:
+def _align(starts: list[int], ends: list[int], offsets: np.ndarray, *, length: int) -> np.ndarray:
     """Return for each span the leaf that covers most of it, of equals the first; -1 for none."""
     first, last = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).clip(0, length).T
     never = length + 1

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codeft.syntax.token_leaves import align_spans
 from codeft.syntax.tree import LeafRanges, leaf_ranges
 
 
@@ -99,9 +98,18 @@ def token_tree(source: str, lang: str, offsets: np.ndarray) -> TokenTree:
 
 def _places(ranges: LeafRanges, offsets: np.ndarray, *, length: int) -> np.ndarray:
     """Return each sub-token's place, int64 [S], rising: 2 i in leaf i, 2 i - 1 before it and in none."""
-    leaf = align_spans(ranges.starts.tolist(), ranges.ends.tolist(), offsets, length=length).astype(np.int64)
-    before = 2 * ranges.starts.searchsorted(offsets[:, 1]) - 1
-    return np.maximum.accumulate(np.where(leaf >= 0, 2 * leaf, before))
+    first, last = offsets.clip(0, length).T
+    never = np.array([length + 1])
+    starts, ends = np.concatenate((ranges.starts, never)), np.concatenate((ranges.ends, never))
+    leaf = np.minimum(ends.searchsorted(first, side="right"), len(starts) - 1)
+    behind = starts.searchsorted(last)  # the first leaf that begins at the sub-token's end or later
+    best, most = np.full(len(first), -1), np.zeros(len(first), dtype=np.int64)
+    for _ in range(int((behind - leaf).max(initial=0))):
+        covered = np.minimum(last, ends[leaf]) - np.maximum(first, starts[leaf])
+        more = covered > most
+        best, most = np.where(more, leaf, best), np.where(more, covered, most)
+        leaf = np.minimum(leaf + 1, len(starts) - 1)
+    return np.maximum.accumulate(np.where(best >= 0, 2 * best, 2 * behind - 1))
 
 
 def _as_nodes(starts: np.ndarray, ends: np.ndarray, num_tokens: int) -> tuple[np.ndarray, np.ndarray]:
