@@ -224,6 +224,35 @@ def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:
     return best
 
 
+def count_errors(source: str, lang: str) -> int:
+    """Return how many errors and missing tokens the parser finds in a file, without a table of its nodes.
+
+    Args:
+        source: A whole file.
+        lang: Name or alias of the language.
+
+    Raises:
+        CodeftError: The language is unknown.
+
+    Examples:
+        >>> count_errors("int f() { return 1; }", "c"), count_errors("int f( { return 1; }", "c")
+        (0, 1)
+    """
+    name = canonical_language(lang)
+    parser = _parser(name, _file_function(name))[0]
+    root = parser.parse(_UNENCODABLE.sub("\ufffd", source).encode()).root_node
+    if not root.has_error:
+        return 0
+    return sum(map(len, tree_sitter.QueryCursor(_error_query(name)).captures(root).values()))
+
+
+@functools.cache
+def _error_query(lang: str) -> tree_sitter.Query:
+    grammar = _parser(lang, _file_function(lang))[0].language
+    assert grammar is not None
+    return tree_sitter.Query(grammar, "(ERROR) @error (MISSING) @missing")
+
+
 def _file_function(lang: str) -> str:
     return LANGUAGES[lang].file_function or LANGUAGES[lang].function
 
