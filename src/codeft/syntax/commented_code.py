@@ -14,19 +14,30 @@ _STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _WORDS = re.compile(r"(?:[A-Za-z][a-z']+,? ){3,}[A-Za-z][a-z']+")
 
 _C_LIKE = re.compile(
-    r".*[()\[\]{}=<>.\"'+-].*;$|(?:return|break|continue)\b[^.,]*;$|.*[)\w\]=>]\s*\{$|[\[{}\]();,\s]+$|\}.*[;{(]$|.*[;{].*\}[;,)]*$"
+    r".*[()\[\]{}=<>.\"'+-].*;$|(?:return|break|continue)\b[^.,]*;$|.*[)\w\]=>]\s*\{$|[\[{}\]();,\s]+$"
+    r"|\}.*[;{(]$|.*[;{].*\}[;,)]*$"
     r"|#\s*(?:include|define|if|ifdef|ifndef|endif|else|elif|undef|pragma)\b.*|(?:else|do|try)\s*\{?$"
 )
 _BARE_CALL = re.compile(r"(?:(?:return|await|yield|new|throw|raise)\s+)?[\w$@.:>\[\]-]+[!?]?\(.*\)$")
-_GO = re.compile(r"[\w.,\[\]* ]+ :?= \S.*|(?:return|defer|go|var|const|func|type|if|for|switch)\b.*[)({\]}]$|return [\w.*&]+(?:, [\w.]+)*$")
-_ASSIGNMENT = re.compile(r"(?:self\.|@{1,2}|\$)?[\w.]+(?:\[[^\]]*\])?(?:, ?[\w.@]+)*\s*(?:[-+*/|&%]|\|\||\*\*|//)?=(?![=~>])\s*(?!\w+ \w+)\S.*")
+_GO = re.compile(
+    r"[\w.,\[\]* ]+ :?= \S.*|(?:return|defer|go|var|const|func|type|if|for|switch)\b.*[)({\]}]$"
+    r"|return [\w.*&]+(?:, [\w.]+)*$"
+)
+_ASSIGNMENT = re.compile(
+    r"(?:self\.|@{1,2}|\$)?[\w.]+(?:\[[^\]]*\])?(?:, ?[\w.@]+)*\s*(?:[-+*/|&%]|\|\||\*\*"
+    r"|//)?=(?![=~>])\s*(?!\w+ \w+)\S.*"
+)
 _PYTHON = re.compile(
-    r"(?:def|class) \w+.*:$|(?:if|elif|for|while|with|try|except|else|finally)\b.*:$|(?:return|raise|yield|import|del"
-    r"|assert|from)\b [\w.]+(?:[\[(.,=+*/-].*)?$|@\w[\w.]*(?:\(.*\))?$|(?:pass|break|continue|return)$|[\])}]+,?$"
+    r"(?:def|class) \w+.*:$|(?:if|elif|for|while|with|try|except|else|finally)\b.*:$|(?:return|raise|yield"
+    r"|import|del"
+    r"|assert|from)\b [\w.]+(?:[\[(.,=+*/-].*)?$|@\w[\w.]*(?:\(.*\))?$|(?:pass|break|continue|return)$"
+    r"|[\])}]+,?$"
 )
 _RUBY = re.compile(
-    r"(?:def|class|module) [\w.:]+[!?=]?(?:\s*[(<].*)?$|end$|(?:if|unless|while|until|elsif|when)\b.*[\w)\]?!'\"]$"
-    r"|.*\b(?:do|\{)(?:\s*\|[^|]*\|)?$|(?:puts|p|pp|require|raise|attr_\w+|include|return)\b [:'\"@\w(].*|else$|begin$|[\])}]+$"
+    r"(?:def|class|module) [\w.:]+[!?=]?(?:\s*[(<].*)?$|end$|(?:if|unless|while|until|elsif"
+    r"|when)\b.*[\w)\]?!'\"]$"
+    r"|.*\b(?:do|\{)(?:\s*\|[^|]*\|)?$|(?:puts|p|pp|require|raise|attr_\w+|include|return)\b [:'\"@\w(].*"
+    r"|else$|begin$|[\])}]+$"
 )
 _LOOKS = {
     "python": (_PYTHON, _ASSIGNMENT, _BARE_CALL),
@@ -59,7 +70,12 @@ def without_code(text: str, lang: str) -> str:
     looks = [_looks_like_code(line.strip(), lang) for line in lines[:end]]
     if not any(looks):
         return text
-    if looks[0] and looks[-1] and not any(_is_prose(line, lang) for line in lines[:end]) and _parses(lines[:end], lang):
+    if (
+        looks[0]
+        and looks[-1]
+        and not any(_is_prose(line, lang) for line in lines[:end])
+        and _parses(lines[:end], lang)
+    ):
         return without_code("\n".join(lines[end:]), lang)
     first = looks.index(False) if False in looks else end
     last = end - looks[::-1].index(False) if False in looks else end

@@ -45,10 +45,14 @@ _CALLS = {
     *("method_invocation", "invocation_expression"),
 }
 _NO_WRAPPER = re.compile(
-    r"(?:.*[.>:?])?(?:map|filter|forEach|reduce\w*|find\w*|some|every|flatMap|sort|toSorted|replace\w*|then|catch|finally"
-    r"|each|times|setTimeout|setInterval|setImmediate|requestAnimationFrame|requestIdleCallback|queueMicrotask|nextTick"
-    r"|use\w*Effect|useMemo|describe|it|test|before|after|beforeEach|afterEach|array_\w+|usort|uasort|uksort|call_user_\w+"
-    r"|sort_by|collect|stream|for_each|transform|from|Select|Where|OrderBy|Any|All|First\w*|Sum|Run|anyMatch|allMatch)"
+    r"(?:.*[.>:?])?(?:map|filter|forEach|reduce\w*|find\w*|some|every|flatMap|sort|toSorted|replace\w*"
+    r"|then|catch|finally"
+    r"|each|times|setTimeout|setInterval|setImmediate|requestAnimationFrame|requestIdleCallback"
+    r"|queueMicrotask|nextTick"
+    r"|use\w*Effect|useMemo|describe|it|test|before|after|beforeEach|afterEach|array_\w+|usort|uasort"
+    r"|uksort|call_user_\w+"
+    r"|sort_by|collect|stream|for_each|transform|from|Select|Where|OrderBy|Any|All|First\w*|Sum|Run"
+    r"|anyMatch|allMatch)"
 )
 """Calls that return something other than the function that they are given, or call it once."""
 
@@ -64,28 +68,91 @@ _AROUND = {
 }
 """Nodes around a function that a doc comment may stand before."""
 
-_RESERVED = {
-    **dict.fromkeys(
-        ("c", "cpp", "java", "csharp"),
-        frozenset(
-            "if else for while do switch case default return try catch finally throw new delete break continue goto"
-            " class struct union enum namespace template typename public private protected static const void sizeof"
-            " using import package interface extends implements synchronized foreach lock fixed checked unchecked in is"
-            " as ref out base this extern inline typedef operator".split()
-        ),
+_NO_C_NAMES = {
+    *(
+        "if",
+        "else",
+        "for",
+        "while",
+        "do",
+        "switch",
+        "case",
+        "default",
+        "return",
+        "try",
+        "catch",
+        "finally",
+        "throw",
     ),
-    "go": frozenset("if else for switch case default return func type struct interface range select go defer".split()),
-    "python": frozenset("if else elif for while try except finally with return class def lambda".split()),
+    *(
+        "new",
+        "delete",
+        "break",
+        "continue",
+        "goto",
+        "class",
+        "struct",
+        "union",
+        "enum",
+        "namespace",
+        "template",
+    ),
+    *("typename", "public", "private", "protected", "static", "const", "void", "sizeof", "using", "import"),
+    *("package", "interface", "extends", "implements", "synchronized", "foreach", "lock", "fixed", "checked"),
+    *("unchecked", "in", "is", "as", "ref", "out", "base", "this", "extern", "inline", "typedef", "operator"),
 }
-_STATEMENT_WORDS = frozenset("if else for while do switch catch with try".split())
-"""Which a method may well be called in JavaScript, but hardly one behind a closing brace or with an error inside."""
+_RESERVED = {
+    "c": _NO_C_NAMES
+    - {"new", "delete", "class", "template", "in", "is", "as", "ref", "out", "base", "lock", "this"},
+    "cpp": _NO_C_NAMES
+    - {"in", "is", "as", "ref", "out", "base", "lock", "fixed", "checked", "import", "package"},
+    "java": _NO_C_NAMES
+    - {"in", "is", "as", "ref", "out", "base", "lock", "fixed", "checked", "unchecked", "delete"},
+    "csharp": _NO_C_NAMES
+    - {"import", "package", "extends", "implements", "synchronized", "union", "template"},
+    "go": {
+        "if",
+        "else",
+        "for",
+        "switch",
+        "case",
+        "return",
+        "func",
+        "type",
+        "struct",
+        "range",
+        "select",
+        "defer",
+    },
+    "python": {
+        "if",
+        "else",
+        "elif",
+        "for",
+        "while",
+        "try",
+        "except",
+        "with",
+        "return",
+        "class",
+        "def",
+        "lambda",
+    },
+}
+_STATEMENT_WORDS = {"if", "else", "for", "while", "do", "switch", "catch", "with", "try"}
+"""What a method may be called in JavaScript, but hardly one behind a brace or with an error inside."""
 
 _OUTSIDE = {  # what no function's body holds, unless a class in it does
     "c": {"function_definition", "linkage_specification"},
     "cpp": {"namespace_definition", "template_declaration", "function_definition", "linkage_specification"},
     "java": {"method_declaration", "constructor_declaration", "package_declaration", "import_declaration"},
     "csharp": {
-        *("namespace_declaration", "file_scoped_namespace_declaration", "class_declaration", "struct_declaration"),
+        *(
+            "namespace_declaration",
+            "file_scoped_namespace_declaration",
+            "class_declaration",
+            "struct_declaration",
+        ),
         *("interface_declaration", "enum_declaration", "method_declaration", "constructor_declaration"),
         *("property_declaration", "using_directive"),
     },
@@ -96,7 +163,14 @@ _OUTSIDE = {  # what no function's body holds, unless a class in it does
     "python": set(),
 }
 _CLASSES = {
-    *("class_specifier", "struct_specifier", "union_specifier", "class_body", "declaration_list", "enum_body"),
+    *(
+        "class_specifier",
+        "struct_specifier",
+        "union_specifier",
+        "class_body",
+        "declaration_list",
+        "enum_body",
+    ),
     *("interface_body", "field_declaration_list", "anonymous_class", "object_creation_expression"),
     "lambda_expression",
 }
@@ -145,7 +219,8 @@ def declared_name(tree: FileTree, index: int) -> int | None:
             candidates = [child for child in tree.children[node] if "declarator" in tree.types[child]]
             inner = candidates[-1] if candidates else None
         if inner is None or not (
-            tree.types[inner].endswith("declarator") or tree.types[inner] in ("qualified_identifier", "operator_cast")
+            tree.types[inner].endswith("declarator")
+            or tree.types[inner] in ("qualified_identifier", "operator_cast")
         ):
             return inner if is_function else None
         node = inner
@@ -212,9 +287,7 @@ def _parameter_name(tree: FileTree, parameter: int) -> int | None:
         if kind in _ANNOTATIONS or kind.endswith(("object_pattern", "array_pattern")):
             continue
         todo += [
-            child
-            for child in reversed(tree.children[node])
-            if tree.nodes.fields[child] not in _NOT_A_NAME
+            child for child in reversed(tree.children[node]) if tree.nodes.fields[child] not in _NOT_A_NAME
         ]
     return None
 
@@ -257,7 +330,9 @@ def _split_name(text: str, lang: str) -> list[str]:
     if operator:
         what = operator[1].strip()
         symbol = what if what.startswith("()") else what.partition("(")[0].strip()
-        path.append("operator" + (f" {' '.join(symbol.split())}" if symbol[:1].isalpha() else "".join(symbol.split())))
+        path.append(
+            "operator" + (f" {' '.join(symbol.split())}" if symbol[:1].isalpha() else "".join(symbol.split()))
+        )
     return path
 
 
@@ -284,7 +359,9 @@ def _wrapped(tree: FileTree, index: int) -> int:
         return node
     while True:
         holder = tree.parents[node]
-        while tree.kind_of(holder) in _ARGUMENTS and tree.kind_of(tree.parents[holder]) in (_CALLS | _ARGUMENTS):
+        while tree.kind_of(holder) in _ARGUMENTS and tree.kind_of(tree.parents[holder]) in (
+            _CALLS | _ARGUMENTS
+        ):
             holder = tree.parents[holder]
         if tree.kind_of(holder) in ("expression_list", "parenthesized_expression"):
             return holder
@@ -329,12 +406,14 @@ def _is_misparsed(tree: FileTree, index: int, name: str) -> bool:
     if tree.has_errors(index, body) and not _has_plain_errors(tree, index, body):
         return True
     return any(
-        tree.types[node] in _OUTSIDE[tree.lang] and not _in_class(tree, node, index) for node in range(body, end)
+        tree.types[node] in _OUTSIDE[tree.lang] and not _in_class(tree, node, index)
+        for node in range(body, end)
     ) or (
         tree.lang == "cpp"
         and body < end
         and any(
-            tree.types[node] == "labeled_statement" and _ACCESS.match(tree.text_of(node)) for node in range(body, end)
+            tree.types[node] == "labeled_statement" and _ACCESS.match(tree.text_of(node))
+            for node in range(body, end)
         )
     )
 

@@ -48,8 +48,8 @@ def extract_functions(source: str, lang: str) -> list[Function]:
     r"""Return the functions of a file in their order.
 
     Functions inside functions belong to the code of the outer one and aren't listed. Declarations without a
-    body aren't either, nor are anonymous functions, unless they, or calls that wrap them, are assigned to a name
-    or exported. What the parser made out of an error is no function; those inside it are found.
+    body aren't either, nor are anonymous functions, unless they, or calls that wrap them, are assigned to a
+    name or exported. What the parser made out of an error is no function; those inside it are found.
 
     Args:
         source: A whole file or a snippet; it needn't parse. Lines may end with CR and CRLF, too.

@@ -25,7 +25,8 @@ _XML_NAME = re.compile(
 )
 _ATTRIBUTES = r"(?:\s[^<>]*)?/?>"
 _PARAGRAPH = re.compile(
-    rf"</?(?:p|para|br|ul|ol|pre|[hH][1-6]|blockquote|table|BR|UL|OL|PRE){_ATTRIBUTES}|(?<!\w)</?P{_ATTRIBUTES}"
+    rf"</?(?:p|para|br|ul|ol|pre|[hH][1-6]|blockquote|table|BR|UL|OL|PRE){_ATTRIBUTES}"
+    rf"|(?<!\w)</?P{_ATTRIBUTES}"
 )
 _MARKUP = re.compile(
     # A single capital between brackets may be a type: `List<A>`.
@@ -43,7 +44,8 @@ _ROLE = re.compile(r":(?:[a-z]+:)?[a-z]+:`(?P<text>[^`]+)`")
 _RST_LINK = re.compile(r"(?<![`:\w])`(?P<label>[^`<>]+?)\s*<[^`<>\s]+>`__?")
 _LABELLED = re.compile(r"(?P<label>.*?\S)\s*<[^<>]+>", re.DOTALL)
 _MARKDOWN_LINK = re.compile(
-    r"(?<![\w!\]])!?\[(?P<label>[^\[\]\n]*(?:\n[^\[\]\n]+)?)\](?:\((?:<[^<>\s]*>|[^\s()]*(?:\([^\s()]*\)[^\s()]*)*)"
+    r"(?<![\w!\]])!?\[(?P<label>[^\[\]\n]*(?:\n[^\[\]\n]+)?)\](?:\((?:<[^<>\s]*>"
+    r"|[^\s()]*(?:\([^\s()]*\)[^\s()]*)*)"
     r"(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)|\[[^\[\]\s]*\])"
 )
 _GO_LINK = re.compile(r"(?<![\w\])])\[(\*?(?:[\w./-]+\.)?[A-Z]\w*(?:\.\w+)?)\](?![\w\[(:])")
@@ -51,7 +53,9 @@ _YARD_LINK = re.compile(
     r"(?<![\w#$%])\{(?P<target>(?:::)?[A-Z]\w*(?:::\w+)*(?:[#.]\w+[?!=]?)?|[#.]\w+[?!=]?|https?://[^\s{}]+)"
     r"(?:\s+(?P<label>[^{}]+))?\}"
 )
-_RDOC_LINK = re.compile(r"(?:\{(?P<label>[^{}\n]+)\}|(?P<word>\b\w+))\[(?:rdoc-\w+|https?|link|mailto):[^\[\]\s]*\]")
+_RDOC_LINK = re.compile(
+    r"(?:\{(?P<label>[^{}\n]+)\}|(?P<word>\b\w+))\[(?:rdoc-\w+|https?|link|mailto):[^\[\]\s]*\]"
+)
 _DOXYGEN_REF = re.compile(r"[@\\](?:ref|link)\s+(?P<target>[\w:~#.()]+)(?:\s+\"(?P<label>[^\"]+)\")?")
 _DOXYGEN_LINK = re.compile(r"[@\\]link\s+\S+\s+(?P<label>.*?)\s*[@\\]endlink", re.DOTALL)
 _DOXYGEN_WORD = re.compile(r"(?<![\w\\@])[@\\](?:c|p|a|e|em|b)\s+(?=\S)")

@@ -5,23 +5,31 @@ Each reading is as long as the source, blanks in the place of what was taken awa
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
 _MACRO = r"[A-Z_][A-Z0-9_]*[A-Z][A-Z0-9_]*"
 _CALL = r"(?:[ \t]*\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\))?"
-_ALONE = re.compile(rf"^[ \t]*{_MACRO}{_CALL}(?:[ \t]+{_MACRO}{_CALL})*[ \t]*;?[ \t]*(?=//.*$|/\*.*\*/[ \t]*$|$)", re.MULTILINE)
+_ALONE = re.compile(
+    rf"^[ \t]*{_MACRO}{_CALL}(?:[ \t]+{_MACRO}{_CALL})*[ \t]*;?[ \t]*(?=//.*$|/\*.*\*/[ \t]*$|$)",
+    re.MULTILINE,
+)
 _CLASS = re.compile(
-    rf"\b(?:class|struct|union|enum|enum class)[ \t]+((?:{_MACRO}{_CALL}[ \t\n]+)+)(?=[A-Za-z_][\w:]*(?:<[^<>;{{}}]*>)?"
+    rf"\b(?:class|struct|union|enum"
+    rf"|enum class)[ \t]+((?:{_MACRO}{_CALL}[ \t\n]+)+)(?=[A-Za-z_][\w:]*(?:<[^<>;{{}}]*>)?"
     r"\s*(?:final\s*)?[:{])"
 )
 _KEYWORD = (
-    r"(?:static|inline|const|constexpr|extern|virtual|explicit|template|typename|auto|void|bool|char|short|int|long|float"
-    r"|double|unsigned|signed|struct|class|enum|union|friend|using|typedef|operator|const_iterator|[a-z]\w*_t)\b"
+    r"(?:static|inline|const|constexpr|extern|virtual|explicit|template|typename|auto|void|bool|char|short"
+    r"|int|long|float"
+    r"|double|unsigned|signed|struct|class|enum|union|friend|using|typedef|operator|const_iterator"
+    r"|[a-z]\w*_t)\b"
 )
 _SPECIFIER = re.compile(rf"(?<![\w.>#])((?:{_MACRO}{_CALL}\s+)+)(?={_KEYWORD}|std::|~\w)")
 _BEFORE_TYPE = re.compile(
-    rf"^[ \t]*(?:(?:static|inline|extern|virtual|explicit|friend|constexpr)[ \t]+)*((?:{_MACRO}{_CALL}[ \t\n]+)+)"
+    rf"^[ \t]*(?:(?:static|inline|extern|virtual|explicit|friend"
+    rf"|constexpr)[ \t]+)*((?:{_MACRO}{_CALL}[ \t\n]+)+)"
     r"(?=[A-Za-z_][\w:]*(?:<[^;{}()]*>)?(?:[ \t*&]|::)+(?:[\w:]*[ \t*&]+)?[A-Za-z_][\w:~]*[ \t]*\()",
     re.MULTILINE,
 )
@@ -61,7 +69,11 @@ def without_macros(source: str) -> str:
     code = _NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source)
     places = [
         *(match.span() for match in _ALONE.finditer(code) if _stands_alone(code, *match.span())),
-        *(match.span(1) for pattern in (_CLASS, _SPECIFIER, _BEFORE_TYPE) for match in pattern.finditer(code)),
+        *(
+            match.span(1)
+            for pattern in (_CLASS, _SPECIFIER, _BEFORE_TYPE)
+            for match in pattern.finditer(code)
+        ),
     ]
     return _blank(source, places)
 
@@ -70,7 +82,12 @@ def _stands_alone(code: str, start: int, end: int) -> bool:
     """Whether a line of macros is a statement of its own, and not a part of the expression around it."""
     before, after = code[max(0, start - 300) : start].rstrip(), code[end : end + 300].lstrip()
     line = before.rpartition("\n")[2].lstrip()
-    if before and before[-1] not in ";{}:>)" and not line.startswith(("#", "//")) and not re.fullmatch(_MACRO, line):
+    if (
+        before
+        and before[-1] not in ";{}:>)"
+        and not line.startswith(("#", "//"))
+        and not re.fullmatch(_MACRO, line)
+    ):
         return False
     if after.startswith("{") and "(" in code[start:end]:  # a macro that is the head of a function: TEST(a, b)
         return False
@@ -105,7 +122,7 @@ def without_conditions(source: str) -> str:
 
 
 def _parts_to_blank(source: str, group: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    branches = [(end, start) for (_, end), (start, _) in zip(group, group[1:], strict=False)]
+    branches = [(end, start) for (_, end), (start, _) in itertools.pairwise(group)]
     if not any(_is_piece(source, start, end) for start, end in branches):
         return []
     off = re.match(r"[ \t]*#[ \t]*if[ \t]+0\b", source[slice(*group[0])])
