@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from pathspec import GitIgnoreSpec
-from pathspec.pattern import Pattern
 
 from codeft.data.left_out import LeftOut
 from codeft.syntax.languages import LANGUAGES, language_of
@@ -227,6 +226,14 @@ def _num_sources(folder: str, wanted: frozenset[str]) -> int:
     )
 
 
+def _is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
 class _GitIgnore:
     """The `.gitignore` files that hold in a tree: its own, and those above it in the same repository."""
 
@@ -253,13 +260,8 @@ class _GitIgnore:
                 lines = file.read().splitlines()
         except OSError:
             return
-        specs: list[Pattern] = []
-        for line in lines:
-            try:
-                specs += GitIgnoreSpec.from_lines([line]).patterns
-            except (ValueError, TypeError):  # no pattern; git passes over it, too
-                continue
-        self._specs[os.path.abspath(folder)] = GitIgnoreSpec(specs)
+        patterns = filter(_is_pattern, lines)  # git passes over the others, too
+        self._specs[os.path.abspath(folder)] = GitIgnoreSpec.from_lines(patterns)
 
     def ignores(self, path: str) -> bool:
         """Whether git would ignore a path; a folder's ends with a slash. The nearest file decides."""
