@@ -8,15 +8,33 @@ import re
 import numpy as np
 
 from codeft.syntax.nodes import MISSING, NodeTable
-from codeft.syntax.preprocessor import readings
+from codeft.syntax.preprocessor import PREPROCESSED, readings
 from codeft.syntax.tree import count_errors, parse_nodes
+
+FUNCTIONS = {
+    "python": frozenset({"function_definition"}),
+    "java": frozenset({"method_declaration", "constructor_declaration", "compact_constructor_declaration"}),
+    "javascript": frozenset({"function_declaration", "generator_function_declaration", "method_definition"}),
+    "go": frozenset({"function_declaration", "method_declaration"}),
+    "php": frozenset({"function_definition", "method_declaration"}),
+    "ruby": frozenset({"method", "singleton_method"}),
+    "csharp": frozenset(
+        {
+            *("method_declaration", "constructor_declaration", "local_function_statement"),
+            *("operator_declaration", "conversion_operator_declaration", "destructor_declaration"),
+        }
+    ),
+    "c": frozenset({"function_definition"}),
+    "cpp": frozenset({"function_definition"}),
+}
+"""Types of nodes that are functions and say what they are called."""
 
 
 class FileTree:
     """The nodes of a file, their children, and text by node.
 
     What can't be parsed because of macros or `#if` is read without them (`preprocessor.readings`), where that
-    leaves fewer errors.
+    leaves fewer errors. What lies in functions' bodies is left out where it holds no error.
 
     Args:
         source: The file's text; its lines end with LF.
@@ -38,13 +56,13 @@ class FileTree:
     def __init__(self, source: str, lang: str) -> None:
         self.source = self.text = source
         self.lang = lang
-        self.nodes: NodeTable = parse_nodes(source, lang)
-        fewest = self.nodes.num_errors
-        for reading in readings(source, lang) if fewest else ():
+        fewest: float = float("inf")
+        for reading in readings(source, lang) if lang in PREPROCESSED else ():
             if (num_errors := count_errors(reading, lang)) < fewest:
                 self.text, fewest = reading, num_errors
-        if self.text is not source:
-            self.nodes = parse_nodes(self.text, lang)
+            if not fewest:
+                break
+        self.nodes: NodeTable = parse_nodes(self.text, lang, closed=FUNCTIONS[lang])
         self.types = self.nodes.types
         self.starts: list[int] = self.nodes.starts.tolist()
         self.ends: list[int] = self.nodes.ends.tolist()

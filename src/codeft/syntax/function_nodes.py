@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import re
 
-from codeft.syntax.file_tree import FileTree
+from codeft.syntax.file_tree import FUNCTIONS, FileTree
 
-_FUNCTIONS = {
-    "python": {"function_definition"},
-    "java": {"method_declaration", "constructor_declaration", "compact_constructor_declaration"},
-    "javascript": {"function_declaration", "generator_function_declaration", "method_definition"},
-    "go": {"function_declaration", "method_declaration"},
-    "php": {"function_definition", "method_declaration"},
-    "ruby": {"method", "singleton_method"},
-    "csharp": {
-        *("method_declaration", "constructor_declaration", "local_function_statement"),
-        *("operator_declaration", "conversion_operator_declaration", "destructor_declaration"),
-    },
-    "c": {"function_definition"},
-    "cpp": {"function_definition"},
-}
 _NAMELESS = {
     "javascript": {"arrow_function", "function_expression", "generator_function"},
     "go": {"func_literal"},
@@ -190,7 +176,7 @@ def function_path(tree: FileTree, index: int) -> list[str]:
         index: A node of it.
     """
     kind = tree.types[index]
-    if kind in _FUNCTIONS[tree.lang]:
+    if kind in FUNCTIONS[tree.lang]:
         # Ruby alone has functions whose body may be absent.
         if tree.field(index, "body") is None and tree.lang != "ruby":
             return []
@@ -234,7 +220,7 @@ def statement(tree: FileTree, index: int) -> int:
     kind = tree.kind_of(parent)
     if kind in ("template_declaration", "field_definition"):
         return parent
-    if kind not in _NAME_OF_ASSIGNED or tree.types[index] in _FUNCTIONS[tree.lang]:
+    if kind not in _NAME_OF_ASSIGNED or tree.types[index] in FUNCTIONS[tree.lang]:
         return node
     whole = parent
     while tree.kind_of(outer := tree.parents[whole]) in _STATEMENTS:
@@ -355,7 +341,7 @@ def _assigned_path(tree: FileTree, index: int) -> list[str]:
 def _wrapped(tree: FileTree, index: int) -> int:
     """Return the outermost call around a function that stands for it: `memo(forwardRef(() => …))`."""
     node = index
-    if tree.types[index] in _FUNCTIONS[tree.lang]:
+    if tree.types[index] in FUNCTIONS[tree.lang]:
         return node
     while True:
         holder = tree.parents[node]

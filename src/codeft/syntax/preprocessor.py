@@ -9,6 +9,9 @@ import itertools
 import re
 from collections.abc import Iterator
 
+PREPROCESSED = ("c", "cpp", "csharp")
+"""Languages that have a preprocessor."""
+
 _MACRO = r"[A-Z_][A-Z0-9_]*[A-Z][A-Z0-9_]*"
 _CALL = r"(?:[ \t]*\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\))?"
 _ALONE = re.compile(
@@ -16,9 +19,9 @@ _ALONE = re.compile(
     re.MULTILINE,
 )
 _CLASS = re.compile(
-    rf"\b(?:class|struct|union|enum"
-    rf"|enum class)[ \t]+((?:{_MACRO}{_CALL}[ \t\n]+)+)(?=[A-Za-z_][\w:]*(?:<[^<>;{{}}]*>)?"
-    r"\s*(?:final\s*)?[:{])"
+    r"\b(?:class|struct|union|enum|enum class)[ \t]+"
+    rf"((?:(?:{_MACRO}|\w+_(?:api|export|dll)){_CALL}[ \t\n]+)+)"
+    r"(?=[A-Za-z_][\w:]*(?:<[^<>;{}]*>)?\s*(?:final\s*)?[:{])"
 )
 _KEYWORD = (
     r"(?:static|inline|const|constexpr|extern|virtual|explicit|template|typename|auto|void|bool|char|short"
@@ -39,18 +42,25 @@ _MID_STATEMENT = re.compile(r"\s*(?:else\b|catch\b|while\s*\(|&&|\|\||[-,?:.+*/=
 
 
 def readings(source: str, lang: str) -> Iterator[str]:
-    """Yield readings of a file that may parse better than it does as it stands, the simplest first.
+    """Yield a file as it stands, and readings of it that may parse better, the simplest first.
 
     Args:
         source: A whole file.
         lang: Canonical name of its language; only those with a preprocessor have other readings.
     """
-    text = source
+    # A macro between `class` and a name parses without an error, but as something else.
+    text = (
+        _blank(source, [match.span(1) for match in _CLASS.finditer(source)])
+        if lang in ("c", "cpp")
+        else source
+    )
+    yield text
     if lang in ("c", "cpp"):
-        text = without_macros(source)
-        if text != source:
-            yield text
-    if lang in ("c", "cpp", "csharp") and "#" in source:
+        plain = without_macros(text)
+        if plain != text:
+            yield plain
+        text = plain
+    if lang in PREPROCESSED and "#" in source:
         flat = without_conditions(text)
         if flat != text:
             yield flat
