@@ -19,6 +19,8 @@ _DOC_MARK = {
     "cpp": re.compile(r"//|/\*"),
 }
 
+_BLANK_LINE = re.compile(r"\n[ \t\f\v]*\n")
+
 
 def comment_before(tree: FileTree, index: int, comments: Sequence[int]) -> str:
     """Return the doc comment that ends on the line before a node, as it stands in the source; "" for none.
@@ -38,11 +40,11 @@ def comment_before(tree: FileTree, index: int, comments: Sequence[int]) -> str:
         text = tree.source[start:end].rstrip()
         end = start + len(text)
         is_block = text.startswith(("/*", "=begin"))
-        between = tree.text[end:edge]
+        between, gap = tree.text[end:edge], _BLANK_LINE.search(tree.source, end, edge)
         same_line = "\n" not in between
         line_start = tree.source.rfind("\n", 0, start) + 1
         alone = not tree.source[line_start:start].strip()
-        if between.strip() or between.count("\n") > 1 or not (alone or (is_block and same_line)):
+        if between.strip() or gap or not (alone or (is_block and same_line)):
             break
         is_doc = _DOC_MARK[tree.lang].match(text) is not None
         if pieces and (is_block or not is_doc):

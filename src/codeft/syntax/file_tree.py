@@ -94,6 +94,15 @@ class FileTree:
         """Return a node's text as it stands in the source."""
         return self.source[self.starts[index] : self.ends[index]]
 
+    def start_with_macros(self, index: int) -> int:
+        """Return where a node begins, or the macros on its line that the parser was spared."""
+        start = self.starts[index]
+        line_start = self.source.rfind("\n", 0, start) + 1
+        if self.text is self.source or self.text[line_start:start].strip():
+            return start
+        before = self.source[line_start:start]
+        return line_start + len(before) - len(before.lstrip())
+
     def line_of(self, offset: int) -> int:
         """Return the line of a place in the source, from 1."""
         return bisect.bisect_left(self._line_feeds, offset) + 1

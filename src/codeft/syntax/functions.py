@@ -87,7 +87,7 @@ def extract_functions(source: str, lang: str) -> list[Function]:
 
 def _function(tree: FileTree, index: int, path: list[str], comments: list[int]) -> Function:
     whole = statement(tree, index)
-    start, end = tree.starts[whole], tree.ends[whole]
+    start, end = tree.start_with_macros(whole), tree.ends[whole]
     code = tree.source[start:end]
     if tree.lang == "python":
         last = tree.end_of(index)

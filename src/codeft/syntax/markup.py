@@ -106,6 +106,11 @@ def _inline_link(match: re.Match[str]) -> str:
     return label or match["target"].removeprefix("#")
 
 
+def _inline_tag(match: re.Match[str]) -> str:
+    """Return what is in `{@code …}`, in which nothing is markup, so that it is the same afterwards."""
+    return html.escape(match[1], quote=False)
+
+
 def _xml_link(match: re.Match[str]) -> str:
     label = (match[4] or "").strip()
     if label or match[1].lower() == "a":
@@ -127,7 +132,7 @@ def _label(match: re.Match[str]) -> str:
 
 
 _Step = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
-_JAVADOC: list[_Step] = [(_INLINE_LINK, _inline_link), (_INLINE_TAG, r"\1")]
+_JAVADOC: list[_Step] = [(_INLINE_LINK, _inline_link), (_INLINE_TAG, _inline_tag)]
 _XML: list[_Step] = [(_XML_LINK, _xml_link), (_XML_NAME, lambda match: match[1] or match[2] or "")]
 _DOXYGEN: list[_Step] = [(_DOXYGEN_LINK, _label), (_DOXYGEN_REF, _label), (_DOXYGEN_WORD, "")]
 _SPHINX: list[_Step] = [(_ROLE, _role), (_RST_LINK, r"\g<label>")]

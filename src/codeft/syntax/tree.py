@@ -247,23 +247,24 @@ def count_errors(source: str, lang: str) -> int:
 
 
 def _num_errors(source: str, lang: str, function: str, prefix: str, suffix: str) -> int:
-    root = _parse(source, lang, function, prefix, suffix)[0].root_node
-    if not root.has_error:
-        return 0
-    return sum(map(len, tree_sitter.QueryCursor(_error_query(lang, function)).captures(root).values()))
+    cursor = _parse(source, lang, function, prefix, suffix)[0].walk()
+    down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    num_errors = 0
+    while True:
+        node = cursor.node
+        assert node is not None
+        num_errors += node.kind_id == _ERROR_KIND or node.is_missing
+        if node.has_error and down():
+            continue
+        while not along():
+            if not up():
+                return num_errors
 
 
 @functools.lru_cache(maxsize=4)  # what is counted first is then read
 def _parse(source: str, lang: str, function: str, prefix: str, suffix: str) -> tuple[tree_sitter.Tree, bytes]:
     data = (prefix + source + suffix).encode()
     return _parser(lang, function)[0].parse(data), data
-
-
-@functools.cache
-def _error_query(lang: str, function: str) -> tree_sitter.Query:
-    grammar = _parser(lang, function)[0].language
-    assert grammar is not None
-    return tree_sitter.Query(grammar, "(ERROR) @error (MISSING) @missing")
 
 
 def _file_function(lang: str) -> str:
