@@ -68,9 +68,8 @@ _LINE_DIRECTIVE = re.compile(r"^#\s*line\s+\d+\s+\"[^\"\n]+\"", re.MULTILINE)
 _SOURCE_MAP = re.compile(r"^//[#@] sourceMappingURL=", re.MULTILINE)
 _WEBPACK = re.compile(r"/\*{6}/|webpackBootstrap|__webpack_require__")
 _DATA_LINE = re.compile(
-    r"[\s{}()\[\],;|+-]*(?:(?:0[xX][\da-fA-F]+|-?\d[\d_.]*(?:[eE][+-]?\d+)?|\"[^\"]*\""
-    r"|'[^']*')[uUlLfF]*[\s{}()\[\],;|:+-]*)+"
-    r"(?:/\*.*?\*/|//.*|#.*)?"
+    r"(?:[\s{}()\[\],;|:+-]++|0[xX][\da-fA-F]++[uUlL]*+|\d[\d_.]*+(?:[eE][+-]?\d++)?[uUlLfF]*+|\"[^\"]*+\"|'[^']*+')*+"
+    r"(?:/\*.*\*/|//.*|#.*)?"
 )
 _MIN_DATA_LINES, _DATA_SHARE = 200, 0.95
 

@@ -12,16 +12,17 @@ from collections.abc import Iterator
 PREPROCESSED = ("c", "cpp", "csharp")
 """Languages that have a preprocessor."""
 
-_MACRO = r"[A-Z_][A-Z0-9_]*[A-Z][A-Z0-9_]*"
-_CALL = r"(?:[ \t]*\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\))?"
+# Possessive, as everything that repeats here: a file of macros would otherwise take for ever.
+_MACRO = r"\b[A-Z_][A-Z0-9_]++(?!\w)"
+_CALL = r"(?:[ \t]*+\((?:[^()\n]++|\([^()\n]*+\))*+\))?+"
 _ALONE = re.compile(
-    rf"^[ \t]*{_MACRO}{_CALL}(?:[ \t]+{_MACRO}{_CALL})*[ \t]*;?[ \t]*(?=//.*$|/\*.*\*/[ \t]*$|$)",
+    rf"^[ \t]*+{_MACRO}{_CALL}(?:[ \t]++{_MACRO}{_CALL})*+[ \t]*+;?[ \t]*+(?=//|/\*.*\*/[ \t]*$|$)",
     re.MULTILINE,
 )
 _CLASS = re.compile(
-    r"\b(?:class|struct|union|enum|enum class)[ \t]+"
-    rf"((?:(?:{_MACRO}|\w+_(?:api|export|dll)){_CALL}[ \t\n]+)+)"
-    r"(?=[A-Za-z_][\w:]*(?:<[^<>;{}]*>)?\s*(?:final\s*)?[:{])"
+    r"\b(?:class|struct|union|enum|enum class)[ \t]++"
+    rf"((?:(?:{_MACRO}|\w+_(?:api|export|dll)\b){_CALL}[ \t\n]++)++)"
+    r"(?=[A-Za-z_][\w:]*+(?:<[^<>;{}]*+>)?\s*+(?:final\s*+)?[:{])"
 )
 _KEYWORD = (
     r"(?:static|inline|const|constexpr|extern|virtual|explicit|template|typename|auto|void|bool|char|short"
@@ -29,11 +30,11 @@ _KEYWORD = (
     r"|double|unsigned|signed|struct|class|enum|union|friend|using|typedef|operator|const_iterator"
     r"|[a-z]\w*_t)\b"
 )
-_SPECIFIER = re.compile(rf"(?<![\w.>#])((?:{_MACRO}{_CALL}\s+)+)(?={_KEYWORD}|std::|~\w)")
+_SPECIFIER = re.compile(rf"(?<![\w.>#])((?:{_MACRO}{_CALL}\s++)++)(?={_KEYWORD}|std::|~\w)")
 _BEFORE_TYPE = re.compile(
-    rf"^[ \t]*(?:(?:static|inline|extern|virtual|explicit|friend"
-    rf"|constexpr)[ \t]+)*((?:{_MACRO}{_CALL}[ \t\n]+)+)"
-    r"(?=[A-Za-z_][\w:]*(?:<[^;{}()]*>)?(?:[ \t*&]|::)+(?:[\w:]*[ \t*&]+)?[A-Za-z_][\w:~]*[ \t]*\()",
+    r"^[ \t]*+(?:(?:static|inline|extern|virtual|explicit|friend|constexpr)[ \t]++)*+"
+    rf"((?:{_MACRO}{_CALL}[ \t\n]++)+)"
+    r"(?=[A-Za-z_][\w:]*+(?:<[^;{}()<>]*+>)?[ \t*&]++(?:[\w:]++[ \t*&]++)?[A-Za-z_~][\w:~]*+[ \t]*+\()",
     re.MULTILINE,
 )
 _CONDITION = re.compile(r"[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else|endif)\b")
