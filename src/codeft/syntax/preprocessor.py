@@ -50,11 +50,8 @@ def readings(source: str, lang: str) -> Iterator[str]:
         lang: Canonical name of its language; only those with a preprocessor have other readings.
     """
     # A macro between `class` and a name parses without an error, but as something else.
-    text = (
-        _blank(source, [match.span(1) for match in _CLASS.finditer(source)])
-        if lang in ("c", "cpp")
-        else source
-    )
+    classes = [match.span(1) for match in _CLASS.finditer(source)] if lang == "cpp" else []
+    text = _blank(source, classes) if classes else source
     yield text
     if lang in ("c", "cpp"):
         plain = without_macros(text)
@@ -77,7 +74,7 @@ def without_macros(source: str) -> str:
         >>> without_macros("LIB_BEGIN\nclass LIB_API Buffer {")
         '         \nclass         Buffer {'
     """
-    code = _NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source)
+    code = _NOT_CODE.sub(lambda match: _blanks(match[0]), source)
     places = [
         *(match.span() for match in _ALONE.finditer(code) if _stands_alone(code, *match.span())),
         *(
@@ -168,6 +165,10 @@ def _blank(source: str, places: list[tuple[int, int]]) -> str:
     for start, end in sorted(places):
         if end <= done:
             continue
-        pieces += [source[done : max(start, done)], re.sub(r"[^\n]", " ", source[max(start, done) : end])]
+        pieces += [source[done : max(start, done)], _blanks(source[max(start, done) : end])]
         done = end
     return "".join([*pieces, source[done:]])
+
+
+def _blanks(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text) if "\n" in text else " " * len(text)

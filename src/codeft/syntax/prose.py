@@ -38,6 +38,8 @@ def clean_docstring(raw: str, lang: str) -> str:
         >>> clean_docstring('/// <summary>Adds <paramref name="a"/>.</summary>', "csharp")
         'Adds a.'
     """
+    if not raw:
+        return ""
     if lang == "python":
         text = without_code(inspect.cleandoc(_without_quotes(raw.strip())).strip(), lang)
         return without_markup(text, lang)
