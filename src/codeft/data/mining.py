@@ -33,7 +33,7 @@ _BOILERPLATE = re.compile(
     r"|copyright\b|see \S+$",
     re.IGNORECASE,
 )
-_SPECIAL_TOKEN = re.compile(r"https?:|<img\b|<a\b|-----|={4}")
+_SPECIAL_TOKEN = re.compile(r"https?:|<(?:img|a)\s+\w+=|-----|={4}")
 
 
 @dataclass(slots=True)
