@@ -38,7 +38,18 @@ from codeft.tasks.base import AbstractGenerationTask, AbstractStreamedTask, Abst
 from codeft.trainer_checks import check_trainer
 from codeft.types import CodeftError
 
-READER_KEYS = ("reader", "features", "dir", "size", "source", "train", "valid")
+READER_KEYS = (
+    "reader",
+    "features",
+    "dir",
+    "size",
+    "source",
+    "include",
+    "exclude",
+    "ignored",
+    "train",
+    "valid",
+)
 """Keys of `data` that aren't the data module's own: objects, and what the readers' configs refer to."""
 
 OF_WEIGHTS = ("checkpoint", "label_order")
