@@ -11,7 +11,7 @@ from codeft.cli import conf_dir
 from rows import write_codexglue
 
 TASKS = sorted(path.stem for path in (conf_dir() / "task").glob("*.yaml"))
-LEARNT_FROM_MINED = {"summarization", "code_search", "span_corruption"}
+LEARNT_FROM_MINED = {"summarization", "code_search", "pretraining"}
 
 
 def rows_of(task: str, start: int, count: int) -> list[dict]:
@@ -31,7 +31,7 @@ def rows_of(task: str, start: int, count: int) -> list[dict]:
                 "clone_detection": {"code1": function, "code2": python, "label": i % 2},
                 "clone_detection_poj104": {"code": function, "label": i % 2},
                 "defect_detection": {"func": function, "target": i % 2},
-                "span_corruption": {"text": python, "language": "python"},
+                "pretraining": {"text": python, "language": "python"},
             }[task]
         )
     return found
@@ -180,13 +180,13 @@ def test_every_task_is_checked(prepare, command, tree, tmp_path, task):
     statistics = prepare(
         f"task={task}", f"data.dir={tmp_path}/rows", "data.splits.train=valid[4:]",
         "data.splits.valid=valid[:4]", "data.train_limit=3", "data.test_limit=5", "seed=7",
-        *(["model.tokenizer=null"] if task == "span_corruption" else []),
+        *(["model.tokenizer=null"] if task == "pretraining" else []),
     )  # fmt: skip
     searched = 2 if task == "code_search" else 0  # beyond a limit of queries, functions are still searched
     counts = {split: described["rows"] for split, described in statistics["splits"].items()}
     assert counts == {"train": 3, "valid": 4, "test": 5 + searched}
     for described in statistics["splits"].values():
-        assert described["empty_targets"] == (described["rows"] if task == "span_corruption" else 0)
+        assert described["empty_targets"] == (described["rows"] if task == "pretraining" else 0)
         assert not described["bad_rows"] and described["source_tokens"]["max"] > 3
         assert ("target_tokens" in described) == (task in TEXT_TASKS)
         assert ("query_tokens" in described) == (task == "code_search")
@@ -213,10 +213,10 @@ def test_equal_queries_and_functions_are_counted(prepare, command, tiny_model, t
 
 
 def test_a_corpus_for_pre_training_is_checked(prepare, tmp_path):
-    write_rows(tmp_path / "rows" / "a.jsonl", rows_of("span_corruption", 0, 6))
-    write_rows(tmp_path / "rows" / "b.jsonl", rows_of("span_corruption", 9, 4))
+    write_rows(tmp_path / "rows" / "a.jsonl", rows_of("pretraining", 0, 6))
+    write_rows(tmp_path / "rows" / "b.jsonl", rows_of("pretraining", 9, 4))
     files = [f"data.train={tmp_path}/rows/a.jsonl", f"data.valid={tmp_path}/rows/b.jsonl"]
-    statistics = prepare("task=span_corruption", "data=corpus", *files, "model.tokenizer=null")
+    statistics = prepare("task=pretraining", "data=corpus", *files, "model.tokenizer=null")
     assert {split: found["rows"] for split, found in statistics["splits"].items()} == {"train": 6, "valid": 4}
     assert "no test split" in statistics["unreadable"]["test"]
 
@@ -227,7 +227,7 @@ TEXT_TASKS = {"summarization", "translation", "refinement", "generation", "compl
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_says_whether_it_learns_from_a_source_tree(prepare, tree, tmp_path, task):
     words = [f"task={task}", f"data.source={tree}", "data.splits.train=valid", "data.splits.valid=train[:2]"]
-    if task == "span_corruption":
+    if task == "pretraining":
         words.append("model.tokenizer=null")
     if task not in LEARNT_FROM_MINED:
         assert "can't be learnt from" in fails(prepare, *words)

@@ -142,6 +142,10 @@ def check_features(cfg: DictConfig, task: AbstractTask) -> None:
     Raises:
         CodeftError: It doesn't, or the task draws other sources than those that have the features.
     """
+    if isinstance(task, AbstractStreamedTask) and "test" in cfg:
+        raise CodeftError(
+            f"task={task.name} is what codeft.pretrain does: codeft pretrain data.train=… data.valid=…"
+        )
     features = build_features(cfg)
     if features and isinstance(task, AbstractStreamedTask):
         name = next(iter(features))

@@ -105,6 +105,9 @@ class CorpusReader(AbstractReader):
         train: JSONL file (`.gz` allowed).
         valid: JSONL file.
         source: A source tree instead; all its functions are read, and one file in fifty is held out.
+        include: Of the tree, only files that match one of these patterns, as in `.gitignore`.
+        exclude: Patterns of files and folders of the tree to leave out.
+        ignored: Whether to read what `.gitignore` names, vendored folders and builds, too.
         on_bad_row: See `AbstractReader`.
 
     Raises:
@@ -117,9 +120,13 @@ class CorpusReader(AbstractReader):
         train: str | os.PathLike[str] | None = None,
         valid: str | os.PathLike[str] | None = None,
         source: str | os.PathLike[str] | None = None,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        ignored: bool = False,
         on_bad_row: str = "error",
     ) -> None:
         super().__init__(on_bad_row=on_bad_row)
+        self.selection = SourceSelection.of(include=include, exclude=exclude, ignored=ignored)
         if (source is None) == (train is None) or (train is None) != (valid is None):
             raise CodeftError(
                 "pre-training needs data.train=<file> and data.valid=<file>, or data.source=<source tree>"
@@ -136,7 +143,9 @@ class CorpusReader(AbstractReader):
             yield from self._read([self.files[split]])
             return
         if not self._found:
-            self._found = corpus_rows(self.source)
+            report = MiningReport()
+            self._found = corpus_rows(self.source, selection=self.selection, report=report)
+            log.info("read %s", report)
         yield from self._found[split]
 
 

@@ -76,13 +76,17 @@ def mine_splits(
     return splits
 
 
-def corpus_rows(source: Path) -> dict[str, list[Row]]:
+def corpus_rows(
+    source: Path, *, selection: SourceSelection | None = None, report: MiningReport | None = None
+) -> dict[str, list[Row]]:
     """Return all functions of a source tree as rows for pre-training, one file in fifty held out.
 
     A function whose documentation is as long as CodeXGLUE wants it has `code` and `docstring`, too.
 
     Args:
         source: Folder, or one source file.
+        selection: Which files of the tree to read, and which not; the usual ones by default.
+        report: Filled with what was met.
 
     Returns:
         Rows of "train" and "valid".
@@ -93,7 +97,7 @@ def corpus_rows(source: Path) -> dict[str, list[Row]]:
     if not source.exists():
         raise CodeftError(f"expected data.source to be a source tree, but {str(source)!r} doesn't exist")
     by_file: dict[str, list[Row]] = {}
-    for found in find_functions(source):
+    for found in find_functions(source, selection=selection, report=report):
         fields = {"text": found.text, "language": found.language}
         summary = first_paragraph(found.function.docstring)
         if MIN_DOCSTRING_TOKENS <= len(docstring_tokens(summary)) <= MAX_DOCSTRING_TOKENS:
