@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -15,11 +18,13 @@ from samples.rows import Novelty, Row, SampleFunction, in_turns
 
 NUM_FUNCTIONS = {"train": 500, "valid": 60, "test": 60}
 NUM_PROBLEMS, NUM_VARIANTS = {"train": 150, "valid": 36, "test": 36}, 5
+NUM_TRIED = 4  # clones; of them and foreign methods the two are taken that tokens tell least
 MAX_COMPARED = 1500  # methods that a method's neighbour is looked for among
 MOST_LONGER = 1.25
 MOST_ALIKE = 0.8  # of two methods' tokens without names, in their order: else they may do the same
 MOST_ALIKE_GROUPS = 0.5  # Jaccard similarity of two groups' functions without names
 CLONE, OTHER = 1, 0
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 STANDARD_METHODS = ("equals", "hashCode", "toString", "compareTo", "compare", "clone", "close")
 """Methods that every class writes alike."""
 
@@ -28,7 +33,8 @@ def clone_pairs(functions: list[SampleFunction], *, split: str, novelty: Novelty
     """Make pairs of Java methods: each method once with itself rewritten, once with its likest neighbour.
 
     The neighbour is another method of the same project, of another name and similar length, rewritten in
-    the same way: neither names nor layout tell which is which. Strings would, so no method has any.
+    the same way: neither names nor layout tell which is which, and lengths and the tokens in common little.
+    Strings would, so no method has any.
 
     Args:
         functions: All of the split's packages.
@@ -48,12 +54,21 @@ def clone_pairs(functions: list[SampleFunction], *, split: str, novelty: Novelty
             break
         if item.origin["id"] in taken:
             continue
-        other = _neighbour(item, by_repo[item.origin["repo"]], taken=taken, rng=rng)
-        if other is None or not (novelty.admits(item.code, "java") and novelty.admits(other.code, "java")):
+        others = _neighbours(item, by_repo[item.origin["repo"]], taken=taken, rng=rng)
+        if not others or not novelty.admits(item.code, "java"):
             continue
-        made = [variant(each.code, "java", pool=pool, rng=rng) for each in (item, other)]
+        clones = [variant(item.code, "java", pool=pool, rng=rng) for _ in range(NUM_TRIED)]
+        foreign = [(other, variant(other.code, "java", pool=pool, rng=rng)) for other in others]
+        clone, (other, foreigner) = min(
+            itertools.product(clones, foreign),
+            key=lambda pair: _given_away(item.code, pair[0][0], pair[1][1][0]),
+        )
+        if not novelty.admits(other.code, "java"):
+            continue
         taken |= {item.origin["id"], other.origin["id"]}
-        for label, second, (code, words) in zip((CLONE, OTHER), (item, other), made, strict=True):
+        for label, second, (code, words) in zip(
+            (CLONE, OTHER), (item, other), (clone, foreigner), strict=True
+        ):
             rows.append(_pair(item, second, code, words=words, label=label, swap=rng.random() < 0.5))
     rng.shuffle(rows)
     return rows
@@ -117,10 +132,10 @@ def _is_standard(item: SampleFunction) -> bool:
     return item.name in (owner, *STANDARD_METHODS) or "class " in item.code
 
 
-def _neighbour(
+def _neighbours(
     item: Candidate, others: list[Candidate], *, taken: set[str], rng: random.Random
-) -> Candidate | None:
-    """Return the method of another name and similar length with the likest tokens in another order."""
+) -> list[Candidate]:
+    """Return the methods of other names and similar length with the likest tokens in another order."""
     alike = []
     for place, other in enumerate(rng.sample(others, min(MAX_COMPARED, len(others)))):
         lengths = len(item.shape), len(other.shape)
@@ -131,10 +146,19 @@ def _neighbour(
         ):
             continue
         alike.append((2 * (item.counts & other.counts).total() / sum(lengths), place, other))
-    for _, _, other in sorted(alike, reverse=True, key=lambda each: each[:2])[:5]:
-        if SequenceMatcher(None, item.shape, other.shape, autojunk=False).ratio() <= MOST_ALIKE:
-            return other
-    return None
+    return [
+        other
+        for _, _, other in sorted(alike, reverse=True, key=lambda each: each[:2])[: 2 * NUM_TRIED]
+        if SequenceMatcher(None, item.shape, other.shape, autojunk=False).ratio() <= MOST_ALIKE
+    ]
+
+
+def _given_away(code: str, clone: str, foreigner: str) -> float:
+    """Return how well tokens alone tell a method's clone from a foreign method: by overlap, and by length."""
+    own, *others = (Counter(_TOKEN.findall(text)) for text in (code, clone, foreigner))
+    overlaps = [2 * (own & other).total() / (own.total() + other.total()) for other in others]
+    lengths = [other.total() for other in others]
+    return overlaps[0] - overlaps[1] + abs(math.log(lengths[0] / lengths[1]))
 
 
 def variant(code: str, lang: str, *, pool: NamePool, rng: random.Random) -> tuple[str, str]:
