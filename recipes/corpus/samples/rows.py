@@ -22,6 +22,7 @@ from codeft.syntax import parse
 from codeft.syntax.languages import LANGUAGES
 
 ASSETS = Path(__file__).parents[3] / "src/codeft/assets/sample"
+RENAMED = Path(__file__).with_name("renamed.txt")
 MAX_BYTES_READ = 1_200_000  # of one package
 NEAR_DUPLICATE = 0.7
 
@@ -161,7 +162,14 @@ def in_turns(rows: Iterable[T], *, key: Callable[[T], str], seed: int) -> Iterat
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:
-    """Writes rows as compressed JSON lines; the same rows make the same bytes."""
+    """Writes rows as compressed JSON lines; the same rows make the same bytes.
+
+    Rows of refinement and generation that `renamed.txt` names are left out: without their names they are an
+    evaluation row's.
+    """
+    if path.parent.name in ("refinement", "generation"):
+        renamed = set(RENAMED.read_text(encoding="utf-8").split())
+        rows = [row for row in rows if row["id"] not in renamed]
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_bytes(gzip.compress(lines.encode(), compresslevel=9, mtime=0))
