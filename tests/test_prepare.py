@@ -188,7 +188,7 @@ def test_every_task_is_checked(prepare, command, tree, tmp_path, task):
     for described in statistics["splits"].values():
         assert described["empty_targets"] == (described["rows"] if task == "pretraining" else 0)
         assert not described["bad_rows"] and described["source_tokens"]["max"] > 3
-        assert ("target_tokens" in described) == (task in TEXT_TASKS)
+        assert ("target_tokens" in described) == (task in {*TEXT_TASKS, "pretraining"})
         assert ("query_tokens" in described) == (task == "code_search")
 
 

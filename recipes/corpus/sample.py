@@ -1,61 +1,59 @@
-"""Makes the sample that comes with codeft: documented functions in nine languages, and Java/C# pairs.
+"""Makes the sample that comes with codeft: rows for every task.
 
-Every split has repositories of its own, and no function nearly duplicates another one of the sample or of the
-evaluation sets.
+Documented functions in nine languages (code search reads them, too) and Java/C# pairs are made here, the
+other tasks' rows in `samples/`. Every split has repositories of its own, and no function nearly duplicates
+another one of its task or of the evaluation sets.
 
-Usage: python recipes/corpus/sample.py FETCHED --evaluation DATA
+Usage: python recipes/corpus/sample.py FETCHED --evaluation DATA [--tasks TASK ...]
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import random
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from evaluation import comparable, evaluation_functions
 from fetch import read_sources
+from histories import check_histories
 from parallel import Pair, parallel_methods
 from pretrain import permitted_sources
-from trees import permission, tree_bytes, tree_roots
+from samples.clones import clone_groups, clone_pairs
+from samples.completion import completion_rows
+from samples.defects import defect_rows
+from samples.generation import generation_rows
+from samples.refinement import refinement_rows
+from samples.rows import ASSETS, Novelty, Row, file_text, in_turns, split_functions, write_rows
+from trees import permission, tree_bytes, tree_roots, upstream_path
 
-from codeft.data.mining import MiningReport, code_tokens, mine_functions
-from codeft.data.near_duplicates import NearDuplicateIndex
+from codeft.data.mining import MiningReport, mine_functions
 from codeft.syntax.languages import LANGUAGES
 
-ASSETS = Path(__file__).parents[2] / "src/codeft/assets/sample"
 NUM_ROWS = {"train": 2000, "valid": 200, "test": 200}
 MAX_BYTES_READ = 4_000_000  # of one package
 MIN_CODE_TOKENS, MAX_CODE_TOKENS = 20, 240
 MIN_SUMMARY_TOKENS, MAX_SUMMARY_TOKENS = 5, 40
-NEAR_DUPLICATE = 0.7
 MAX_SAME_SUMMARY = 2
 _PROSE = re.compile(r"[A-Z][a-z]*[ ,'-].*[a-z]", re.DOTALL)
-_INSIDE = re.compile(r"^external/[^/]+/")
-_INSTALLED = re.compile(
-    r"usr/(share|lib)/(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/all|ruby)/gems/[^/]+)/"
-)
 
-Row = dict[str, Any]
-
-
-class Novelty:
-    """Which functions are new: not in the evaluation sets, and not nearly in the sample so far."""
-
-    def __init__(self, data: Path) -> None:
-        self.indexes = {name: NearDuplicateIndex(threshold=NEAR_DUPLICATE) for name in LANGUAGES}
-        for name, language, code in evaluation_functions(data):
-            self.indexes[language].add(name, comparable(code, language))
-
-    def admits(self, code: str, language: str) -> bool:
-        """Whether a function is new; it is remembered if so."""
-        text = comparable(code, language)
-        return self.indexes[language].add_unless_duplicate("sample", text) is None
+MAKERS = {
+    "completion": completion_rows,
+    "clone_detection": clone_pairs,
+    "clone_detection_poj104": clone_groups,
+    "defect_detection": defect_rows,
+}
+SNIPPETS = {
+    "generation": (("java",), 20, 120),
+    "completion": (("java", "python"), 40, 240),
+    "clone_detection": (("java",), 40, 160),
+    "clone_detection_poj104": (("cpp",), 50, 200),
+    "defect_detection": (("c",), 40, 240),
+}
+"""Each task's languages, and its functions' tokens at least and at most."""
+TASKS = ("summarization", "translation", "refinement", *SNIPPETS)
 
 
 def documented_rows(root: Path, *, source: dict[str, str], split: str) -> Iterator[Row]:
@@ -77,30 +75,6 @@ def documented_rows(root: Path, *, source: dict[str, str], split: str) -> Iterat
                 yield row | {"path": upstream_path(row["path"], source=source)}
 
 
-def upstream_path(path: str, *, source: dict[str, str]) -> str:
-    """Return a file's path in its project: without the folder that an archive puts around it."""
-    if source["folder"]:
-        return f"{_INSIDE.sub('', source['folder'] + '/')}{path}"
-    if source["registry"] == "debian-binary":
-        return _INSTALLED.sub("", path, count=1)
-    return path.partition("/")[2] if source["registry"] in ("debian", "npm") else path
-
-
-def in_turns(rows: Iterable[Row], *, key: str, seed: int) -> Iterator[Row]:
-    """Yield rows in a random order, every value of `key` in turn giving one."""
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row[key]].append(row)
-    order = random.Random(seed)
-    for members in groups.values():
-        order.shuffle(members)
-    while groups:
-        for value in list(groups):
-            yield groups[value].pop()
-            if not groups[value]:
-                del groups[value]
-
-
 def summarization_split(root: Path, *, split: str, novelty: Novelty, summaries: Counter[str]) -> list[Row]:
     """Choose a split's rows: each language the same number, each repository of it in turn."""
     sources = [source for source in read_sources() if f"sample-{split}" in source["role"].split()]
@@ -110,7 +84,7 @@ def summarization_split(root: Path, *, split: str, novelty: Novelty, summaries: 
         wanted = (NUM_ROWS[split] + len(LANGUAGES) - 1 - place) // len(LANGUAGES)
         of_language = [row for row in found if row["language"] == language]
         kept: list[Row] = []
-        for row in in_turns(of_language, key="repo", seed=place):
+        for row in in_turns(of_language, key=lambda row: str(row["repo"]), seed=place):
             if len(kept) == wanted:
                 break
             summary = row["docstring"].lower()
@@ -123,6 +97,20 @@ def summarization_split(root: Path, *, split: str, novelty: Novelty, summaries: 
         chosen += kept
     random.Random(0).shuffle(chosen)
     return chosen
+
+
+def translation_split(
+    root: Path, sources: list[dict[str, str]], *, split: str, novelty: Novelty
+) -> list[Row]:
+    """Return the Java/C# pairs of a split's packages."""
+    pairs = [
+        row
+        for source in sources
+        if f"parallel-{split}" in source["role"].split()
+        for row in translation_rows(root, source=source, novelty=novelty)
+    ]
+    random.Random(0).shuffle(pairs)
+    return pairs
 
 
 def translation_rows(root: Path, *, source: dict[str, str], novelty: Novelty) -> Iterator[Row]:
@@ -153,15 +141,18 @@ def translation_row(pair: Pair, *, source: dict[str, str]) -> Row:
     }
 
 
-def write(path: Path, rows: list[Row]) -> None:
-    """Writes rows as compressed JSON lines; the same rows make the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_bytes(gzip.compress(lines.encode(), compresslevel=9, mtime=0))
-    codes = ((row["code"], row["language"]) if "code" in row else (row["java"], "java") for row in rows)
-    lengths = sorted(len(code_tokens(code, language)) for code, language in codes)
-    median = lengths[len(lengths) // 2]
-    print(f"{path.name}: {len(rows)} rows, {path.stat().st_size} bytes, median {median} tokens", flush=True)
+def snippet_split(task: str, root: Path, *, split: str, novelty: Novelty) -> list[Row]:
+    """Make a split's rows of a task that isn't mined with documentation or in pairs of languages."""
+    if task == "refinement":
+        return refinement_rows(root, split=split, novelty=novelty)
+    languages, min_tokens, max_tokens = SNIPPETS[task]
+    functions = split_functions(
+        root, split=split, languages=languages, min_tokens=min_tokens, max_tokens=max_tokens
+    )
+    if task == "generation":
+        file_of = partial(file_text, root)
+        return generation_rows(functions, split=split, novelty=novelty, file_of=file_of)
+    return MAKERS[task](functions, split=split, novelty=novelty)
 
 
 def main() -> None:
@@ -169,23 +160,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("fetched", type=Path, help="what fetch.py wrote")
     parser.add_argument("--evaluation", type=Path, required=True, help="folder of the evaluation sets")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, metavar="TASK")
     options = parser.parse_args()
     novelty = Novelty(options.evaluation)
-    summaries: Counter[str] = Counter()
     sources = list(permitted_sources(options.evaluation))
-    for split in ("test", "valid", "train"):
-        rows = summarization_split(options.fetched, split=split, novelty=novelty, summaries=summaries)
-        write(ASSETS / f"summarization/{split}.jsonl.gz", rows)
-    novelty = Novelty(options.evaluation)
-    for split in ("test", "valid", "train"):
-        pairs = [
-            row
-            for source in sources
-            if f"parallel-{split}" in source["role"].split()
-            for row in translation_rows(options.fetched, source=source, novelty=novelty)
-        ]
-        random.Random(0).shuffle(pairs)
-        write(ASSETS / f"translation/{split}.jsonl.gz", pairs)
+    check_histories(options.evaluation)
+    summaries: Counter[str] = Counter()
+    for task in options.tasks:
+        novelty.forget()
+        for split in ("test", "valid", "train"):
+            if task == "summarization":
+                rows = summarization_split(options.fetched, split=split, novelty=novelty, summaries=summaries)
+            elif task == "translation":
+                rows = translation_split(options.fetched, sources, split=split, novelty=novelty)
+            else:
+                rows = snippet_split(task, options.fetched, split=split, novelty=novelty)
+            write_rows(ASSETS / f"{task}/{split}.jsonl.gz", rows)
 
 
 if __name__ == "__main__":

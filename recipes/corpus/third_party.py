@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from fetch import LICENCE_FILE, package_folder, read_sources
+from histories import read_histories, version_folder
 
 PAGE = Path(__file__).parents[2] / "THIRD_PARTY.md"
 SAMPLE = Path(__file__).parents[2] / "src/codeft/assets/sample"
@@ -44,7 +45,7 @@ NOTICES = """
 ### Copyright notices of the code in the sample
 
 Each row of the sample names its repository, path and licence. Docstrings were cut out and indentation was
-changed; nothing else.
+changed; what else was changed is in a row's `made`.
 """
 _COPYRIGHT = re.compile(
     r"^[\s#*/.]*((?:Portions )?(?:Copyright|COPYRIGHT)[ :]+(?:\([cC]\)|[©\ufffd]|\d{4}|[A-Z]).*)$",
@@ -142,16 +143,31 @@ def table(sources: list[dict[str, str]]) -> list[str]:
     return lines
 
 
+def as_sources(histories: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the packages of several versions as rows of the table."""
+    return [
+        {**source, "version": f"{len(versions)} versions, {versions[0]} to {versions[-1]}"}
+        for source in histories
+        for versions in [source["versions"].split()]
+    ]
+
+
 def notices(sources: list[dict[str, str]], *, fetched: Path) -> list[str]:
     """The copyright lines of every project that the sample embeds code of."""
     repositories = set()
     for path in sorted(SAMPLE.rglob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as file:
             repositories |= {json.loads(line)["repo"] for line in file}
+    places = {
+        source["upstream"]: (source, version_folder(fetched, source, source["versions"].split()[-1]))
+        for source in read_histories()
+    }
+    for source in reversed(sources):
+        places[source["upstream"]] = (source, package_folder(fetched, source))
     lines = []
     for repo in sorted(repositories, key=str.lower):
-        source = next(source for source in sources if source["upstream"] == repo)
-        found = copyright_lines(package_folder(fetched, source), folder=source["folder"])
+        source, package = places[repo]
+        found = copyright_lines(package, folder=source["folder"])
         said = STATED_IN_FILES.get(repo) or _ADDRESS.sub("", "; ".join(found)) or f"the authors of {repo}"
         lines.append(f"- {repo}, {source['licence']}: {said}")
     return lines
@@ -166,7 +182,7 @@ def main() -> None:
     part = [
         BEGIN,
         INTRODUCTION,
-        *table(sources),
+        *table([*sources, *as_sources(read_histories())]),
         NOTICES,
         *notices(sources, fetched=options.fetched),
         "",

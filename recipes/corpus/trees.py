@@ -47,6 +47,11 @@ _CHOICE = re.compile(
     re.IGNORECASE,
 )
 
+_INSIDE = re.compile(r"^external/[^/]+/")
+_INSTALLED = re.compile(
+    r"usr/(share|lib)/(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/all|ruby)/gems/[^/]+)/"
+)
+
 
 def tree_roots(root: Path, source: dict[str, str]) -> list[Path]:
     """The folders of a package's row of `sources.csv`: all of the package, or one folder of it.
@@ -117,3 +122,12 @@ def has_permissive_head(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(4000).decode("utf-8", "replace")
     return not _OTHER_LICENCE.search(_CHOICE.sub("", head))
+
+
+def upstream_path(path: str, *, source: dict[str, str]) -> str:
+    """Return a file's path in its project: without the folder that an archive puts around it."""
+    if source["folder"]:
+        return f"{_INSIDE.sub('', source['folder'] + '/')}{path}"
+    if source["registry"] == "debian-binary":
+        return _INSTALLED.sub("", path, count=1)
+    return path.partition("/")[2] if source["registry"] in ("debian", "npm") else path

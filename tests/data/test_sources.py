@@ -213,8 +213,21 @@ def test_a_corpus_has_two_files(tmp_path):
 
 
 def test_the_sample_says_what_it_has():
-    with pytest.raises(CodeftError, match=r"nothing for task=completion; it has summarization"):
-        read(SampleReader(), task="completion")
+    with pytest.raises(CodeftError, match=r"nothing for task=pretraining; it has clone_detection, "):
+        read(SampleReader(), task="pretraining")
+
+
+@pytest.mark.parametrize(
+    ("task", "lang", "there"), [("refinement", "py", "java"), ("completion", "go", "java, python")]
+)
+def test_the_sample_says_which_languages_a_task_has(task, lang, there):
+    with pytest.raises(CodeftError, match=rf"data=sample has task={task} in {there}, not in \w+"):
+        read(SampleReader(), task=task, lang=lang)
+
+
+def test_the_sample_keeps_to_a_language():
+    rows = read(SampleReader(), task="completion", lang="py")
+    assert {row["language"] for row in rows} == {"python"}
 
 
 @pytest.mark.parametrize("reader", [SampleReader(), CodeXGLUEReader(), CodeXGLUEReader(dir="nowhere")])

@@ -82,20 +82,45 @@ class AbstractReader(ABC):
 
 
 class SampleReader(AbstractReader):
-    """The small real data set that comes with codeft; see its THIRD_PARTY.md for origins and licences."""
+    """The small data set that comes with codeft, with rows for every task.
+
+    Origins and licences are in its THIRD_PARTY.md, and `docs/data.md` says how the rows were made. Code
+    search reads the functions of summarization, each documentation once.
+    """
 
     folder = Path(str(resources.files("codeft") / "assets" / "sample"))
+    SHARED: ClassVar[dict[str, str]] = {"code_search": "summarization"}
+    """Tasks that read another task's rows."""
 
     def rows(self, split: str, *, task: str, lang: str | None) -> Iterator[Row]:
         """Yield the embedded rows of a task's split."""
         folder = self.folder
-        path = folder / task / f"{split}.jsonl.gz"
+        path = folder / self.SHARED.get(task, task) / f"{split}.jsonl.gz"
         if not path.is_file():
-            there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+            there = ", ".join(sorted([*self.SHARED, *(p.name for p in folder.iterdir() if p.is_dir())]))
             raise CodeftError(f"data=sample has nothing for task={task}; it has {there}")
         if task == "translation":
             _check_pair(lang)
-        yield from self._read([path])
+            lang = None  # a row has both
+        language = canonical_language(lang) if lang else None
+        documented: set[str] = set()
+        languages: set[str] = set()
+        num_rows = 0
+        for row in self._read([path]):
+            languages.add(str(row.fields.get("language")))
+            if language is not None and row.fields.get("language") != language:
+                continue
+            if task in self.SHARED:
+                text = " ".join(row.fields["docstring_tokens"]).lower()
+                if text in documented:  # a query has one answer
+                    continue
+                documented.add(text)
+            num_rows += 1
+            yield row
+        if not num_rows:
+            raise CodeftError(
+                f"data=sample has task={task} in {', '.join(sorted(languages))}, not in {language}"
+            )
 
 
 class CorpusReader(AbstractReader):

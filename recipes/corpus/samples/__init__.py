@@ -1,0 +1,1 @@
+"""The rows of the sample, a file a task or two."""
