@@ -102,7 +102,7 @@ class SampleReader(AbstractReader):
         if task == "translation":
             _check_pair(lang)
             lang = None  # a row has both
-        language = canonical_language(lang) if lang else None
+        language = language_name(lang) if lang else None
         documented: set[str] = set()
         languages: set[str] = set()
         num_rows = 0
