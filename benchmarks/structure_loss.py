@@ -88,9 +88,9 @@ def main() -> None:
     if DEVICE == "cuda":
         results.append(memory([full]))
     data = (
-        f"{len(batches)} batches of 8 Java functions, 4 heads of mini's lowest layer, in length buckets, and the "
-        f"first {LENGTH} sub-tokens of {len(full[0])} functions; forward and backward, {REPEATS} times a round "
-        "but as published"
+        f"{len(batches)} batches of 8 Java functions, 4 heads of mini's lowest layer, in length buckets, "
+        f"and the first {LENGTH} sub-tokens of {len(full[0])} functions; forward and backward, "
+        f"{REPEATS} times a round but as published"
     )
     write("structure_loss", results, data=data)
 
