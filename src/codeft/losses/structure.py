@@ -1,4 +1,4 @@
-"""SAT's structure loss: attention learns the distances between the leaves of the syntax tree."""
+"""SAT's structure loss: attention compared with the distances between the leaves of the syntax tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAT: attention learns the syntax tree while the model learns its task."""
+"""SAT: attention is compared with the syntax tree while the model learns its task."""
 
 from __future__ import annotations
 
