@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
+from itertools import islice
 
 import torch
 from _race import Result, faster, need, quick, race, shared_data, write
 from _runs import build, translation
 from torch import Tensor
 
-from codeft.losses.sinkhorn import shared_sinkhorn_divergence
+from codeft.losses.sinkhorn import shared_sinkhorn_divergence, sinkhorn_divergence
 from codeft.losses.structure import INITIAL_OFFSET, INITIAL_SLOPE, _of_sub_tokens, pairwise_distances
 
-BLUR, PADDED = 0.05, 256
+BLUR = 0.05
+PADDED = 256  # sub-tokens, as SAT's authors pad
+LENGTH = 128  # sub-tokens, of the clouds without padding
+REPEATS = 5  # of short work in a round
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 Clouds = tuple[Tensor, Tensor, Tensor]
@@ -24,25 +28,56 @@ def main() -> None:
     need("geomloss")
     torch.set_num_threads(1)
     short = quick()
-    batches = real_clouds(num_batches=2 if short else 6)
+    batches = list(islice(real_clouds(), 2 if short else 6))
     errors = [check(batch) for batch in batches[:2]]
-    rounds = 2 if short else 5
-    one = [to_length(batch, PADDED) for batch in batches[:1]]
+    rounds = 2 if short else 7
+    full = full_clouds(real_clouds(), num_examples=2 if short else 6)
     padded = [to_length(batch, PADDED) for batch in batches]
-    alike = {"GeomLoss": partial(run, with_geomloss, one), "codeft": partial(run, with_codeft, one)}
-    published = {
-        "GeomLoss": partial(run, with_geomloss, padded),
-        "codeft": partial(run, with_codeft, batches),
-    }
+    same_work = race(
+        {
+            "GeomLoss": partial(run, with_geomloss, [full] * REPEATS),
+            "codeft": partial(run, with_codeft_pair_by_pair, [full] * REPEATS),
+            "codeft, the tree's term once": partial(run, with_codeft, [full] * REPEATS),
+        },
+        rounds=rounds,
+    )
+    real_lengths = race(
+        {
+            "GeomLoss": partial(run, with_geomloss, batches * REPEATS),
+            "GeomLoss, each example alone": partial(run, with_geomloss_alone, batches * REPEATS),
+            "codeft": partial(run, with_codeft, batches * REPEATS),
+        },
+        rounds=rounds,
+    )
+    as_published = race(
+        {"GeomLoss": partial(run, with_geomloss, padded), "codeft": partial(run, with_codeft, batches)},
+        rounds=rounds,
+    )
+    shape = " x ".join(map(str, full[0].flatten(0, 1).shape))
     results = [
         faster(
-            f"structure loss on one batch padded alike to {PADDED}, forward + backward",
-            race(alike, rounds=rounds),
+            f"structure loss, same shape and same work: {shape}, no padding, each pair of clouds by itself",
+            same_work,
             rival="GeomLoss", at_least=5,
         ),
         faster(
-            f"the same on real lengths, GeomLoss padded to {PADDED} as published",
-            race(published, rounds=rounds),
+            "the same clouds; codeft computes the tree's own term once an example, not once a head",
+            same_work,
+            rival="GeomLoss", own="codeft, the tree's term once", at_least=5,
+        ),
+        faster(
+            "real lengths for both, each batch cropped to its longest example",
+            real_lengths,
+            rival="GeomLoss", at_least=5,
+        ),
+        faster(
+            "real lengths for both, GeomLoss called on each example by itself",
+            real_lengths,
+            rival="GeomLoss, each example alone", at_least=5,
+        ),
+        faster(
+            f"as published: GeomLoss on batches padded to {PADDED}, codeft on real lengths",
+            as_published,
             rival="GeomLoss", at_least=80,
         ),
         Result(
@@ -51,29 +86,41 @@ def main() -> None:
         ),
     ]  # fmt: skip
     if DEVICE == "cuda":
-        results.append(memory(one))
-    data = f"{len(batches)} batches of 8 Java functions, 4 heads of mini's lowest layer, in length buckets"
+        results.append(memory([full]))
+    data = (
+        f"{len(batches)} batches of 8 Java functions, 4 heads of mini's lowest layer, in length buckets, "
+        f"and the first {LENGTH} sub-tokens of {len(full[0])} functions; forward and backward, "
+        f"{REPEATS} times a round but as published"
+    )
     write("structure_loss", results, data=data)
 
 
-def real_clouds(*, num_batches: int) -> list[Clouds]:
-    """Return attention and trees of training batches, restricted to the sub-tokens that have a leaf."""
+def real_clouds() -> Iterator[Clouds]:
+    """Yield attention and trees of training batches, restricted to the sub-tokens that have a leaf."""
     parts = build(*translation(shared_data(), rows=2000, batch_size=8), "method=sat")
     parts.model.eval()
     parts.model.record_attention(0)
-    loader = parts.data.train_dataloader()
-    clouds = []
-    for batch in loader:
+    for batch in parts.data.train_dataloader():
         with torch.no_grad():
             attention = parts.model({key: value for key, value in batch.items() if key != "labels"}).attention
         distances = _of_sub_tokens(
             pairwise_distances(batch["tree_depth"], batch["tree_lca_depth"]), batch["tree_leaf"]
         )
         structure = INITIAL_SLOPE * distances.float() + INITIAL_OFFSET
-        clouds.append(compact(attention, structure, batch["tree_leaf"] >= 0))
-        if len(clouds) == num_batches:
-            return clouds
-    return clouds
+        yield compact(attention, structure, batch["tree_leaf"] >= 0)
+
+
+def full_clouds(batches: Iterable[Clouds], *, num_examples: int) -> Clouds:
+    """Return the first examples that are long enough, cut to one length, so that nothing is padded."""
+    chosen: list[tuple[Tensor, Tensor]] = []
+    for attention, structure, mask in batches:
+        for i in (mask.sum(1) >= LENGTH).nonzero().flatten().tolist():
+            rows = attention[i, :, :LENGTH, :LENGTH]
+            chosen.append((rows / rows.sum(-1, keepdim=True), structure[i, :LENGTH, :LENGTH]))
+        if len(chosen) >= num_examples:
+            break
+    attention, structure = (torch.stack(clouds) for clouds in zip(*chosen[:num_examples], strict=True))
+    return attention, structure, torch.ones(structure.shape[:2], dtype=torch.bool, device=structure.device)
 
 
 def compact(attention: Tensor, structure: Tensor, real: Tensor) -> Clouds:
@@ -112,6 +159,15 @@ def with_codeft(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
     return shared_sinkhorn_divergence(x, y, x_mask=mask, y_mask=mask, blur=BLUR)
 
 
+def with_codeft_pair_by_pair(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+    """Share nothing between the heads of an example: the work that GeomLoss does."""
+    heads = x.shape[1]
+    mask = mask.repeat_interleave(heads, dim=0)
+    return sinkhorn_divergence(
+        x.flatten(0, 1), y.repeat_interleave(heads, dim=0), x_mask=mask, y_mask=mask, blur=BLUR
+    )
+
+
 @cache
 def geomloss() -> Callable[..., Tensor]:
     from geomloss import SamplesLoss
@@ -123,6 +179,15 @@ def with_geomloss(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
     heads = x.shape[1]
     weights = (mask / mask.sum(1, keepdim=True)).repeat_interleave(heads, dim=0)
     return geomloss()(weights, x.flatten(0, 1).contiguous(), weights, y.repeat_interleave(heads, dim=0))
+
+
+def with_geomloss_alone(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+    """Call it on each example at its own length, its heads as the batch."""
+    values = []
+    for i, length in enumerate(mask.sum(1).tolist()):
+        u, v = x[i, :, :length, :length].contiguous(), y[i, :length, :length]
+        values.append(geomloss()(u, v.expand(len(u), -1, -1).contiguous()))
+    return torch.stack(values)
 
 
 def check(clouds: Clouds) -> float:

@@ -19,7 +19,7 @@ from codeft.overrides import quote_literal
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OTHER_PROGRAMS = {".", "pip", "tensorboard", "wandb", ".venv/bin/pre-commit"}
+OTHER_PROGRAMS = {".", "pip", "tensorboard", "wandb", ".venv/bin/pre-commit", ".venv/bin/mutmut"}
 
 
 def fenced(path: Path, language: str) -> list[str]:

@@ -181,6 +181,26 @@ def test_padding_and_batch_mates_change_nothing(causal: bool) -> None:
     torch.testing.assert_close(torch.stack(alone).mean(), short, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_two_sub_tokens_with_a_leaf_are_enough(causal: bool) -> None:
+    """One distance is the least there is to learn. The slow version is that of the tests above."""
+    loss, leaf = StructureLoss(), torch.tensor([[-1, 0, -1, 1, -1]])
+    attention = (causal_attention if causal else random_attention)(1, 2, 5)
+    with torch.no_grad():
+        rows = attention[0][:, [1, 3]][:, :, [1, 3]]
+        rows = rows / rows.sum(dim=-1, keepdim=True)
+        near, far = loss.offset, 4 * loss.slope + loss.offset
+        structure = torch.stack([torch.stack([near, far]), torch.stack([far, near])])
+        if causal:
+            rows, structure = rows * torch.tensor([[0.5], [1.0]]), structure.tril()
+        geomloss = SamplesLoss("sinkhorn", p=2, blur=0.05, scaling=0.5, backend="tensorized")
+        expected = geomloss(rows.contiguous(), structure.expand(2, -1, -1).contiguous()).mean()
+        tree = {"depth": torch.tensor([[2, 2]]), "lca_depth": torch.tensor([[0]])}
+        value = loss(attention, leaf=leaf, **tree, causal=causal)
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=0)
+    assert value > 1e-3
+
+
 @pytest.mark.parametrize("num_used", [0, 1])
 def test_without_leaves_the_loss_is_0_and_has_a_gradient(num_used: int) -> None:
     loss = StructureLoss()
@@ -228,6 +248,42 @@ def test_reference_is_the_authors_arithmetic() -> None:
     geomloss = SamplesLoss("sinkhorn", p=2, blur=0.05, scaling=0.5, backend="tensorized")
     expected = geomloss(torch.stack(maps), torch.stack(bridges)).sum() / (num_heads * length**2)
     torch.testing.assert_close(loss(attention, **batch), expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_one_head_is_as_a_layer_of_one_head(causal: bool) -> None:
+    loss = StructureLoss(multi_head_loss=0)
+    attention = (causal_attention if causal else random_attention)(4, 3, 24).requires_grad_()
+    value = loss(attention, **tree_batch(24), causal=causal)
+    alone = StructureLoss()(attention[:, :1], **tree_batch(24), causal=causal)
+    torch.testing.assert_close(value, alone, rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(value, attention)
+    assert gradient[:, 0].norm() > 0 and not gradient[:, 1:].any()
+
+
+def test_one_head_of_the_reference_meets_its_own_tree() -> None:
+    """The slow, obvious version: example by example and entry by entry, one GeomLoss for the whole batch."""
+    batch, length = tree_batch(24), 24
+    loss = StructureLoss(reference=True, multi_head_loss=0)
+    attention = random_attention(4, 3, length).requires_grad_()
+    bridges = []
+    for source, leaf in zip(SOURCES, batch["leaf"].tolist(), strict=True):
+        matrix, rows = leaf_distances(parse(*source)), []
+        for mine in leaf:
+            row = [int(matrix[mine, other]) if min(mine, other) >= 0 else 0 for other in leaf]
+            rows.append(torch.stack([loss.slope * distance + loss.offset for distance in row]))
+        bridges.append(torch.stack(rows))
+    maps = torch.stack([attention[example, 0] for example in range(4)])
+    geomloss = SamplesLoss("sinkhorn", p=2, blur=0.05, scaling=0.5, backend="tensorized")
+    expected = geomloss(maps, torch.stack(bridges)).sum() / length**2
+    value = loss(attention, **batch)
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=0)
+    parameters = (attention, loss.slope, loss.offset)
+    for ours, theirs in zip(
+        torch.autograd.grad(value, parameters), torch.autograd.grad(expected, parameters), strict=True
+    ):
+        assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
+        assert theirs.norm() > 0
 
 
 def test_reference_starts_between_minus_1_and_1() -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from torch.utils.data import DataLoader
 
+from codeft.cli import conf_dir
 from codeft.data.collate import Collator, Item
 from codeft.data.tree_feature import TreeFeature
 from codeft.methods.structure_loss import SATStructureLossCallback, choose_layer
@@ -140,6 +144,71 @@ def test_records_in_training_steps_only(module: FineTuneModule, batch: Batch, tm
 
     fit(module, batch, tmp_path, SATStructureLossCallback(alpha=1.0), Spy(), steps=2)
     assert seen == [True, True, False]
+
+
+def compared(
+    module: FineTuneModule, batch: Batch, folder: Path, callback: SATStructureLossCallback
+) -> torch.Tensor:
+    """Return the attention [B, H, S, S] that the loss saw in a training step."""
+    seen: list[torch.Tensor] = []
+    callback.setup(pl.Trainer(logger=False, accelerator="cpu"), module, "fit")
+    loss = module.loss_terms["structure"].loss
+    loss.register_forward_pre_hook(lambda _, values: seen.append(values[0].detach()))
+    fit(module, batch, folder, callback, steps=1)
+    return seen[0]
+
+
+def configured(method: str, *overrides: str) -> SATStructureLossCallback:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=[f"method={method}", *overrides])
+    return instantiate(cfg.callbacks.structure_loss)
+
+
+def test_sat_reads_attention_before_dropout(module: FineTuneModule, batch: Batch, tmp_path: Path) -> None:
+    rows = compared(module, batch, tmp_path, configured("sat"))
+    text = batch["attention_mask"].bool()
+    torch.testing.assert_close(rows.sum(-1).mT[text], torch.ones(int(text.sum()), 4))
+    assert (rows.permute(0, 2, 3, 1)[text[:, :, None] & text[:, None]] > 0).all()
+
+
+def test_sat_reference_reads_attention_after_dropout(
+    module: FineTuneModule, batch: Batch, tmp_path: Path
+) -> None:
+    """A tenth of the weights are dropped, and the others grow."""
+    rows = compared(module, batch, tmp_path, configured("sat_reference"))
+    text = batch["attention_mask"].bool()
+    weights = rows.permute(0, 2, 3, 1)[text[:, :, None] & text[:, None]]
+    assert 0.05 < (weights == 0).float().mean() < 0.15
+    assert (rows.sum(-1).mT[text] - 1).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("method", ["sat", "sat_reference"])
+def test_one_head_may_be_taught_alone(
+    method: str, module: FineTuneModule, batch: Batch, tmp_path: Path
+) -> None:
+    module.model.eval()  # no dropout: the two losses see one attention
+    losses = []
+    for value in (1, 0):
+        callback = configured(method, f"callbacks.structure_loss.multi_head_loss={value}")
+        own = copy.deepcopy(module)
+        callback.setup(pl.Trainer(logger=False, accelerator="cpu"), own, "fit")
+        loss = own.loss_terms["structure"].loss
+        with torch.no_grad():
+            loss.slope.fill_(-0.1)
+            loss.offset.fill_(0.5)
+        own.model.record_attention(0)
+        with torch.no_grad():
+            output = own.model(batch)
+            losses.append(own.loss_terms["structure"](output, batch).item())
+            alone = replace(output, attention=output.attention[:, :1])
+            single = own.loss_terms["structure"](alone, batch).item()
+    assert losses[1] == single != losses[0]
+
+
+def test_heads_are_0_or_1(command, tiny: list[str], tmp_path: Path) -> None:
+    words = ["method=sat", "callbacks.structure_loss.multi_head_loss=2", f"hydra.run.dir={tmp_path}"]
+    with pytest.raises(SystemExit, match="multi_head_loss must be 0 or 1"):
+        command("train", *tiny, *words)
 
 
 @pytest.mark.parametrize("freeze_first", [False, True])

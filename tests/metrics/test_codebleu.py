@@ -43,6 +43,26 @@ def test_an_order_without_matches_counts_a_tenth() -> None:
     assert codebleu(["a"], ["b"], lang="java").ngram == 0.0
 
 
+def test_short_texts_in_the_weighted_part_by_hand() -> None:
+    """The published modes' penalty takes each reference to be two words long, however long it is.
+
+    `a` is a fifth of a word, and a reference counts as a whole one at least; of longer n-grams it has none,
+    which count as one, and no match as a tenth.
+    """
+    one_word = 100 * (1 / 5 * 0.1 * 0.1 * 0.1) ** 0.25
+    for mode, penalty in (("fixed", 0.0), ("reference", 1.0), ("package", 1.0)):
+        short = codebleu(["a"], ["a"], lang="python", mode=mode)
+        assert short.weighted_ngram == pytest.approx(one_word * math.exp(-penalty))
+        # 3 words of two rows, each of whose references counts as 2: 1 - 4/3.
+        pair = {"predictions": ["a b", "c"], "references": ["a x y z b", "c"]}
+        longer = codebleu(**pair, lang="python", mode=mode).weighted_ngram
+        unigrams = 3 / (5 + 5)  # of 5 words in fifths, and of 1 that counts as 5
+        without = 100 * (unigrams * 0.1 / 5 * 0.1 / 4 * 0.1 / 3) ** 0.25
+        assert longer == pytest.approx(without * math.exp(-penalty / 3))
+        enough = codebleu(["a b c", "c"], ["a x y z b", "c"], lang="python", mode=mode)
+        assert enough.weighted_ngram == pytest.approx(without)  # 4 words: no penalty in any mode
+
+
 def test_subtrees_by_hand() -> None:
     """module, two expression statements, `(binary_operator left: (identifier) …)` twice, one of them made."""
     pair = {"predictions": ["a + b"], "references": ["a + b\nc - d"], "lang": "python"}

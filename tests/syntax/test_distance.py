@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from syntax_reference import graph, key, leaves_below, raw_tree
 
-from codeft.syntax import leaf_distances, parse, sast_distances
+from codeft.syntax import identifier_links, leaf_distances, parse, sast_distances
 from syntax_snippets import SNIPPETS
 
 _ON = {"java": "class X {\n%s\n}", "csharp": "class X {\n%s\n}"}
@@ -69,6 +69,37 @@ def test_sast_equals_shortest_paths_in_the_graph(lang):
     assert np.array_equal(sast_distances(tree, source), expected)
     assert (expected <= leaf_distances(tree)).all()
     assert (expected < leaf_distances(tree)).any()
+
+
+@pytest.mark.parametrize(
+    ("lang", "source", "again"),
+    [  # what names something, not keywords, numbers, strings, symbols or signs that stand there twice, too
+        ("python", "def f(x):\n    return f(x.f, 1, 's') + 1 if x else 's'\n", "f x f x"),
+        ("java", "int f(T x) { T y = x.f; return this.f(y, 1) + this.f(y, 1); }", "T x f f y f y"),
+        (
+            "javascript",
+            "function f(x) { const y = { x, f: x.f }; return y.f + 1 + this.f + this.#f + 1 + this.#f; }",
+            "x f x f y f f #f",
+        ),
+        ("go", "func f(x T) T { y := x.f; return T{f: y, g: 1, h: 1} }", "T x f T f y"),
+        ("php", "<?php function f($x) { return f($x->y, N, N, 1, 1) + $x->y; }", "f x N x y"),
+        (
+            "ruby",
+            "def f(x)\n  @x = X.new(x, :a)\n  $x = @x\n  @@x = X.new($x, :a, self, self)\n  @@x\nend",
+            "x @x X new $x @@x",
+        ),
+        ("csharp", "T F(T x) { var y = x.F; return this.F(y, 1) + this.F(y, 1); }", "T x F F y F y"),
+        ("c", "T f(T *x) { l: x->y = f(x) + 1 + 1; goto l; }", "T x f x l"),
+        ("cpp", "n::T f(n::T x) { return x.y + n::f(x.y, this, this); }", "n T x n f x y"),
+    ],
+)
+def test_what_names_something_is_linked(lang, source, again):
+    tree = parse(source, lang)
+    texts = [source[start:end] for start, end in zip(tree.starts, tree.ends, strict=True)]
+    links = identifier_links(tree, source).tolist()
+    assert [text for text, link in zip(texts, links, strict=True) if link >= 0] == again.split()
+    for leaf, link in enumerate(links):  # to the last time it stood there
+        assert link < 0 or link == max(place for place in range(leaf) if texts[place] == texts[leaf])
 
 
 @pytest.mark.parametrize("source", ["", "# nothing", "x"])

@@ -1,6 +1,8 @@
-"""SAT's structure loss: attention learns the distances between the leaves of the syntax tree."""
+"""SAT's structure loss: attention compared with the distances between the leaves of the syntax tree."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,21 +40,27 @@ class StructureLoss(nn.Module):
         instead of a sum divided by n^2; w and b don't start from U(-1, 1). `reference` reproduces the
         authors' code instead: clouds of all rows and columns, padding included; w and b from U(-1, 1); the
         sum over batch and heads divided by H * n^2; one diameter for the whole batch; and attention laid out
-        head by head against trees laid out example by example, so that most pairs mix two examples.
+        head by head against trees laid out example by example, so that most pairs mix two examples. With
+        `multi_head_loss=0`, which is the default of their code and not the setting of their scripts, each
+        example's head 0 meets its own tree.
 
     Args:
         reference: Reproduce the authors' code.
         blur: Final length scale of the divergence.
+        multi_head_loss: 1 to compare all heads, 0 for head 0 alone.
 
     Attributes:
         slope: w, a learned scalar.
         offset: b, a learned scalar.
     """
 
-    def __init__(self, *, reference: bool = False, blur: float = 0.05) -> None:
+    def __init__(
+        self, *, reference: bool = False, blur: float = 0.05, multi_head_loss: Literal[0, 1] = 1
+    ) -> None:
         super().__init__()
         self.reference = reference
         self.blur = blur
+        self.multi_head_loss = multi_head_loss
         self.slope = nn.Parameter(torch.tensor(INITIAL_SLOPE))
         self.offset = nn.Parameter(torch.tensor(INITIAL_OFFSET))
         if reference:
@@ -90,6 +98,8 @@ class StructureLoss(nn.Module):
                 "the reference structure loss knows encoders alone, and this model's attention is causal: "
                 "take method=sat"
             )
+        if not self.multi_head_loss:
+            attention = attention[:, :1]
         with torch.autocast(attention.device.type, enabled=False):
             leaf_distances = pairwise_distances(depth, lca_depth, link=link)  # BLL
             distances = _of_sub_tokens(leaf_distances, leaf).to(self.slope.dtype)  # BSS
@@ -133,6 +143,7 @@ class StructureLossTerm(AbstractLossTerm):
         weight: alpha, the factor of the term.
         reference: See `StructureLoss`.
         blur: See `StructureLoss`.
+        multi_head_loss: See `StructureLoss`.
         learning_rate: Of w and b; None for the run's.
     """
 
@@ -144,12 +155,13 @@ class StructureLossTerm(AbstractLossTerm):
         weight: float,
         reference: bool = False,
         blur: float = 0.05,
+        multi_head_loss: Literal[0, 1] = 1,
         learning_rate: float | None = None,
     ) -> None:
         super().__init__()
         self.weight = weight
         self.learning_rate = learning_rate
-        self.loss = StructureLoss(reference=reference, blur=blur)
+        self.loss = StructureLoss(reference=reference, blur=blur, multi_head_loss=multi_head_loss)
         self.counts_padding = reference
 
     def forward(self, output: ModelOutput, batch: Batch) -> Tensor:

@@ -1,8 +1,8 @@
-"""SAT: attention learns the syntax tree while the model learns its task."""
+"""SAT: attention is compared with the syntax tree while the model learns its task."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -32,6 +32,7 @@ class SATStructureLossCallback(pl.Callback):
         reference: Reproduce the loss of the authors' code, and take attention after dropout as it does.
         learning_rate: Of the loss's two learned scalars; None for the run's.
         blur: Final length scale of the Sinkhorn divergence.
+        multi_head_loss: 1 to teach all heads of the layer, 0 for head 0 alone.
 
     Raises:
         CodeftError: `alpha` is missing or below 0; or, when training starts, the model has no encoder, no
@@ -46,6 +47,7 @@ class SATStructureLossCallback(pl.Callback):
         reference: bool = False,
         learning_rate: float | None = None,
         blur: float = 0.05,
+        multi_head_loss: Literal[0, 1] = 1,
     ) -> None:
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha < float("inf"):
             raise CodeftError(
@@ -57,6 +59,7 @@ class SATStructureLossCallback(pl.Callback):
         self.reference = reference
         self.learning_rate = learning_rate
         self.blur = blur
+        self.multi_head_loss: Literal[0, 1] = multi_head_loss
         self._model: AbstractCodeModel  # set with the layer when training starts
         self._taught: int
 
@@ -78,6 +81,7 @@ class SATStructureLossCallback(pl.Callback):
                 weight=self.alpha,
                 reference=self.reference,
                 blur=self.blur,
+                multi_head_loss=self.multi_head_loss,
                 learning_rate=self.learning_rate,
             )
 
