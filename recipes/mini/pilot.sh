@@ -4,7 +4,7 @@
 # STATE/pilot.jsonl has a line a finished run. STEPS: of 8,192 sub-tokens each; 2,000 take about two hours a run on a core.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-state="$1" corpus="$2" steps="${3:-2000}" seeds="${4:-1 2}"
+state="$1" corpus="$2" steps="${3:-2000}" seeds="${4:-1 2}" objectives="${OBJECTIVES:-span ast_t5 mixture}"
 python="${PYTHON:-.venv/bin/python}"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 mkdir -p "$state"
@@ -12,7 +12,7 @@ if [[ ! -d "$state/tokenizer" ]]; then
   "$python" recipes/mini/tokenizer.py "$corpus/pretrain.jsonl.gz" "$state/tokenizer"
 fi
 for seed in $seeds; do
-  for objective in span ast_t5 mixture; do
+  for objective in $objectives; do
     run="$state/$objective-$steps-$seed"
     if [[ -f "$run/metrics.json" ]]; then continue; fi
     if [[ -f "$run/checkpoints/last.ckpt" ]]; then
