@@ -16,9 +16,10 @@ _TOKEN = re.compile(r"[^\W\d]\w*|\d[\w.]*|[^\w\s()]")
 _QUALIFIER = re.compile(r"\b(?:[a-z]\w*\s*\.\s*)+(?=[A-Z])")
 """The package before a class, which some data sets write out: `java.util.` of `java.util.List`."""
 
-_MODIFIERS = frozenset(
-    "public private protected internal final static readonly virtual override sealed".split()
-)
+_MODIFIERS = {
+    *("public", "private", "protected", "internal", "final", "static"),
+    *("readonly", "virtual", "override", "sealed"),
+}
 _ANNOTATION = re.compile(r"@\s*[A-Z]\w*")
 _ABSTRACT_LITERAL = re.compile(r"(STRING|CHAR|INT|FLOAT|DOUBLE|LONG|BOOL)_\d+")
 _CONSTANTS = frozenset(("true", "false", "null", "nil", "None", "True", "False", "NULL", "nullptr"))

@@ -129,7 +129,7 @@ class NearDuplicateIndex:
         return self.query_hashes(shingles(text))
 
     def query_hashes(self, hashes: np.ndarray) -> list[Match]:
-        """Return the near duplicates of a text that is given by hashes of its parts, as `add_hashes` takes."""
+        """Return the near duplicates of a text that is given by hashes of its parts, as in `add_hashes`."""
         return self._search(hashes, self._bands(hashes)) if len(hashes) else []
 
     def add_unless_duplicate(self, key: Hashable, text: str) -> Match | None:
