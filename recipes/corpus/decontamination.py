@@ -26,32 +26,34 @@ class Decontamination:
     Args:
         data: Folder of the evaluation sets.
         language: The language whose candidates are asked about.
-        held_out: Files of held-out packages.
 
     Attributes:
         num_rows: How many rows of each evaluation set there are to compare with.
     """
 
-    def __init__(self, data: Path, *, language: str, held_out: Iterable[Candidate]) -> None:
+    def __init__(self, data: Path, *, language: str) -> None:
         self.language = language
-        close = {language, *({"c", "cpp"} if language in ("c", "cpp") else ())}
+        self.close = {language, *({"c", "cpp"} if language in ("c", "cpp") else ())}
         self.functions = NearDuplicateIndex(threshold=NEAR_DUPLICATE)
         self.renamed = NearDuplicateIndex(threshold=RENAMED_NEAR_DUPLICATE)
         self.num_rows: Counter[str] = Counter()
         for name, row_language, code in evaluation_functions(data):
-            if row_language in close:
+            if row_language in self.close:
                 self._add(name, comparable(code, row_language))
                 self.num_rows[f"{name} ({row_language})"] += 1
-        for item in held_out:
-            if item.language in close:
-                for piece in item.pieces:
-                    self._add(HELD_OUT, comparable(piece.code, item.language))
         files = [np.zeros(0, dtype=np.uint64)]
         for name, row_language, text in evaluation_files(data):
-            if row_language in close:
+            if row_language in self.close:
                 files.append(shingles(comparable(text, row_language)))
                 self.num_rows[f"{name} ({row_language})"] += 1
         self.file_shingles = np.unique(np.concatenate(files))
+
+    def hold_out(self, items: Iterable[Candidate]) -> None:
+        """Add the functions of packages that are never trained on."""
+        for item in items:
+            if item.language in self.close:
+                for piece in item.pieces:
+                    self._add(HELD_OUT, comparable(piece.code, item.language))
 
     def reason(self, compared: str) -> str:
         """Return what a function contaminates, as `comparable` made it; "" for none."""

@@ -286,8 +286,10 @@ class PackageLicences:
         self.is_installed = source["registry"] == "debian-binary"
         self.top = {self.package, *self.package.iterdir()} if self.package.is_dir() else {self.package}
         self.stanzas: list[Stanza] = []
-        copyright_files = "usr/share/doc/*/copyright" if self.is_installed else "**/debian/copyright"
-        for path in sorted(self.package.glob(copyright_files)):
+        places = (
+            ["usr/share/doc/*/copyright"] if self.is_installed else ["debian/copyright", "*/debian/copyright"]
+        )
+        for path in sorted(path for place in places for path in self.package.glob(place)):
             self.stanzas += debian_stanzas(path.read_text(encoding="utf-8", errors="replace"))
         self._files: dict[Path, str] = {}
         self._folders: dict[Path, str | None] = {}

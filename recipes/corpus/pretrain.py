@@ -29,7 +29,7 @@ from trees import readable_files
 from codeft.data.near_duplicates import NearDuplicateIndex
 
 MAX_BYTES_PER_LANGUAGE = 20_000_000
-MAX_BYTES_READ = 60_000_000  # of source files in one language
+MAX_BYTES_READ = 45_000_000  # of source files in one language
 VALID_BYTES_PER_LANGUAGE = 250_000
 MAX_COPIED = 0.2  # of a whole file's functions, by characters, may nearly duplicate functions before it
 
@@ -165,15 +165,12 @@ def select(
         part = training if "pretrain" in roles else held_out if "held-out" in roles else never_read
         part += items
     training = [item for item in training if item.language == language]
-    mine = [item for item in held_out if item.language == language]
-    valid = Selection(
-        Decontamination(data, language=language, held_out=never_read), max_bytes=VALID_BYTES_PER_LANGUAGE
-    )
-    fill(valid, mine, seed=1)
-    train = Selection(
-        Decontamination(data, language=language, held_out=never_read + held_out),
-        max_bytes=MAX_BYTES_PER_LANGUAGE,
-    )
+    decontamination = Decontamination(data, language=language)
+    decontamination.hold_out(never_read)
+    valid = Selection(decontamination, max_bytes=VALID_BYTES_PER_LANGUAGE)
+    fill(valid, [item for item in held_out if item.language == language], seed=1)
+    decontamination.hold_out(held_out)
+    train = Selection(decontamination, max_bytes=MAX_BYTES_PER_LANGUAGE)
     fill(train, training, seed=0)
     return train.rows, valid.rows, dict(train.left_out), dict(train.decontamination.num_rows)
 

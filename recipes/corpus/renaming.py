@@ -53,15 +53,9 @@ def renamed_shingles(code: str, language: str, *, window: int = WINDOW) -> np.nd
     """
     if language in ("java", "csharp"):
         code = _ANNOTATION.sub("", _QUALIFIER.sub("", code))
-    reserved = KEYWORDS[language] | _CONSTANTS
-    kinds, hashes = [], []
-    for token in _TOKEN.findall(code):
-        if token in _MODIFIERS:
-            continue
-        is_literal = token[0].isdigit() or token in "\"'`" or _ABSTRACT_LITERAL.fullmatch(token)
-        is_name = not is_literal and (token[0].isalpha() or token[0] == "_") and token not in reserved
-        kinds.append(is_name)
-        hashes.append(_LITERAL if is_literal else _hash(token))
+    known = [value for token in _TOKEN.findall(code) if (value := _token(token, language))]
+    hashes = [value for value, _ in known]
+    kinds = [is_name for _, is_name in known]
     if len(hashes) < window:
         return np.zeros(0, dtype=np.uint64)
     slide = np.lib.stride_tricks.sliding_window_view
@@ -76,5 +70,12 @@ def renamed_shingles(code: str, language: str, *, window: int = WINDOW) -> np.nd
 
 
 @functools.lru_cache(maxsize=2**18)
-def _hash(token: str) -> int:
-    return int.from_bytes(hashlib.blake2b(token.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+def _token(token: str, language: str) -> tuple[int, bool] | None:
+    """Return what stands for a token, and whether that is a name; None for a token that doesn't count."""
+    if token in _MODIFIERS:
+        return None
+    if token[0].isdigit() or token in "\"'`" or _ABSTRACT_LITERAL.fullmatch(token):
+        return _LITERAL, False
+    is_reserved = token in KEYWORDS[language] or token in _CONSTANTS
+    digest = hashlib.blake2b(token.encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "little"), (token[0].isalpha() or token[0] == "_") and not is_reserved

@@ -70,7 +70,8 @@ def item(corpus, *codes, whole=False, path="A.java", repo="me/thing"):
 
 
 def selection(corpus, data, held_out=(), max_bytes=10**6):
-    decontamination = corpus("decontamination").Decontamination(data, language="java", held_out=held_out)
+    decontamination = corpus("decontamination").Decontamination(data, language="java")
+    decontamination.hold_out(held_out)
     return corpus("pretrain").Selection(decontamination, max_bytes=max_bytes)
 
 
