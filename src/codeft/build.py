@@ -37,7 +37,18 @@ from codeft.signatures import check_value, check_values
 from codeft.tasks.base import AbstractGenerationTask, AbstractTask
 from codeft.types import CodeftError
 
-READER_KEYS = ("reader", "features", "dir", "size", "source", "train", "valid")
+READER_KEYS = (
+    "reader",
+    "features",
+    "dir",
+    "size",
+    "source",
+    "include",
+    "exclude",
+    "ignored",
+    "train",
+    "valid",
+)
 """Keys of `data` that aren't the data module's own: objects, and what the readers' configs refer to."""
 
 OF_WEIGHTS = ("checkpoint", "label_order")

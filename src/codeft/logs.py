@@ -25,12 +25,15 @@ _KNOWN_WARNINGS = (
 class ConsoleHandler(logging.StreamHandler[TextIO]):
     """Writes to what `sys.stderr` is at the time: a progress bar takes its place, to show lines above itself.
 
+    Long lists stay in the file: a record with `extra={"file_only": True}` isn't written here.
+
     Args:
         stream: Not read; Hydra's configs name one.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         logging.Handler.__init__(self)
+        self.addFilter(lambda record: not getattr(record, "file_only", False))
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]

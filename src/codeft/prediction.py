@@ -15,6 +15,7 @@ from rich.console import Console
 from codeft.allocator import keep_freed_memory
 from codeft.data.inputs import InputReport, InputRow, read_inputs
 from codeft.data.jsonl import SkippedRow, is_rows, write_rows
+from codeft.data.source_tree import SourceSelection
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import nearest_ids
 from codeft.metrics.faiss_search import Nearest, search_named
@@ -51,7 +52,7 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     folder, source, output = find_trained(cfg), Path(cfg.input), Path(cfg.output)
     run_cfg = stored_config(folder, cfg)
     report = InputReport()
-    rows = read_source(source, run_cfg, report)
+    rows = read_source(source, run_cfg, report, selection=source_selection(cfg))
     check_output(output, source=source, rows=rows)
     keep_freed_memory()
     run = reopen(run_cfg, folder, checkpoint=cfg.checkpoint, work_dir=run_dir)
@@ -68,22 +69,38 @@ def predict_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     return told
 
 
-def read_source(source: Path, run_cfg: DictConfig, report: InputReport) -> list[InputRow]:
+def source_selection(cfg: DictConfig) -> SourceSelection:
+    """Return what a config's `data.include`, `data.exclude` and `data.ignored` mean.
+
+    Raises:
+        CodeftError: One of them holds no patterns.
+    """
+    include, exclude, ignored = (cfg.data.get(key) for key in ("include", "exclude", "ignored"))
+    return SourceSelection.of(include=include, exclude=exclude, ignored=bool(ignored))
+
+
+def read_source(
+    source: Path, run_cfg: DictConfig, report: InputReport, *, selection: SourceSelection | None = None
+) -> list[InputRow]:
     """Return the functions or rows of an input.
 
     Args:
         source: A file or folder.
         run_cfg: The run's config.
         report: Filled with what was left out.
+        selection: Which files of a folder to read, and which not.
 
     Raises:
         CodeftError: There are none.
     """
     data = run_cfg.data
     tokens = data.get("input") == "code_tokens"
-    rows = list(read_inputs(source, on_bad_row=data.on_bad_row, report=report, tokens=tokens))
+    rows = list(
+        read_inputs(source, on_bad_row=data.on_bad_row, report=report, selection=selection, tokens=tokens)
+    )
     if not rows:
-        what, left_out = "rows" if is_rows(source) else "functions", _counts(report.skipped_files)
+        what = "rows" if is_rows(source) else "functions"
+        left_out = _counts(Counter(report.left_out()))
         raise CodeftError(f"found no {what} in {str(source)!r} ({left_out or 'nothing was left out'})")
     return rows
 
@@ -198,5 +215,15 @@ def print_left_out(console: Console, report: InputReport) -> None:
     """Say what was left out of an input, and the first bad rows."""
     if left_out := report.left_out():
         console.print(f"left out: {_counts(Counter(left_out))}")
+    folders = [f"{folder}/" for (folder, _), _ in report.skipped.folders.most_common()]
+    if folders:
+        more = f" and {len(folders) - _SHOWN_ROWS:,} more" if len(folders) > _SHOWN_ROWS else ""
+        console.print(
+            f"  not entered: {', '.join(folders[:_SHOWN_ROWS])}{more} "
+            "(data.ignored=true reads vendored, built and git-ignored ones)",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     for row in report.skipped_rows[:_SHOWN_ROWS]:
         console.print(f"  {row.where}: {row.reason}", markup=False, highlight=False, soft_wrap=True)

@@ -12,22 +12,28 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
 from codeft.build import build_data
 from codeft.config import instantiate, literal_config
 from codeft.data.datamodule import CodeDataModule
 from codeft.data.jsonl import SkippedRows, write_rows
+from codeft.data.left_out import OTHER_LANGUAGES
 from codeft.data.mining import MiningReport
+from codeft.data.source_tree import SourceSelection
 from codeft.data.sources import SPLITS
 from codeft.data.splitting import mine_splits
 from codeft.data.statistics import describe_split, duplicates_across
 from codeft.models.loading import MINI, RANDOM, find_folder, load_tokenizer
 from codeft.models.remote_code import RemoteCode
+from codeft.prediction import source_selection
 from codeft.run_folder import write_text
 from codeft.summary import print_outputs
 from codeft.tasks.base import AbstractTask
 from codeft.types import CodeftError, Example
+
+_SHOWN_FOLDERS = 10
 
 
 def prepare_data(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
@@ -49,7 +55,8 @@ def prepare_data(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     statistics["lang"] = task.lang
     folder = Path(cfg.output) if cfg.output else run_dir
     if cfg.data.get("source"):
-        statistics["mined"] = mine(Path(cfg.data.source), task=task, folder=folder)
+        selection = source_selection(cfg)
+        statistics["mined"] = mine(Path(cfg.data.source), task=task, folder=folder, selection=selection)
         cfg = _read_from(cfg, folder)
     elif cfg.output:
         raise CodeftError(
@@ -80,16 +87,20 @@ def model_tokenizer(cfg: DictConfig) -> PreTrainedTokenizerBase:
         ) from None
 
 
-def mine(source: Path, *, task: AbstractTask, folder: Path) -> dict[str, Any]:
+def mine(
+    source: Path, *, task: AbstractTask, folder: Path, selection: SourceSelection | None = None
+) -> dict[str, Any]:
     """Write the documented functions of a source tree as `train.jsonl`, `valid.jsonl` and `test.jsonl`.
 
     Args:
         source: The tree.
         task: Summarization; its language is the only one mined, if it has one.
         folder: Where the files go; it must not hold any of them.
+        selection: Which files of the tree to read, and which not.
 
     Returns:
-        Files, functions and rows by language, and what was left out by reason.
+        Files, functions and rows by language, and what was left out: `skipped_files` and `skipped_functions`
+        by reason, `left_out` as `LeftOut.as_dict` returns it.
 
     Raises:
         CodeftError: Another task, files that are there already, or a tree with too few documented functions.
@@ -107,13 +118,15 @@ def mine(source: Path, *, task: AbstractTask, folder: Path) -> dict[str, Any]:
         rows = mine_splits(
             source,
             languages=None if task.lang is None else [task.lang],
+            selection=selection,
             report=report,
             progress=lambda path: bar.update(shown, description=path.replace("[", r"\["), advance=1),
         )
     for split, path in paths.items():
         write_rows(path, rows[split])
     names = ("files", "skipped_files", "functions", "skipped_functions", "rows")
-    return {name: dict(getattr(report, name).most_common()) for name in names}
+    counts = {name: dict(getattr(report, name).most_common()) for name in names}
+    return counts | {"left_out": report.left_out.as_dict()}
 
 
 def _read_from(cfg: DictConfig, folder: Path) -> DictConfig:
@@ -162,14 +175,54 @@ def check_data(data: CodeDataModule) -> dict[str, Any]:
 
 def _print(statistics: Mapping[str, Any], *, folder: Path, run_dir: Path) -> None:
     console = Console()
+    if "mined" in statistics:
+        console.print(mined_table(statistics["mined"]))
     console.print(statistics_table(statistics))
     for split, reason in statistics["unreadable"].items():
         console.print(f"{split} can't be read: {reason}", style="bold red", markup=False)
+    if "mined" in statistics and (
+        statistics["mined"]["left_out"]["reasons"] or statistics["mined"]["left_out"]["suffixes"]
+    ):
+        console.print("each file or folder that wasn't read stands in the log")
     if any(split["bad_rows"] for split in statistics["splits"].values()):
         console.print("each bad row stands in the log and in statistics.json")
     if "mined" in statistics:
         console.print(f"rows     {folder} (data=local data.dir=…)", markup=False, soft_wrap=True)
     print_outputs(console, run_dir)
+
+
+def mined_table(mined: Mapping[str, Any]) -> Table:
+    """Return a table of what mining met and what it left out.
+
+    Args:
+        mined: As `mine` returns it.
+    """
+    table = Table(title="mined", title_justify="left", show_header=False)
+    table.add_column("", overflow="fold")
+    table.add_column("", justify="right")
+
+    def add(label: str, count: int) -> None:
+        table.add_row(Text(label), f"{count:,}")
+
+    for name in ("files", "functions", "rows"):
+        add({"files": "files read"}.get(name, name), sum(mined[name].values()))
+    left_out = mined["left_out"]
+    table.add_section()
+    for suffix, count in left_out["suffixes"].items():
+        add(f"not read: {suffix} ({OTHER_LANGUAGES[suffix]})", count)
+    for reason, count in left_out["reasons"].items():
+        add(f"not read: {reason}", count)
+        folders = [each for each in left_out["folders"] if each["reason"] == reason]
+        for each in folders[:_SHOWN_FOLDERS]:
+            add(f"    {each['folder']}/", each["files"])
+        if rest := folders[_SHOWN_FOLDERS:]:
+            add(f"    {len(rest)} more folders", sum(each["files"] for each in rest))
+    if left_out["other_files"]:
+        add("no source code", left_out["other_files"])
+    table.add_section()
+    for reason, count in mined["skipped_functions"].items():
+        add(f"no row: {reason}", count)
+    return table
 
 
 def statistics_table(statistics: Mapping[str, Any]) -> Table:

@@ -18,7 +18,14 @@ from codeft.data.jsonl import write_rows
 from codeft.finished_run import FinishedRun, reopen, stored_config
 from codeft.function_index import FunctionIndex, answer, embed
 from codeft.metrics.faiss_search import search_named
-from codeft.prediction import check_output, function_row, print_left_out, read_examples, read_source
+from codeft.prediction import (
+    check_output,
+    function_row,
+    print_left_out,
+    read_examples,
+    read_source,
+    source_selection,
+)
 from codeft.summary import print_outputs
 from codeft.syntax import canonical_language
 from codeft.trained import find_trained
@@ -53,7 +60,8 @@ def search_input(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     search = search_named(cfg.search)
     folder, report = find_trained(cfg), InputReport()
     run_cfg = stored_config(folder, cfg)
-    rows = read_source(Path(cfg.input), run_cfg, report) if cfg.input else []
+    selection = source_selection(cfg)
+    rows = read_source(Path(cfg.input), run_cfg, report, selection=selection) if cfg.input else []
     if cfg.output:
         check_output(Path(cfg.output), source=Path(cfg.input or cfg.index), rows=rows)
     keep_freed_memory()

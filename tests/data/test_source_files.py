@@ -1,18 +1,18 @@
 import os
-from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codeft.data.left_out import LeftOut
 from codeft.data.source_files import MAX_FILE_BYTES, read_source_files
 
 CODE = "def f():\n    return 1\n"
 
 
 def paths(root, **options):
-    skipped = Counter()
-    return [file.path for file in read_source_files(root, skipped=skipped, **options)], skipped
+    left_out = LeftOut()
+    return [file.path for file in read_source_files(root, left_out=left_out, **options)], left_out.reasons
 
 
 def put(root, name, content=CODE):
@@ -65,7 +65,7 @@ def test_links_are_never_followed(tmp_path):
     (tree / "self.py").symlink_to(tree / "self.py")
     found, skipped = paths(tree)
     assert found == ["a.py"]
-    assert skipped == {"link or device": 3}
+    assert skipped == {"link or device": 3, "linked folder": 2}
 
 
 def test_a_pipe_does_not_block(tmp_path):
@@ -105,3 +105,9 @@ def test_any_bytes_are_read_or_counted(tmp_path_factory, content):
     put(root, "a.py", content)
     found, skipped = paths(root)
     assert len(found) + skipped.total() == 1
+
+
+def test_line_ends_are_line_feeds(tmp_path):
+    put(tmp_path, "a.py", b"x = 1\ry = 2\r\nz = 3\n")
+    (file,) = read_source_files(tmp_path)
+    assert file.text == "x = 1\ny = 2\nz = 3\n"

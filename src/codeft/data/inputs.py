@@ -1,12 +1,11 @@
 """What a trained model is asked about: the functions of source files, or the rows of a JSON Lines file.
 
-Unlike mining, which looks for examples worth learning from, this leaves out no tests, vendored or generated
-code and little that is large: who names a file wants an answer.
+Unlike mining, which looks for examples worth learning from, this leaves out no tests or generated code and
+little that is large: who names a file wants an answer.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from codeft.data.jsonl import SkippedRows, is_rows, read_rows
+from codeft.data.left_out import LeftOut
 from codeft.data.mining import code_tokens
+from codeft.data.source_files import language_of_file
+from codeft.data.source_tree import SourceSelection, walk_sources
 from codeft.syntax import LANGUAGES, extract_functions, language_of
+from codeft.syntax.line_ends import with_line_feeds
 from codeft.types import CodeftError
 
 MAX_FILE_BYTES = 10_000_000
@@ -49,34 +52,45 @@ class InputReport:
 
     Attributes:
         num_files: Files read.
-        skipped_files: Files left out, by reason.
+        skipped: Files left out.
         skipped_rows: Malformed rows left out, each with its place and the reason.
         num_other_languages: Functions and rows left out, for the task is about another language.
     """
 
     num_files: int = 0
-    skipped_files: Counter[str] = field(default_factory=Counter)
+    skipped: LeftOut = field(default_factory=LeftOut)
     skipped_rows: SkippedRows = field(default_factory=list)
     num_other_languages: int = 0
 
     def left_out(self) -> dict[str, int]:
         """Return what was left out, counted by reason."""
+        files, suffixes = self.skipped.reasons, self.skipped.suffixes
         rows = {"another language": self.num_other_languages, "bad row": len(self.skipped_rows)}
-        return {reason: count for reason, count in {**self.skipped_files, **rows}.items() if count}
+        unknown = {f"{suffix} file": count for suffix, count in suffixes.most_common()}
+        other = {"unknown suffix": self.skipped.others}
+        counts = {**unknown, **dict(files.most_common()), **rows, **other}
+        return {reason: count for reason, count in counts.items() if count}
 
 
 def read_inputs(
-    path: Path, *, on_bad_row: str, report: InputReport, tokens: bool = True
+    path: Path,
+    *,
+    on_bad_row: str,
+    report: InputReport,
+    selection: SourceSelection | None = None,
+    tokens: bool = True,
 ) -> Iterator[InputRow]:
     """Yield the functions of source files, or the rows of a JSON Lines file, in their order.
 
     Files come in the order of their paths. Links below a folder aren't followed, and its hidden folders
-    (`.git`) aren't entered; what can't be read is left out and counted.
+    (`.git`) aren't entered; nor is, unless it is asked for, what `.gitignore` names, vendored or built. What
+    isn't read is counted.
 
     Args:
         path: A source file, a folder, or a `.jsonl` file (`.gz` allowed).
         on_bad_row: "error" stops at a malformed row, "skip" leaves it out.
         report: Filled with what was met.
+        selection: Which files below a folder to read, and which not.
         tokens: Whether functions get `code_tokens`, which take a while.
 
     Raises:
@@ -84,7 +98,10 @@ def read_inputs(
             malformed and `on_bad_row` is "error".
     """
     if path.is_dir():
-        for file, relative in _walk(path, report=report):
+        files = walk_sources(
+            path, selection=selection or SourceSelection(), tests=True, left_out=report.skipped
+        )
+        for file, relative in files:
             yield from _functions(file, relative, report=report, tokens=tokens)
     elif not path.exists():
         raise CodeftError(f"expected a source file, a folder or a .jsonl file; {str(path)!r} doesn't exist")
@@ -103,7 +120,7 @@ def read_inputs(
                 f"can't tell the language of {str(path)!r} by its suffix; known are {known}, and .jsonl"
             )
         yield from _functions(path, path.name, report=report, tokens=tokens)
-        for reason in report.skipped_files:
+        for reason in report.skipped.reasons:
             raise CodeftError(f"can't use {str(path)!r}: {reason}")
 
 
@@ -118,45 +135,14 @@ def _input_row(where: str, fields: dict[str, Any]) -> InputRow:
     )
 
 
-def _walk(root: Path, *, report: InputReport) -> Iterator[tuple[Path, str]]:
-    """Yield (path, relative path) of the source files below a folder, in a fixed order."""
-
-    def unreadable(_: OSError) -> None:
-        report.skipped_files["unreadable folder"] += 1
-
-    for folder, names, files in os.walk(root, onerror=unreadable, followlinks=False):
-        report.skipped_files["linked folder"] += sum((Path(folder) / name).is_symlink() for name in names)
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(folder) / name
-            if path.is_symlink():
-                report.skipped_files["link"] += 1
-            elif language_of(path) is None:
-                report.skipped_files["unknown suffix"] += 1
-            elif not path.is_file():
-                report.skipped_files["no regular file"] += 1
-            else:
-                yield path, path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
-
-
 def _functions(path: Path, relative: str, *, report: InputReport, tokens: bool) -> Iterator[InputRow]:
     """Yield the functions of a source file; none, counted, where it can't be read."""
-    language = language_of(path)
+    text, reason = _read(path)
+    if reason:
+        report.skipped.add_file(relative, reason)
+        return
+    language = language_of_file(path.name, text)
     assert language is not None
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            report.skipped_files[f"larger than {MAX_FILE_BYTES // 10**6} MB"] += 1
-            return
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError:
-        report.skipped_files["unreadable"] += 1
-        return
-    except UnicodeDecodeError:
-        report.skipped_files["not UTF-8"] += 1
-        return
-    if "\0" in text:
-        report.skipped_files["binary"] += 1
-        return
     report.num_files += 1
     seen: Counter[str] = Counter()
     for function in extract_functions(text, language):
@@ -179,3 +165,16 @@ def _functions(path: Path, relative: str, *, report: InputReport, tokens: bool) 
             start_line=function.start_line,
             language=language,
         )
+
+
+def _read(path: Path) -> tuple[str, str]:
+    """Return a source file's text, its lines ending with LF, and "", or "" and why it can't be read."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return "", f"larger than {MAX_FILE_BYTES // 10**6} MB"
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError:
+        return "", "unreadable"
+    except UnicodeDecodeError:
+        return "", "not UTF-8"
+    return ("", "binary") if "\0" in text else (with_line_feeds(text), "")

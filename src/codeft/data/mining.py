@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codeft.data.left_out import LeftOut
 from codeft.data.source_files import read_source_files
+from codeft.data.source_tree import SourceSelection
 from codeft.syntax.functions import Function, extract_functions
 from codeft.syntax.prose import docstring_tokens, first_paragraph
 from codeft.syntax.tree import parse
@@ -40,17 +42,29 @@ class MiningReport:
 
     Attributes:
         files: Files parsed, by language.
-        skipped_files: Files in a wanted language that were left out, by reason.
+        left_out: Files that weren't read.
         functions: Functions found, by language.
         skipped_functions: Functions that made no row, by reason.
         rows: Rows made, by language.
     """
 
     files: Counter[str] = field(default_factory=Counter)
-    skipped_files: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=LeftOut)
     functions: Counter[str] = field(default_factory=Counter)
     skipped_functions: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def skipped_files(self) -> Counter[str]:
+        """Files in a wanted language that were left out, by reason."""
+        return self.left_out.reasons
+
+    def __str__(self) -> str:
+        """Return what was met, on one line."""
+        return (
+            f"{self.rows.total():,} rows out of {self.functions.total():,} functions of "
+            f"{self.files.total():,} files; not read: {str(self.left_out) or 'none'}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,7 @@ def mine_functions(
     licence: str = "",
     partition: str = "",
     include_tests: bool = False,
+    selection: SourceSelection | None = None,
     accept: Callable[[Path], bool] | None = None,
     report: MiningReport | None = None,
     progress: Callable[[str], None] | None = None,
@@ -97,6 +112,7 @@ def mine_functions(
         licence: What the rows' `licence` shall say, an SPDX identifier.
         partition: What the rows' `partition` shall say; `codeft.data.splitting` splits a whole tree.
         include_tests: Whether to read tests and test data too.
+        selection: What a user wants read, and what not.
         accept: Asked for each file before it is read; False leaves it out.
         report: Filled with what was met.
         progress: Called with the path of each file before it is parsed.
@@ -114,6 +130,7 @@ def mine_functions(
         root,
         languages=languages,
         include_tests=include_tests,
+        selection=selection,
         accept=accept,
         report=report,
         progress=progress,
@@ -145,6 +162,7 @@ def find_functions(
     *,
     languages: Collection[str] | None = None,
     include_tests: bool = False,
+    selection: SourceSelection | None = None,
     accept: Callable[[Path], bool] | None = None,
     report: MiningReport | None = None,
     progress: Callable[[str], None] | None = None,
@@ -155,6 +173,7 @@ def find_functions(
         root: Folder, or one source file.
         languages: Names or aliases of the languages to look for; None for all.
         include_tests: Whether to read tests and test data too.
+        selection: What a user wants read, and what not.
         accept: Asked for each file before it is read; False leaves it out.
         report: Filled with what was met.
         progress: Called with the path of each file before it is parsed.
@@ -167,14 +186,15 @@ def find_functions(
         root,
         languages=languages,
         include_tests=include_tests,
+        selection=selection,
         accept=accept,
-        skipped=report.skipped_files,
+        left_out=report.left_out,
     )
     for file in files:
         if progress is not None:
             progress(file.path)
         report.files[file.language] += 1
-        lines = re.split(r"\r?\n", file.text)  # as lines are counted; `splitlines` cuts at form feeds too
+        lines = file.text.split("\n")  # as lines are counted; `splitlines` cuts at form feeds too
         for function in extract_functions(file.text, file.language):
             report.functions[file.language] += 1
             yield FoundFunction(file.path, file.language, function, _whole_text(lines, function))

@@ -5,6 +5,7 @@ A reader turns (split, task, language) into rows; what a row means is the task's
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,13 @@ from codeft.data.codexglue_hub import HUB, SIZES, codexglue_hub_rows
 from codeft.data.cosqa_rows import COSQA_CODES, cosqa_functions, cosqa_queries
 from codeft.data.hub_rows import CODESEARCHNET_LANGUAGES, chosen_languages, hub_rows, plain_names
 from codeft.data.jsonl import ROW_SUFFIXES, Row, SkippedRow, SkippedRows, check_has_end, read_rows
+from codeft.data.mining import MiningReport
+from codeft.data.source_tree import SourceSelection
 from codeft.data.splitting import mine_splits
 from codeft.syntax import LANGUAGES, canonical_language
 from codeft.types import CodeftError
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
 CODEBASE = "codebase.jsonl"
@@ -119,6 +124,9 @@ class LocalReader(AbstractReader):
     Args:
         dir: Folder with `train.jsonl`, `valid.jsonl` and `test.jsonl` (`.gz` allowed).
         source: A source tree instead; its functions are mined once, and split by `split_rows`.
+        include: Of the tree, only files that match one of these patterns, as in `.gitignore`.
+        exclude: Patterns of files and folders of the tree to leave out.
+        ignored: Whether to read what `.gitignore` names, vendored folders and builds, too.
         on_bad_row: See `AbstractReader`.
     """
 
@@ -127,9 +135,13 @@ class LocalReader(AbstractReader):
         *,
         dir: str | os.PathLike[str] | None = None,
         source: str | os.PathLike[str] | None = None,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        ignored: bool = False,
         on_bad_row: str = "error",
     ) -> None:
         super().__init__(on_bad_row=on_bad_row)
+        self.selection = SourceSelection.of(include=include, exclude=exclude, ignored=ignored)
         if (dir is None) == (source is None):
             raise CodeftError(
                 "data=local needs one of data.dir=<folder with train.jsonl, valid.jsonl, test.jsonl> "
@@ -146,7 +158,14 @@ class LocalReader(AbstractReader):
             return
         assert self.source is not None
         if lang not in self._mined:
-            self._mined[lang] = mine_splits(self.source, languages=lang.split("-") if lang else None)
+            report = MiningReport()
+            self._mined[lang] = mine_splits(
+                self.source,
+                languages=lang.split("-") if lang else None,
+                selection=self.selection,
+                report=report,
+            )
+            log.info("mined %s", report)
         for fields in self._mined[lang][split]:
             yield Row(f"{fields['path']}:{fields['start_line']}", fields)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from codeft.data.mining import MiningReport, mine_functions
 from codeft.data.near_duplicates import NearDuplicateIndex
+from codeft.data.source_tree import SourceSelection
 from codeft.types import CodeftError
 
 MinedRow = dict[str, Any]
@@ -19,6 +20,7 @@ def mine_splits(
     source: Path,
     *,
     languages: Collection[str] | None = None,
+    selection: SourceSelection | None = None,
     report: MiningReport | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, list[MinedRow]]:
@@ -27,6 +29,7 @@ def mine_splits(
     Args:
         source: Folder, or one source file.
         languages: Names or aliases of the languages to mine; None for all.
+        selection: What a user wants read, and what not.
         report: Filled with what was met.
         progress: Called with the path of each file before it is parsed.
 
@@ -39,17 +42,20 @@ def mine_splits(
     report = MiningReport() if report is None else report
     if not source.exists():
         raise CodeftError(f"expected data.source to be a source tree, but {str(source)!r} doesn't exist")
-    rows = list(mine_functions(source, languages=languages, report=report, progress=progress))
+    rows = list(
+        mine_functions(source, languages=languages, selection=selection, report=report, progress=progress)
+    )
     splits = split_rows(rows)
     if splits is None:
-        left_out = ", ".join(f"{reason}: {n}" for reason, n in report.skipped_functions.most_common())
+        why = ", ".join(f"{reason}: {n:,}" for reason, n in report.skipped_functions.most_common())
         found = f"only {len(rows)} well documented" if rows else "no well documented"
         raise CodeftError(
             f"found {found} function{'s' if len(rows) > 1 else ''} in {str(source)!r}, but train, valid and "
             "test need at least one each, and near duplicates stay together "
-            f"({report.files.total()} source files, {report.functions.total()} functions, left out: "
-            f"{left_out or 'none'}); name a larger tree with data.source=, or write train.jsonl, valid.jsonl "
-            "and test.jsonl yourself and give their folder: data.dir="
+            f"({report.files.total():,} source files read, not read: {str(report.left_out) or 'none'}; "
+            f"{report.functions.total():,} functions, of no use: {why or 'none'}); name a larger tree with "
+            "data.source=, or write train.jsonl, valid.jsonl and test.jsonl yourself and give their folder: "
+            "data.dir="
         )
     return splits
 

@@ -77,7 +77,17 @@ def split_docstring(source: str, lang: str) -> tuple[str, str]:
         CodeftError: The language is unknown.
     """
     lang = canonical_language(lang)
-    nodes = parse_nodes(source, lang)
+    return split_parsed_docstring(source, parse_nodes(source, lang), lang)
+
+
+def split_parsed_docstring(source: str, nodes: NodeTable, lang: str) -> tuple[str, str]:
+    """Return what `split_docstring` does, of a snippet that is parsed already.
+
+    Args:
+        source: The snippet.
+        nodes: Its nodes.
+        lang: Canonical name of the language.
+    """
     span = _python_docstring(nodes) if lang == "python" else _leading_comments(nodes)
     if span is None:
         return source, ""

@@ -44,5 +44,28 @@ class NodeTable:
     num_errors: int
     as_file: bool
 
+    def below(self, first: int, end: int) -> NodeTable:
+        """Return the table of one subtree, as if its text stood alone and without errors.
+
+        Args:
+            first: The subtree's root.
+            end: The node after its last one.
+        """
+        part = slice(first, end)
+        start = self.starts[first]
+        return NodeTable(
+            types=self.types[part],
+            fields=("", *self.fields[first + 1 : end]),
+            starts=self.starts[part] - start,
+            ends=self.ends[part] - start,
+            depths=self.depths[part] - self.depths[first],
+            parents=np.maximum(self.parents[part] - first, -1),
+            childless=self.childless[part],
+            named=self.named[part],
+            faults=self.faults[part],
+            num_errors=0,
+            as_file=False,
+        )
+
     def __len__(self) -> int:
         return len(self.types)

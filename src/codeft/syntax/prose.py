@@ -6,19 +6,14 @@ import inspect
 import re
 import textwrap
 
+from codeft.syntax.commented_code import without_code
+from codeft.syntax.directives import is_directive, is_rule
+from codeft.syntax.markup import with_characters, without_markup
+
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _OPENING_QUOTES = re.compile(r"[rRuUbBfF]{0,2}(\"\"\"|'''|\"|')(\\\r?\n)?")
 _LINE_MARK = re.compile(r"[ \t]*(///?!?|//!|#+|\*(?!/))[ \t]?")
 _SUMMARY = re.compile(r"<summary>(.*?)(</summary>|\Z)", re.DOTALL | re.IGNORECASE)
-_REFERENCE = re.compile(r"<(?:see|seealso|paramref|typeparamref)\s+\w+\s*=\s*\"([^\"]*)\"\s*/?>")
-_DIRECTIVE = re.compile(r"//(go:|nolint)|#\s*(rubocop:|frozen_string_literal:)")
-_INLINE_TAG = re.compile(r"\{@\w+\s+([^{}]*)\}")
-_PARAGRAPH = re.compile(r"</?(?:p|para|br|ul|ol|pre|h[1-6])\b[^<>]*>", re.IGNORECASE)
-_MARKUP = re.compile(
-    r"</?(?:a|b|i|c|em|tt|li|dl|dt|dd|code|strong|sub|sup|span|div|summary|remarks|returns|param|value"
-    r"|example|exception|inheritdoc)\b[^<>]*>",
-    re.IGNORECASE,
-)
 _SUMMARY_TAG = re.compile(r"^[ \t]*[@\\](?:brief|short|description|desc|summary)\b[ \t]*", re.MULTILINE)
 _OTHER_TAG = re.compile(r"^[ \t]*(?:@[A-Za-z]|\\(?:param|return|sa|see|note|throws)\b)", re.MULTILINE)
 _FIELD = re.compile(r":\w+(?:\s[^:\n]*)?:(?:\s|$)")
@@ -43,16 +38,17 @@ def clean_docstring(raw: str, lang: str) -> str:
         'Adds a.'
     """
     if lang == "python":
-        return inspect.cleandoc(_without_quotes(raw.strip())).strip()
-    text = _without_marks(raw)
+        text = without_code(inspect.cleandoc(_without_quotes(raw.strip())).strip(), lang)
+        return without_markup(text, lang)
+    text = without_code(_without_marks(raw), lang)
     if summary := _SUMMARY.search(text):
         text = summary[1]
-    text = _INLINE_TAG.sub(r"\1", _REFERENCE.sub(r"\1", text))
-    text = _MARKUP.sub("", _PARAGRAPH.sub("\n\n", text))
+    text = without_markup(text, lang)
     text = _SUMMARY_TAG.sub("", text)
     if tag := _OTHER_TAG.search(text):
         text = text[: tag.start()]
-    return re.sub(r"\s*\n\s*\n", "\n\n", textwrap.dedent(text)).strip()
+    text = re.sub(r"\s*\n\s*\n", "\n\n", textwrap.dedent(text)).strip()
+    return with_characters(text, lang)
 
 
 def first_paragraph(docstring: str) -> str:
@@ -94,18 +90,20 @@ def _without_quotes(raw: str) -> str:
 
 
 def _without_marks(raw: str) -> str:
+    """Return a comment's lines without marks; tools' directives and lines of dashes go."""
     lines = []
     for line in raw.strip().splitlines():
-        line = line.strip().removesuffix("*/").rstrip()
-        if _DIRECTIVE.match(line):
+        line = line.strip()
+        if is_directive(line):
             continue
+        line = line.removesuffix("*/").rstrip()
         if line.startswith("/*"):
-            line = line[2:].lstrip("*!")
+            line = line[2:].lstrip("*!<")
         elif line in ("=begin", "=end"):
             line = ""
         else:
             line = _LINE_MARK.sub("", line, count=1) if _LINE_MARK.match(line) else line
-        lines.append(line.rstrip())
+        lines.append("" if is_rule(line) else line.rstrip())
     if lines:
         lines[0] = lines[0].lstrip()
     return "\n".join(lines)

@@ -194,13 +194,17 @@ def _leaves_of(
         lowest = min(lowest, depth)
 
 
-def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:
+def parse_nodes(
+    source: str, lang: str, *, as_file: bool = False, closed: frozenset[str] = frozenset()
+) -> NodeTable:
     """Parse source text into the table of all its nodes; never raises on any text.
 
     Args:
         source: A file or a snippet, with its layout.
         lang: Name or alias of the language.
         as_file: Parse once, alone, by the grammar for files: what isn't one gives errors.
+        closed: Types of nodes whose body is left out of the table, but for the statements right in it, where
+            it holds no error. Most of a file lies in there.
 
     Returns:
         The table of the parse with the fewest errors: alone, or inside one of the language's wrappers, which
@@ -211,17 +215,56 @@ def parse_nodes(source: str, lang: str, *, as_file: bool = False) -> NodeTable:
     """
     # One for one, so that offsets stay right: lone surrogates have no UTF-8, and NUL ends some scanners.
     source = _UNENCODABLE.sub("\ufffd", source)
-    best: NodeTable | None = None
     name = canonical_language(lang)
-    whole_file = (_file_function(name), "", "")
-    for function, prefix, suffix in [whole_file] if as_file else _attempts(source, name):
-        table = _table(source, function=function, lang=name, prefix=prefix, suffix=suffix)
-        if best is None or table.num_errors < best.num_errors:
-            best = table
-        if not best.num_errors:
+    best = (_file_function(name), "", "")
+    fewest: float = float("inf")
+    for attempt in () if as_file else _attempts(source, name):
+        num_errors = _num_errors(source, name, *attempt)
+        if num_errors < fewest:
+            best, fewest = attempt, num_errors
+        if not fewest:
             break
-    assert best is not None
-    return best
+    function, prefix, suffix = best
+    return _table(source, function=function, lang=name, prefix=prefix, suffix=suffix, closed=closed)
+
+
+def count_errors(source: str, lang: str) -> int:
+    """Return how many errors and missing tokens the parser finds in a file, without a table of its nodes.
+
+    Args:
+        source: A whole file.
+        lang: Name or alias of the language.
+
+    Raises:
+        CodeftError: The language is unknown.
+
+    Examples:
+        >>> count_errors("int f() { return 1; }", "c"), count_errors("int f( { return 1; }", "c")
+        (0, 1)
+    """
+    name = canonical_language(lang)
+    return _num_errors(_UNENCODABLE.sub("\ufffd", source), name, _file_function(name), "", "")
+
+
+def _num_errors(source: str, lang: str, function: str, prefix: str, suffix: str) -> int:
+    cursor = _parse(source, lang, function, prefix, suffix)[0].walk()
+    down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    num_errors = 0
+    while True:
+        node = cursor.node
+        assert node is not None
+        num_errors += node.kind_id == _ERROR_KIND or node.is_missing
+        if node.has_error and down():
+            continue
+        while not along():
+            if not up():
+                return num_errors
+
+
+@functools.lru_cache(maxsize=4)  # what is counted first is then read
+def _parse(source: str, lang: str, function: str, prefix: str, suffix: str) -> tuple[tree_sitter.Tree, bytes]:
+    data = (prefix + source + suffix).encode()
+    return _parser(lang, function)[0].parse(data), data
 
 
 def _file_function(lang: str) -> str:
@@ -256,10 +299,19 @@ def _parser(
 
 
 @functools.lru_cache(maxsize=4)  # who wants a text read as a file often wants it read as a snippet, too
-def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -> NodeTable:
-    parser, kind_names, field_names, kind_is_named = _parser(lang, function)
-    data = (prefix + source + suffix).encode()
-    kinds, starts, ends, depths, parents, fields, faults = _walk(parser.parse(data)).T
+def _table(
+    source: str,
+    *,
+    function: str,
+    lang: str,
+    prefix: str,
+    suffix: str,
+    closed: frozenset[str] = frozenset(),
+) -> NodeTable:
+    _, kind_names, field_names, kind_is_named = _parser(lang, function)
+    tree, data = _parse(source, lang, function, prefix, suffix)
+    ids = frozenset(kind for kind, name in enumerate(kind_names) if name in closed)
+    kinds, starts, ends, depths, parents, fields, faults = _walk(tree, closed=ids).T
     is_error = kinds == _ERROR_KIND
     num_errors = int(is_error.sum() + (faults == MISSING).sum())
     named = is_error | kind_is_named[np.where(is_error, 0, kinds)]
@@ -291,10 +343,11 @@ def _table(source: str, *, function: str, lang: str, prefix: str, suffix: str) -
     )
 
 
-def _walk(tree: tree_sitter.Tree) -> np.ndarray:
+def _walk(tree: tree_sitter.Tree, *, closed: frozenset[int]) -> np.ndarray:
     """Return (kind, first byte, last byte + 1, depth, parent, field, fault) of each node in pre-order.
 
-    The fault is `HOLLOW` for all nodes that hold one at any depth. The root's parent is -1.
+    The fault is `HOLLOW` for all nodes that hold one at any depth. The root's parent is -1. Of the body of a
+    node of a `closed` kind, only the children are there, and what is in a child that holds but an expression.
 
     A cursor and a loop: recursion dies on deep trees.
     """
@@ -302,6 +355,8 @@ def _walk(tree: tree_sitter.Tree) -> np.ndarray:
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     numbers: list[int] = []  # all nodes' in one list: numpy reads a list of tuples three times as slowly
     path, index, has_error = [-1], 0, tree.root_node.has_error
+    body = 2**31  # depth of the closed body around the node
+    kind_above = [0]
     while True:
         node = cursor.node
         assert node is not None
@@ -313,13 +368,22 @@ def _walk(tree: tree_sitter.Tree) -> np.ndarray:
         elif not node.child_count and str(node).startswith("(UNEXPECTED"):
             fault = UNEXPECTED
         numbers += (kind, start, end, len(path) - 1, path[-1], cursor.field_id or 0, fault)
-        if down():
+        if kind_above[-1] in closed and cursor.field_name == "body" and not (has_error and node.has_error):
+            body = len(path)
+        is_open = len(path) <= body or (len(path) == body + 1 and node.type == "expression_statement")
+        if is_open and down():
             path.append(index)
+            kind_above.append(kind)
         else:
             while not along():
                 if not up():
                     return np.array(numbers, dtype=np.int64).reshape(-1, 7)
                 path.pop()
+                kind_above.pop()
+                if len(path) <= body:
+                    body = 2**31
+            if len(path) == body:
+                body = 2**31
         index += 1
 
 
