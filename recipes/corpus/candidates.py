@@ -94,7 +94,7 @@ def candidates(
     seen: set[str] = set()
     for folder in tree_roots(root, source):
         for file in read_source_files(
-            folder, languages=source["languages"].split(), accept=accept, skipped=report.skipped_files
+            folder, languages=source["languages"].split(), accept=accept, left_out=report.left_out
         ):
             path = upstream_path(file.path, source=source)
             place = folder / file.path
@@ -123,7 +123,7 @@ def candidates(
                     source["upstream"], path, file.language, licences.licence_of(place), whole, tuple(pieces)
                 )
     for reason, count in report.skipped_files.items():
-        if reason != "not accepted":
+        if reason not in ("not accepted", "another language"):
             left_out[f"files: {reason}"] += count
 
 
