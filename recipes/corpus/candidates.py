@@ -39,6 +39,11 @@ _BLOCK = {
     "php": re.compile(r"\s*(/\*.*?\*/[ \t]*|(?:[ \t]*(?://|#(?!\[))[^\n]*(?:\n|\Z))+)", re.DOTALL),
 }
 
+_PHP_OPENING = re.compile(r"\s*<\?php\b\s*(declare\s*\([^)]*\);)?")
+_LICENCE_REGION = re.compile(
+    r"\s*#region[^\n]*(licen[cs]e|copyright|header).*?#endregion[^\n]*", re.I | re.DOTALL
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -167,14 +172,17 @@ def without_header(text: str, language: str) -> str:
     ('', '#include <a.h>')
     """
     kind = {"python": "hash", "ruby": "hash", "php": "php"}.get(language, "slash")
-    opening = re.match(r"\s*<\?php\b[ \t]*", text) if language == "php" else None
+    text = text.replace("\r\n", "\n")
+    opening = _PHP_OPENING.match(text) if language == "php" else None
     start = position = opening.end() if opening else 0
+    if language == "csharp" and (region := _LICENCE_REGION.match(text)):
+        start = position = region.end()
     while block := _BLOCK[kind].match(text, position):
         position = block.end()
         if _LEGAL.search(block[1]):
             start = position
     rest = text[start:].strip("\r\n").rstrip()
-    return f"<?php\n\n{rest}" if opening else rest
+    return f"{opening[0].strip()}\n\n{rest}" if opening else rest
 
 
 def summary(docstring: str) -> str:

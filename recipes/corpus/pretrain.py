@@ -29,7 +29,7 @@ from trees import readable_files
 from codeft.data.near_duplicates import NearDuplicateIndex
 
 MAX_BYTES_PER_LANGUAGE = 20_000_000
-MAX_BYTES_READ = 45_000_000  # of source files in one language
+MAX_BYTES_READ = 34_000_000  # of source files in one language
 VALID_BYTES_PER_LANGUAGE = 250_000
 MAX_COPIED = 0.2  # of a whole file's functions, by characters, may nearly duplicate functions before it
 

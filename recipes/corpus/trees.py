@@ -13,11 +13,12 @@ from licences import PackageLicences
 from codeft.data.mining import FoundFunction, MiningReport, find_functions
 from codeft.data.source_files import read_source_files
 
-_BUNDLED = re.compile(
-    r"(^|/)(contrib|externals?|extern|extlib|extras?|third[_-]?party\w*|_?vendor(ed)?|bundled|backport\w*)/",
+_NOT_ITS_OWN = re.compile(
+    r"(^|/)(contrib|externals?|extern|extlib|extras?|third[_-]?party\w*|_?vendor(ed)?|bundled|backport\w*"
+    r"|generated)/|(^|/)chunk-[A-Z0-9]{8}\.m?js$",
     re.IGNORECASE,
 )
-"""Folders of other projects' code, whose licence and repository aren't the package's."""
+"""Folders of other projects' code, whose licence and repository aren't the package's, and what was built."""
 
 _INSIDE = re.compile(r"^external/[^/]+/")
 _INSTALLED = re.compile(
@@ -50,7 +51,7 @@ def readable_files(root: Path, *, source: dict[str, str]) -> dict[Path, int]:
 
         def note(path: Path, folder: Path = folder) -> bool:
             name = path.relative_to(folder).as_posix()
-            if not _BUNDLED.search(name):
+            if not _NOT_ITS_OWN.search(name):
                 files[name] = (path, path.stat().st_size)
             return False
 
