@@ -38,6 +38,7 @@ _SENTENCES = (
     r"(?:the following|this) (?:code|class|source)\s+was\s+(?:generated|created)\s+by\b",
     rf"{_HOW}(?:generated|created)(?:\s+(?:by|from|with|using|on|at|file|code|source|class|do not)\b"
     rf"|\s*[.!:;,(-]|\s*$)",
+    rf"{_SUBJECT}(?:file|header)\s+has\s+been\s+(?:merged|assembled|amalgamated|concatenated|combined)\b",
     r"code generated (?:by|from|with|using)\b",
     r"(?:do not|don't|never)\s+(?:hand[- ]?)?(?:edit|modify|change)\s+(?:this|the)\s+(?:generated\s+)?file\b",
     r"form implementation generated from\b|meta object code from reading\b|a bison parser,? made by"
@@ -66,11 +67,10 @@ _ANNOTATION = re.compile(
 )
 _LINE_DIRECTIVE = re.compile(r"^#\s*line\s+\d+\s+\"[^\"\n]+\"", re.MULTILINE)
 _SOURCE_MAP = re.compile(r"^//[#@] sourceMappingURL=", re.MULTILINE)
-_WEBPACK = re.compile(r"/\*{6}/|webpackBootstrap|__webpack_require__")
+_WEBPACK = re.compile(r"^/\*{6}/ ", re.MULTILINE)
 _DATA_LINE = re.compile(
-    r"[\s{}()\[\],;|+-]*(?:(?:0[xX][\da-fA-F]+|-?\d[\d_.]*(?:[eE][+-]?\d+)?|\"[^\"]*\""
-    r"|'[^']*')[uUlLfF]*[\s{}()\[\],;|:+-]*)+"
-    r"(?:/\*.*?\*/|//.*|#.*)?"
+    r"(?:[\s{}()\[\],;|:+-]++|0[xX][\da-fA-F]++[uUlL]*+|\d[\d_.]*+(?:[eE][+-]?\d++)?[uUlLfF]*+|\"[^\"]*+\"|'[^']*+')*+"
+    r"(?:/\*.*\*/|//.*|#.*)?"
 )
 _MIN_DATA_LINES, _DATA_SHARE = 200, 0.95
 

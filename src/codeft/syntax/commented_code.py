@@ -76,7 +76,7 @@ def without_code(text: str, lang: str) -> str:
         and not any(_is_prose(line, lang) for line in lines[:end])
         and _parses(lines[:end], lang)
     ):
-        return without_code("\n".join(lines[end:]), lang)
+        return without_code("\n".join(lines[end:]).strip("\n"), lang)
     first = looks.index(False) if False in looks else end
     last = end - looks[::-1].index(False) if False in looks else end
     begin = first if first and _parses(lines[:first], lang) else 0
@@ -86,6 +86,8 @@ def without_code(text: str, lang: str) -> str:
 
 def _looks_like_code(line: str, lang: str) -> bool:
     """Whether a line of a comment may be code; prose may look so too, but doesn't parse."""
+    if lang not in _LOOKS and line[-1:] not in ";{}()[]," and line[:1] != "#":
+        return False
     if not any(pattern.match(line) for pattern in _LOOKS.get(lang, (_C_LIKE, _BARE_CALL))):
         return False
     return not _is_prose(line, lang)

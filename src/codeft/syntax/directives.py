@@ -62,13 +62,12 @@ _DIRECTIVES = (
 _DIRECTIVE = re.compile(rf"{_MARKS}(?:{'|'.join(_DIRECTIVES)})")
 _SHEBANG = re.compile(r"#!|#\s*!/")
 
-_RULE = re.compile(r"[\s/*#]*([-=*#~_+^.:<>|%@!$/\\─═━—–])\1{2,}[-=*#~_+^.:<>|%@!$/\\\s─═━—–]*")
-_BANNER = re.compile(
-    r"[\s/*#|]*([-=*#~_+^.:<>─═━—–])\1+[\s\[(]*\S.*?\S?[\s\])]*([-=*#~_+^.:<>─═━—–])\2+[\s/*#|]*", re.DOTALL
-)
+_DASHES = "-=*#~_+^─═━—–"
+_RULE = re.compile(r"[-=*#~_+^.:<>|%@!$/\\\s─═━—–]{3,}+")
+_RUN = re.compile(r"([-=*#~_+^.:<>|%@!$/\\─═━—–])\1\1")
 
 _HEADER = re.compile(
-    r"\W*(?:copyright\b|\(c\)\s|©|licen[sc]ed?\b|the .{2,20} licen[sc]e\b|this (?:file|program|library"
+    r"\W*+(?:copyright\b|\(c\)\s|©|licen[sc]ed?\b|the .{2,20} licen[sc]e\b|this (?:file|program|library"
     r"|software|code|module"
     r"|script|source) (?:is|was|has|contains|implements|provides|defines)\b|all rights reserved"
     r"|permission is hereby"
@@ -79,7 +78,8 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _HEADER_TAG = re.compile(
-    r"^[\s/*#]*[@\\](?:file|fileoverview|fileOverview|license|licence|copyright|module|package|overview|header)\b",
+    r"^[ \t/*#]*+[@\\](?:file|fileoverview|fileOverview|license|licence|copyright|module|package"
+    r"|overview|header)\b",
     re.MULTILINE,
 )
 
@@ -108,7 +108,7 @@ def is_rule(line: str) -> bool:
         >>> is_rule("// ------"), is_rule("======"), is_rule("-- no")
         (True, True, False)
     """
-    return bool(_RULE.fullmatch(line))
+    return bool(_RULE.fullmatch(line) and _RUN.search(line))
 
 
 def is_banner(comment: str) -> bool:
@@ -132,7 +132,7 @@ def is_banner(comment: str) -> bool:
     if len(inner) > 1:
         return False
     title = inner[0].strip("/*# \t")
-    if _BANNER.fullmatch(title):
+    if len(title) > 4 and title[0] == title[1] in _DASHES and title[-1] == title[-2] in _DASHES:
         return True
     rules = sum(is_rule(line) for line in lines)
     return rules > 0 and len(title.split()) <= 5 and not title.endswith((".", "!", "?"))

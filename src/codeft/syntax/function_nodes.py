@@ -295,15 +295,22 @@ def _declared_path(tree: FileTree, index: int) -> list[str]:
         return [f"~{text}"]
     if tree.types[index].endswith("operator_declaration"):
         return [f"operator {text}" if text[:1].isalpha() else f"operator{text}"]
-    path = _split_name(text, tree.lang)
+    path = split_name(text, tree.lang)
     if tree.lang == "go" and (receiver := tree.field(index, "receiver")) is not None:
         path = [*re.findall(r"\*?(\w+)\s*(?:\[.*\])?\s*\)$", tree.text_of(receiver)), *path]
     return path
 
 
-def _split_name(text: str, lang: str) -> list[str]:
+def split_name(text: str, lang: str) -> list[str]:
+    """Return the parts of a name as it stands in the source, without C++'s template arguments.
+
+    Examples:
+        >>> split_name("Pool<int, char>::take", "cpp"), split_name("exports.f", "javascript")
+        (['Pool', 'take'], ['exports', 'f'])
+    """
     if lang == "javascript" and text[:1] in "[\"'":  # a computed name, or a string
-        return [text.strip("\"'")]
+        key = text.strip("\"'")
+        return [key] if re.search(r"\w", key) else []
     operator = re.search(r"\boperator\b\s*(.+)", text, re.DOTALL) if lang == "cpp" else None
     if operator:
         text = text[: operator.start()]
@@ -335,7 +342,7 @@ def _assigned_path(tree: FileTree, index: int) -> list[str]:
     name = tree.field(parent, _NAME_OF_ASSIGNED[kind])
     if name is None or name == node or tree.starts[name] == tree.ends[name]:
         return []
-    return [part.lstrip("$") for part in _split_name(tree.text_of(name).strip(), tree.lang)]
+    return [part.lstrip("$") for part in split_name(tree.text_of(name).strip(), tree.lang)]
 
 
 def _wrapped(tree: FileTree, index: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codeft.syntax.doc_comments import comment_before
 from codeft.syntax.docstrings import split_docstring, split_parsed_docstring
 from codeft.syntax.file_tree import FileTree
-from codeft.syntax.function_nodes import function_path, parameters, statement, with_surroundings
+from codeft.syntax.function_nodes import function_path, parameters, split_name, statement, with_surroundings
 from codeft.syntax.languages import canonical_language
 from codeft.syntax.line_ends import with_line_feeds
 from codeft.syntax.prose import clean_docstring
@@ -76,7 +76,7 @@ def extract_functions(source: str, lang: str) -> list[Function]:
         if "comment" in kind:
             comments.append(index)
         elif kind in _SCOPES and (name := tree.field(index, "name")) is not None:
-            scopes.append((depth, tree.text_of(name).replace("::", ".")))
+            scopes.append((depth, ".".join(split_name(tree.text_of(name), tree.lang))))
         elif path := function_path(tree, index):
             found.append(_function(tree, index, [*(name for _, name in scopes), *path], comments))
             index = tree.end_of(index)

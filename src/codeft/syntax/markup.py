@@ -58,6 +58,7 @@ _RDOC_LINK = re.compile(
 )
 _DOXYGEN_REF = re.compile(r"[@\\](?:ref|link)\s+(?P<target>[\w:~#.()]+)(?:\s+\"(?P<label>[^\"]+)\")?")
 _DOXYGEN_LINK = re.compile(r"[@\\]link\s+\S+\s+(?P<label>.*?)\s*[@\\]endlink", re.DOTALL)
+_DOXYGEN_RST = re.compile(r"[@\\](?:end)?(?:rst|verbatim|internal|cond\s+\w+|endcond)\b[ \t]*\n?")
 _DOXYGEN_WORD = re.compile(r"(?<![\w\\@])[@\\](?:c|p|a|e|em|b)\s+(?=\S)")
 
 
@@ -134,7 +135,12 @@ def _label(match: re.Match[str]) -> str:
 _Step = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 _JAVADOC: list[_Step] = [(_INLINE_LINK, _inline_link), (_INLINE_TAG, _inline_tag)]
 _XML: list[_Step] = [(_XML_LINK, _xml_link), (_XML_NAME, lambda match: match[1] or match[2] or "")]
-_DOXYGEN: list[_Step] = [(_DOXYGEN_LINK, _label), (_DOXYGEN_REF, _label), (_DOXYGEN_WORD, "")]
+_DOXYGEN: list[_Step] = [
+    (_DOXYGEN_RST, ""),
+    (_DOXYGEN_LINK, _label),
+    (_DOXYGEN_REF, _label),
+    (_DOXYGEN_WORD, ""),
+]
 _SPHINX: list[_Step] = [(_ROLE, _role), (_RST_LINK, r"\g<label>")]
 _STEPS: dict[str, list[_Step]] = {
     "python": _SPHINX,

@@ -12,16 +12,17 @@ from collections.abc import Iterator
 PREPROCESSED = ("c", "cpp", "csharp")
 """Languages that have a preprocessor."""
 
-_MACRO = r"[A-Z_][A-Z0-9_]*[A-Z][A-Z0-9_]*"
-_CALL = r"(?:[ \t]*\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\))?"
+# Possessive, as everything that repeats here: a file of macros would otherwise take for ever.
+_MACRO = r"\b[A-Z_][A-Z0-9_]++(?!\w)"
+_CALL = r"(?:[ \t]*+\((?:[^()\n]++|\([^()\n]*+\))*+\))?+"
 _ALONE = re.compile(
-    rf"^[ \t]*{_MACRO}{_CALL}(?:[ \t]+{_MACRO}{_CALL})*[ \t]*;?[ \t]*(?=//.*$|/\*.*\*/[ \t]*$|$)",
+    rf"^[ \t]*+{_MACRO}{_CALL}(?:[ \t]++{_MACRO}{_CALL})*+[ \t]*+;?[ \t]*+(?=//|/\*.*\*/[ \t]*$|$)",
     re.MULTILINE,
 )
 _CLASS = re.compile(
-    r"\b(?:class|struct|union|enum|enum class)[ \t]+"
-    rf"((?:(?:{_MACRO}|\w+_(?:api|export|dll)){_CALL}[ \t\n]+)+)"
-    r"(?=[A-Za-z_][\w:]*(?:<[^<>;{}]*>)?\s*(?:final\s*)?[:{])"
+    r"\b(?:class|struct|union|enum|enum class)[ \t]++"
+    rf"((?:(?:{_MACRO}|\w+_(?:api|export|dll)\b){_CALL}[ \t\n]++)++)"
+    r"(?=[A-Za-z_][\w:]*+(?:<[^<>;{}]*+>)?\s*+(?:final\s*+)?[:{])"
 )
 _KEYWORD = (
     r"(?:static|inline|const|constexpr|extern|virtual|explicit|template|typename|auto|void|bool|char|short"
@@ -29,11 +30,11 @@ _KEYWORD = (
     r"|double|unsigned|signed|struct|class|enum|union|friend|using|typedef|operator|const_iterator"
     r"|[a-z]\w*_t)\b"
 )
-_SPECIFIER = re.compile(rf"(?<![\w.>#])((?:{_MACRO}{_CALL}\s+)+)(?={_KEYWORD}|std::|~\w)")
+_SPECIFIER = re.compile(rf"(?<![\w.>#])((?:{_MACRO}{_CALL}\s++)++)(?={_KEYWORD}|std::|~\w)")
 _BEFORE_TYPE = re.compile(
-    rf"^[ \t]*(?:(?:static|inline|extern|virtual|explicit|friend"
-    rf"|constexpr)[ \t]+)*((?:{_MACRO}{_CALL}[ \t\n]+)+)"
-    r"(?=[A-Za-z_][\w:]*(?:<[^;{}()]*>)?(?:[ \t*&]|::)+(?:[\w:]*[ \t*&]+)?[A-Za-z_][\w:~]*[ \t]*\()",
+    r"^[ \t]*+(?:(?:static|inline|extern|virtual|explicit|friend|constexpr)[ \t]++)*+"
+    rf"((?:{_MACRO}{_CALL}[ \t\n]++)+)"
+    r"(?=[A-Za-z_][\w:]*+(?:<[^;{}()<>]*+>)?[ \t*&]++(?:[\w:]++[ \t*&]++)?[A-Za-z_~][\w:~]*+[ \t]*+\()",
     re.MULTILINE,
 )
 _CONDITION = re.compile(r"[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else|endif)\b")
@@ -49,11 +50,8 @@ def readings(source: str, lang: str) -> Iterator[str]:
         lang: Canonical name of its language; only those with a preprocessor have other readings.
     """
     # A macro between `class` and a name parses without an error, but as something else.
-    text = (
-        _blank(source, [match.span(1) for match in _CLASS.finditer(source)])
-        if lang in ("c", "cpp")
-        else source
-    )
+    classes = [match.span(1) for match in _CLASS.finditer(source)] if lang == "cpp" else []
+    text = _blank(source, classes) if classes else source
     yield text
     if lang in ("c", "cpp"):
         plain = without_macros(text)
@@ -76,7 +74,7 @@ def without_macros(source: str) -> str:
         >>> without_macros("LIB_BEGIN\nclass LIB_API Buffer {")
         '         \nclass         Buffer {'
     """
-    code = _NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source)
+    code = _NOT_CODE.sub(lambda match: _blanks(match[0]), source)
     places = [
         *(match.span() for match in _ALONE.finditer(code) if _stands_alone(code, *match.span())),
         *(
@@ -167,6 +165,10 @@ def _blank(source: str, places: list[tuple[int, int]]) -> str:
     for start, end in sorted(places):
         if end <= done:
             continue
-        pieces += [source[done : max(start, done)], re.sub(r"[^\n]", " ", source[max(start, done) : end])]
+        pieces += [source[done : max(start, done)], _blanks(source[max(start, done) : end])]
         done = end
     return "".join([*pieces, source[done:]])
+
+
+def _blanks(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text) if "\n" in text else " " * len(text)

@@ -16,6 +16,7 @@ _LINE_MARK = re.compile(r"[ \t]*(///?!?|//!|#+|\*(?!/))[ \t]?")
 _SUMMARY = re.compile(r"<summary>(.*?)(</summary>|\Z)", re.DOTALL | re.IGNORECASE)
 _SUMMARY_TAG = re.compile(r"^[ \t]*[@\\](?:brief|short|description|desc|summary)\b[ \t]*", re.MULTILINE)
 _OTHER_TAG = re.compile(r"^[ \t]*(?:@[A-Za-z]|\\(?:param|return|sa|see|note|throws)\b)", re.MULTILINE)
+_RDOC_HIDDEN = re.compile(r"^--\n.*?(?:^\+\+\n|\Z)", re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r":\w+(?:\s[^:\n]*)?:(?:\s|$)")
 
 
@@ -37,10 +38,15 @@ def clean_docstring(raw: str, lang: str) -> str:
         >>> clean_docstring('/// <summary>Adds <paramref name="a"/>.</summary>', "csharp")
         'Adds a.'
     """
+    if not raw:
+        return ""
     if lang == "python":
         text = without_code(inspect.cleandoc(_without_quotes(raw.strip())).strip(), lang)
         return without_markup(text, lang)
-    text = without_code(_without_marks(raw), lang)
+    text = _without_marks(raw)
+    if lang == "ruby":
+        text = _RDOC_HIDDEN.sub("", text)
+    text = without_code(text, lang)
     if summary := _SUMMARY.search(text):
         text = summary[1]
     text = without_markup(text, lang)
