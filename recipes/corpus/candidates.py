@@ -16,7 +16,13 @@ from typing import Any
 from licences import PackageLicences
 from trees import chosen_files, permission, tree_roots, upstream_path
 
-from codeft.data.mining import MAX_DOCSTRING_TOKENS, MIN_DOCSTRING_TOKENS, MiningReport, find_functions
+from codeft.data.mining import (
+    MAX_DOCSTRING_TOKENS,
+    MIN_DOCSTRING_TOKENS,
+    FoundFunction,
+    MiningReport,
+    find_functions,
+)
 from codeft.data.source_files import read_source_files
 from codeft.syntax.prose import docstring_tokens, first_paragraph
 from codeft.types import CodeftError
@@ -25,6 +31,7 @@ MIN_CHARACTERS, MAX_CHARACTERS = 80, 10_000
 MIN_LINES = 3
 MIN_FILE_CHARACTERS, MAX_FILE_CHARACTERS = 200, 60_000
 WHOLE_SHARE = 0.4  # of the files
+TOO_SHORT = "too short"
 MIN_LETTERS = 0.5  # of the characters that aren't white space
 MAX_NOT_ASCII = 0.05
 
@@ -39,6 +46,12 @@ _BLOCK = {
     "php": re.compile(r"\s*(/\*.*?\*/[ \t]*|(?:[ \t]*(?://|#(?!\[))[^\n]*(?:\n|\Z))+)", re.DOTALL),
 }
 
+_LICENCE_COMMENT = re.compile(
+    r"^/\*(?:(?!\*/).)*?(?:Licensed (?:to|under) the|full copyright and licen[cs]e|Redistribution and use"
+    r"|Permission is hereby granted)(?:(?!\*/).)*\*/\n*",
+    re.DOTALL | re.MULTILINE,
+)
+_HEAD_CHARACTERS = 3_000
 _PHP_OPENING = re.compile(r"\s*<\?php\b\s*(declare\s*\([^)]*\);)?")
 _LICENCE_REGION = re.compile(
     r"\s*#region[^\n]*(licen[cs]e|copyright|header).*?#endregion[^\n]*", re.I | re.DOTALL
@@ -50,7 +63,8 @@ class Piece:
     """A function of a file.
 
     Attributes:
-        text: Its lines with the documentation before them.
+        text: Its lines with the documentation before them; "" where it is only compared with, as it isn't fit
+            for the corpus by itself.
         code: The same without documentation.
         docstring: The documentation's first paragraph; "" where that isn't worth generating.
     """
@@ -70,7 +84,7 @@ class Candidate:
         language: Canonical name of its language.
         licence: What it is under, permissive licences only.
         whole: Its text without a licence at its top, where it shall go whole; "" where only as functions.
-        pieces: Its functions of fitting size.
+        pieces: Its functions but for the shortest.
     """
 
     repo: str
@@ -96,7 +110,6 @@ def candidates(
     report = MiningReport()
     files = chosen_files(root, source=source, max_bytes=max_bytes)
     accept = permission(files, licences=licences, report=report)
-    seen: set[str] = set()
     for folder in tree_roots(root, source):
         for file in read_source_files(
             folder, languages=source["languages"].split(), accept=accept, left_out=report.left_out
@@ -106,36 +119,41 @@ def candidates(
             if not place.is_file():
                 left_out["files: name isn't UTF-8"] += 1
                 continue
-            pieces = []
             try:
-                for found in find_functions(place, languages=[file.language]):
-                    piece = Piece(found.text.strip(), found.function.code, summary(found.function.docstring))
-                    reason = unfit(piece.text)
-                    if not reason and piece.code in seen:
-                        reason = "exact duplicate"
-                    seen.add(piece.code)
-                    if reason:
-                        left_out[f"functions: {reason}"] += 1
-                    else:
-                        pieces.append(piece)
+                pieces = [
+                    piece(found, left_out=left_out)
+                    for found in find_functions(place, languages=[file.language])
+                ]
             except CodeftError:
                 left_out["files: not mined"] += 1
                 continue
             text = without_header(file.text, file.language)
             whole = text if goes_whole(source["upstream"], path) and fits_whole(text) else ""
-            if whole or pieces:
+            kept = tuple(item for item in pieces if item is not None)
+            if whole or kept:
                 yield Candidate(
-                    source["upstream"], path, file.language, licences.licence_of(place), whole, tuple(pieces)
+                    source["upstream"], path, file.language, licences.licence_of(place), whole, kept
                 )
     for reason, count in report.skipped_files.items():
         if reason not in ("not accepted", "another language"):
             left_out[f"files: {reason}"] += count
 
 
+def piece(found: FoundFunction, *, left_out: Counter[str]) -> Piece | None:
+    """Return what is kept of a function; None for a short one, which is alike everywhere."""
+    text = found.text.strip()
+    reason = unfit(text)
+    if reason:
+        left_out[f"functions: {reason}"] += 1
+    if reason == TOO_SHORT:
+        return None
+    return Piece("" if reason else text, found.function.code, summary(found.function.docstring))
+
+
 def unfit(text: str) -> str:
     """Return why a function's text isn't fit for the corpus; "" where it is."""
     if len(text) < MIN_CHARACTERS or text.count("\n") + 1 < MIN_LINES:
-        return "too short"
+        return TOO_SHORT
     if len(text) > MAX_CHARACTERS:
         return "too long"
     return "" if is_mostly_words(text) else "mostly not letters, or not ASCII"
@@ -166,6 +184,8 @@ def goes_whole(repo: str, path: str) -> bool:
 def without_header(text: str, language: str) -> str:
     r"""Return a file without the comments at its top up to the last that speaks of licence or authorship.
 
+    A licence after the file's first lines, such as the one that names its package, goes too.
+
     >>> without_header("/* Copyright me */\n\n// Adds.\nint f();\n", "c")
     '// Adds.\nint f();'
     >>> without_header("#!/usr/bin/python\n# Adds.\n", "python"), without_header("#include <a.h>", "c")
@@ -181,7 +201,8 @@ def without_header(text: str, language: str) -> str:
         position = block.end()
         if _LEGAL.search(block[1]):
             start = position
-    rest = text[start:].strip("\r\n").rstrip()
+    rest = _LICENCE_COMMENT.sub("", text[start : start + _HEAD_CHARACTERS]) + text[start + _HEAD_CHARACTERS :]
+    rest = rest.strip("\n").rstrip()
     return f"{opening[0].strip()}\n\n{rest}" if opening else rest
 
 

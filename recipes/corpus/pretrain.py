@@ -118,6 +118,8 @@ class Selection:
             self._take(item, {"text": item.whole, "kind": "file"})
             return
         for piece, text in clean:
+            if not piece.text:
+                continue
             if self._functions.add_unless_duplicate("function", text):
                 self.left_out["functions: near duplicate"] += 1
                 continue
@@ -192,12 +194,14 @@ def _possible(source: dict[str, str]) -> set[str]:
 
 def write(path: Path, rows: list[Row]) -> None:
     """Writes rows as compressed JSON lines; the same rows make the same bytes."""
+    part = path.with_suffix(".part")
     with (
-        path.open("wb") as raw,
+        part.open("wb") as raw,
         gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6, filename="") as file,
     ):
         for row in rows:
             file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    part.replace(path)
 
 
 def statistics(rows: list[Row]) -> dict[str, object]:

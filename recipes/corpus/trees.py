@@ -22,7 +22,8 @@ _NOT_ITS_OWN = re.compile(
 
 _INSIDE = re.compile(r"^external/[^/]+/")
 _INSTALLED = re.compile(
-    r"usr/(share|lib)/(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/all|ruby)/gems/[^/]+)/"
+    r"usr/(share|lib)/([\w-]+-linux-gnu/)?"
+    r"(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/[^/]+|ruby)/gems/[^/]+)/"
 )
 
 

@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+from codeft.data.mining import find_functions
+
 HEADERS = {
     "c": ("/*\n * Copyright me\n */\n\n#include <a.h>\nint f();\n", "#include <a.h>\nint f();"),
     "go": (
@@ -24,6 +26,10 @@ HEADERS = {
         "<?php declare(strict_types=1);\n\nnamespace A;",
     ),
     "java": ("// Adds.\n\n/* License: MIT */\npackage a;\n\n// Copyright\n", "package a;\n\n// Copyright"),
+    "java below": (
+        "package a;\n\n/*\n * Licensed under the MIT licence\n */\n\n/** Adds. */\nclass A {}\n",
+        "package a;\n\n/** Adds. */\nclass A {}",
+    ),
     "csharp": ("//\n// A.cs\n//\n// Author:\n//  Me\n//\n\nusing System;\n", "using System;"),
     "csharp region": (
         "#region License\r\n// Copyright me\r\n#endregion\r\n\r\n#region Using\r\nusing A;\r\n#endregion\r\n",
@@ -43,6 +49,18 @@ def test_tables_and_foreign_scripts_are_no_code_to_learn_from(corpus):
     assert fit("static int add(int a, int b)\n{\n    return a + b;\n}\n")
     assert not fit("{0x00, 0x12, 0x34},\n" * 20)
     assert not fit("x = 'длинная строка на другом языке'\n" * 5)
+
+
+def test_what_does_not_fit_is_only_compared_with(corpus, tmp_path):
+    lines = "    x = 1 + 2\n" * 1000
+    (tmp_path / "a.py").write_text(f"def long():\n{lines}\n\ndef f():\n    pass\n")
+    left_out = Counter()
+    found = list(find_functions(tmp_path / "a.py"))
+    kept = [corpus("candidates").piece(item, left_out=left_out) for item in found]
+    assert kept[0].text == ""
+    assert kept[0].code.startswith("def long")
+    assert kept[1:] == [None]
+    assert left_out == {"functions: too long": 1, "functions: too short": 1}
 
 
 FUNCTION = '''def {name}(first, second):
