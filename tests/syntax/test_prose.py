@@ -27,6 +27,7 @@ from codeft.syntax.prose import clean_docstring
         ("go", "// F does.\n//\n// More.\n//go:noinline", "F does.\n\nMore."),
         ("ruby", "# F does.\n#   indented\n# rubocop:disable X", "F does.\n  indented"),
         ("ruby", "=begin\nDoc.\n=end", "Doc."),
+        ("c", "/*\n * call-seq:\n *   f(a) -> b\n *   f -> c\n *\n * Doc.\n */", "Doc."),
         ("ruby", "# Doc.\n# --\n# hidden\n# ++\n# more", "Doc.\nmore"),
         ("c", "/* Doc\n * more. */", "Doc\nmore."),
         ("cpp", "/// \\brief Adds.\n/// \\param x y", "Adds."),

@@ -17,7 +17,7 @@ from codeft.data.source_files import read_source_files
 from codeft.data.source_tree import SourceSelection
 from codeft.syntax.functions import Function, extract_functions
 from codeft.syntax.prose import docstring_tokens, first_paragraph
-from codeft.syntax.tree import parse
+from codeft.syntax.tree import parse, walk_leaves
 
 MIN_DOCSTRING_TOKENS, MAX_DOCSTRING_TOKENS = 3, 256
 MIN_CODE_LINES = 3
@@ -33,7 +33,7 @@ _BOILERPLATE = re.compile(
     r"|copyright\b|see \S+$",
     re.IGNORECASE,
 )
-_SPECIAL_TOKEN = re.compile(r"https?:|<img\b|<a\b|-----|={4}")
+_SPECIAL_TOKEN = re.compile(r"https?:|<(?:img|a)\s+\w+=|-----|={4}")
 
 
 @dataclass(slots=True)
@@ -214,8 +214,12 @@ def code_tokens(code: str, language: str) -> list[str]:
         >>> code_tokens("int f() { return 1; } // one", "c")
         ['int', 'f', '(', ')', '{', 'return', '1', ';', '}']
     """
-    tree = parse(code, language)
-    spans = zip(tree.starts.tolist(), tree.ends.tolist(), strict=True)
+    leaves = walk_leaves(code, language)
+    if leaves is None:
+        tree = parse(code, language)
+        spans = zip(tree.starts.tolist(), tree.ends.tolist(), strict=True)
+    else:
+        spans = zip(leaves.starts, leaves.ends, strict=True)
     return [code[start:end] for start, end in spans if code[start:end].strip()]
 
 

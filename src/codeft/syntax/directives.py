@@ -30,7 +30,7 @@ _DIRECTIVES = (
     r"|\$Flow\w+|@vite-ignore|@swc\b|@(?:no)?(?:inline|preserve|no_?collapse)\s*$",
     # Ruby
     r":(?:no|start|stop|end)?doc:|:nocov:|:notnew:|:(?:markup|main|title|section|yields?|args?|attr\w*|method"
-    r"|singleton-method|category|include|call-seq|arg):|call-seq:|(?:rubocop|reek|steep|brakeman|srb"
+    r"|singleton-method|category|include|arg):|(?:rubocop|reek|steep|brakeman|srb"
     r"|erb_?lint"
     r"|haml-lint|standard)\s*:\s*(?:dis|en|todo|ignore)\S*|frozen_string_literal:|shareable_constant_value:"
     r"|warn_(?:indent|past_scope):|typed:\s*(?:ignore|false|true|strict|strong)\s*$|@rbs\b|@!\w+",

@@ -17,6 +17,7 @@ _SUMMARY = re.compile(r"<summary>(.*?)(</summary>|\Z)", re.DOTALL | re.IGNORECAS
 _SUMMARY_TAG = re.compile(r"^[ \t]*[@\\](?:brief|short|description|desc|summary)\b[ \t]*", re.MULTILINE)
 _OTHER_TAG = re.compile(r"^[ \t]*(?:@[A-Za-z]|\\(?:param|return|sa|see|note|throws)\b)", re.MULTILINE)
 _RDOC_HIDDEN = re.compile(r"^--\n.*?(?:^\+\+\n|\Z)", re.MULTILINE | re.DOTALL)
+_CALL_SEQUENCE = re.compile(r"^[ \t]*:?call-seq:.*(?:\n[ \t]+\S.*)*\n?", re.MULTILINE)
 _FIELD = re.compile(r":\w+(?:\s[^:\n]*)?:(?:\s|$)")
 
 
@@ -44,8 +45,8 @@ def clean_docstring(raw: str, lang: str) -> str:
         text = without_code(inspect.cleandoc(_without_quotes(raw.strip())).strip(), lang)
         return without_markup(text, lang)
     text = _without_marks(raw)
-    if lang == "ruby":
-        text = _RDOC_HIDDEN.sub("", text)
+    if lang in ("ruby", "c", "cpp"):
+        text = _CALL_SEQUENCE.sub("", _RDOC_HIDDEN.sub("", text) if lang == "ruby" else text)
     text = without_code(text, lang)
     if summary := _SUMMARY.search(text):
         text = summary[1]
