@@ -74,8 +74,8 @@ def is_evaluated(upstream: str, *, repositories: set[str]) -> bool:
 def evaluation_functions(data: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (data set, language, code without documentation) of every validation and test function.
 
-    The bug fixing sets are left out: their identifiers are abstracted away (`VAR_1`), so that no function
-    could be recognised in them.
+    Those whose names were replaced (`VAR_1` in the bug fixing sets, `arg_0` in AdvTest) can be recognised by
+    what is left without names only (`renaming.renamed_shingles`).
     """
     summarization = [("csn_ruby", "ruby"), ("csn_python_small", "python")]
     for folder, language in summarization:
@@ -111,6 +111,12 @@ def evaluation_functions(data: Path) -> Iterator[tuple[str, str, str]]:
                 yield "translation", language, line
     for row in _rows(data / "defect/devign/test.jsonl"):
         yield "devign", "c", row["func"]
+    for folder in ("bugs2fix_small", "codereview_tufano"):
+        for split in ("valid", "test"):
+            for side in ("buggy", "fixed"):
+                path = data / f"refinement/{folder}/{split}.buggy-fixed.{side}"
+                for line in path.read_text(encoding="utf-8").splitlines():
+                    yield folder, "java", line
 
 
 def evaluation_files(data: Path) -> Iterator[tuple[str, str, str]]:

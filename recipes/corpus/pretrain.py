@@ -1,8 +1,8 @@
-"""Makes the pre-training corpus out of the fetched packages: functions, deduplicated and decontaminated.
+"""Makes the pre-training corpus out of the fetched packages: whole files and functions, each code once.
 
 Left out are repositories that an evaluation set names, files under other than permissive licences, copies and
-near duplicates, and functions that nearly duplicate one of the evaluation sets or of the sample's validation
-and test packages.
+near duplicates, and functions that nearly duplicate one of the evaluation sets or of a held-out package, with
+or without their names. What was mined is kept in OUT/mined, package by package, and isn't mined again.
 
 Usage: python recipes/corpus/pretrain.py FETCHED OUT --evaluation DATA
 """
@@ -14,60 +14,40 @@ import gzip
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from evaluation import (
-    comparable,
-    evaluation_files,
-    evaluation_functions,
-    evaluation_repositories,
-    is_evaluated,
-)
+from candidates import Candidate, cache_path, keep_candidates, kept_candidates
+from decontamination import NEAR_DUPLICATE, Decontamination
+from evaluation import comparable, evaluation_repositories, is_evaluated
 from fetch import read_sources
-from trees import ALLOWED_LICENCES, permissive_functions, tree_bytes
+from licences import ALLOWED_LICENCES
+from trees import readable_files
 
-from codeft.data.mining import MAX_DOCSTRING_TOKENS, MIN_DOCSTRING_TOKENS, MiningReport
-from codeft.data.near_duplicates import NearDuplicateIndex, shingles
-from codeft.syntax.prose import docstring_tokens, first_paragraph
+from codeft.data.near_duplicates import NearDuplicateIndex
 
-MIN_CHARACTERS, MAX_CHARACTERS = 80, 6_000
-MIN_LINES = 3
-MAX_BYTES_PER_LANGUAGE = 11_000_000
-MAX_BYTES_READ = 30_000_000  # of source files in one language
-NEAR_DUPLICATE = 0.75
-COVERED = 0.8  # share of a function's shingles found among the completion sets' files
-VALID_SHARE = 0.01
+MAX_BYTES_PER_LANGUAGE = 20_000_000
+MAX_BYTES_READ = 34_000_000  # of source files in one language
+VALID_BYTES_PER_LANGUAGE = 250_000
+MAX_COPIED = 0.2  # of a whole file's functions, by characters, may nearly duplicate functions before it
 
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A function that may enter the corpus."""
-
-    text: str
-    code: str
-    docstring: str
-    compared: str
-    language: str
-    repo: str
-    licence: str
+Row = dict[str, str]
 
 
 def reading_limits(sources: list[dict[str, str]], *, root: Path) -> list[int]:
     """How many bytes to read of each row's files, so that no language goes beyond `MAX_BYTES_READ`.
 
-    Packages smaller than their language's limit are read whole and leave more to the larger ones.
+    Packages smaller than their language's limit are read whole and leave more to the larger ones. Packages
+    that aren't trained on are read whole.
     """
     limits = [2**62] * len(sources)
-    for language in {source["languages"] for source in sources if "pretrain" in source["role"]}:
+    for languages in sorted({source["languages"] for source in sources}):
         rows = [
-            (tree_bytes(root, source=source), place)
+            (sum(readable_files(root, source=source).values()), place)
             for place, source in enumerate(sources)
-            if source["languages"] == language and "pretrain" in source["role"]
+            if source["languages"] == languages and "pretrain" in source["role"].split()
         ]
         left = MAX_BYTES_READ
         for rank, (size, place) in enumerate(sorted(rows)):
@@ -76,159 +56,172 @@ def reading_limits(sources: list[dict[str, str]], *, root: Path) -> list[int]:
     return limits
 
 
-def candidates(
-    source: dict[str, str], max_bytes: int, *, root: Path
-) -> tuple[list[Candidate], dict[str, int]]:
-    """Collect one row's functions of fitting size, each text once, and count what was left out why."""
-    report = MiningReport()
-    kept: dict[str, Candidate] = {}
-    left_out: Counter[str] = Counter()
-    for found in permissive_functions(root, source=source, report=report, max_bytes=max_bytes):
-        text = found.text.strip()
-        if len(text) < MIN_CHARACTERS or text.count("\n") + 1 < MIN_LINES:
-            left_out["functions: too short"] += 1
-        elif len(text) > MAX_CHARACTERS:
-            left_out["functions: too long"] += 1
-        elif sum(not character.isascii() for character in text) > 0.05 * len(text):
-            left_out["functions: mostly not ASCII"] += 1
-        else:
-            compared = comparable(found.function.code, found.language)
-            item = Candidate(
-                text=text,
-                code=found.function.code,
-                docstring=summary(found.function.docstring),
-                compared=compared,
-                language=found.language,
-                repo=source["upstream"],
-                licence=source["licence"],
-            )
-            if kept.setdefault(" ".join(compared.split()), item) is not item:
-                left_out["functions: exact duplicate"] += 1
-    for reason, count in report.skipped_files.items():
-        left_out[f"files: {reason}"] += count
-    return list(kept.values()), dict(left_out)
+def in_turns(items: Iterable[Candidate], *, seed: int) -> Iterator[Candidate]:
+    """Yield files in a random order, always one of the repository that has given the least bytes so far.
 
-
-def summary(docstring: str) -> str:
-    """Return a docstring's first paragraph; "" where that is too short or long to be worth generating."""
-    paragraph = first_paragraph(docstring)
-    num_tokens = len(docstring_tokens(paragraph))
-    return paragraph if MIN_DOCSTRING_TOKENS <= num_tokens <= MAX_DOCSTRING_TOKENS else ""
-
-
-def balanced(items: list[Candidate], *, budget: int, seed: int) -> list[Candidate]:
-    """Choose functions of one language up to a budget of bytes, every repository in turn giving one.
-
-    A repository with few functions gives all of them, and the large ones share the rest.
+    A repository with few files gives all of them, and the large ones share the rest.
     """
     by_repo: dict[str, list[Candidate]] = defaultdict(list)
     for item in items:
         by_repo[item.repo].append(item)
     order = random.Random(seed)
-    for members in by_repo.values():
-        order.shuffle(members)
-    chosen: list[Candidate] = []
-    size = 0
-    while by_repo and size < budget:
-        for repo in list(by_repo):
-            item = by_repo[repo].pop()
-            if not by_repo[repo]:
-                del by_repo[repo]
-            chosen.append(item)
-            size += len(item.text.encode())
-    return chosen
+    given: dict[str, int] = {}
+    for repo in sorted(by_repo):
+        order.shuffle(by_repo[repo])
+        given[repo] = 0
+    while given:
+        repo = min(given, key=lambda name: (given[name], name))
+        item = by_repo[repo].pop()
+        given[repo] += len(item.whole) or sum(len(piece.text) for piece in item.pieces)
+        if not by_repo[repo]:
+            del given[repo]
+        yield item
 
 
-class Decontamination:
-    """What must not get into training: evaluation functions and files, and the sample's held-out packages."""
+class Selection:
+    """Rows chosen out of files one after the other, so that no code gets in twice.
 
-    def __init__(self, data: Path, *, language: str, held_out: list[Candidate]) -> None:
-        close = {language, *({"c", "cpp"} if language in ("c", "cpp") else ())}
-        self.functions = NearDuplicateIndex(threshold=NEAR_DUPLICATE)
-        self.num_rows: Counter[str] = Counter()
-        for name, row_language, code in evaluation_functions(data):
-            if row_language in close:
-                self.functions.add(name, comparable(code, row_language))
-                self.num_rows[f"{name} ({row_language})"] += 1
-        for item in held_out:
-            if item.language in close:
-                self.functions.add("the sample's valid and test packages", item.compared)
-        pieces = [np.zeros(0, dtype=np.uint64)]
-        for name, row_language, text in evaluation_files(data):
-            if row_language in close:
-                pieces.append(shingles(comparable(text, row_language)))
-                self.num_rows[f"{name} ({row_language})"] += 1
-        self.file_shingles = np.unique(np.concatenate(pieces))
+    Args:
+        decontamination: What must not get in.
+        max_bytes: Where to stop.
 
-    def reason(self, item: Candidate) -> str:
-        """Return what a function contaminates; "" for none."""
-        matches = self.functions.query(item.compared)
-        if matches:
-            return str(matches[0].key)
-        if len(self.file_shingles):
-            hashes = shingles(item.compared)
-            places = np.searchsorted(self.file_shingles, hashes).clip(max=len(self.file_shingles) - 1)
-            if (self.file_shingles[places] == hashes).mean() >= COVERED:
-                return "javaCorpus" if item.language == "java" else "py150"
-        return ""
+    Attributes:
+        rows: What was chosen.
+        left_out: Counts what wasn't, by reason.
+    """
+
+    def __init__(self, decontamination: Decontamination, *, max_bytes: int) -> None:
+        self.decontamination = decontamination
+        self.left = max_bytes
+        self.rows: list[Row] = []
+        self.left_out: Counter[str] = Counter()
+        self._functions = NearDuplicateIndex(threshold=NEAR_DUPLICATE)
+        self._files = NearDuplicateIndex(threshold=NEAR_DUPLICATE)
+
+    def offer(self, item: Candidate) -> None:
+        """Take a file whole or as its functions, or what is new of it, or nothing.
+
+        A file that was to go whole goes as functions where one of them is contaminated or where too much of
+        it is there already; so nothing contaminated gets in, and the rest of the file isn't lost.
+        """
+        compared = [comparable(piece.code, item.language) for piece in item.pieces]
+        clean = []
+        for piece, text in zip(item.pieces, compared, strict=True):
+            reason = self.decontamination.reason(text)
+            if reason:
+                self.left_out[f"functions: contaminated with {reason}"] += 1
+            else:
+                clean.append((piece, text))
+        if item.whole and self._is_new(item, compared, is_clean=len(clean) == len(compared)):
+            for _, text in clean:
+                self._functions.add("whole", text)
+            self._take(item, {"text": item.whole, "kind": "file"})
+            return
+        for piece, text in clean:
+            if not piece.text:
+                continue
+            if self._functions.add_unless_duplicate("function", text):
+                self.left_out["functions: near duplicate"] += 1
+                continue
+            documented = {"code": piece.code, "docstring": piece.docstring} if piece.docstring else {}
+            self._take(item, {"text": piece.text, "kind": "function"} | documented)
+
+    def _is_new(self, item: Candidate, compared: list[str], *, is_clean: bool) -> bool:
+        """Whether a file may go whole; counts the reason where it may not."""
+        if not is_clean:
+            self.left_out["whole files: a function is contaminated"] += 1
+            return False
+        sizes = [len(text) for text in compared]
+        copied = [size for size, text in zip(sizes, compared, strict=True) if self._functions.query(text)]
+        if sum(copied) > MAX_COPIED * sum(sizes):
+            self.left_out["whole files: functions are there already"] += 1
+            return False
+        if self._files.add_unless_duplicate("whole", comparable(item.whole, item.language)):
+            self.left_out["whole files: near duplicate"] += 1
+            return False
+        return True
+
+    def _take(self, item: Candidate, row: Row) -> None:
+        place = {"language": item.language, "repo": item.repo, "licence": item.licence, "path": item.path}
+        self.rows.append({"text": row["text"]} | place | row)
+        self.left -= len(row["text"].encode("utf-8", "replace"))
 
 
 def select(
-    language: str, *, items: list[Candidate], data: Path, held_out: list[Candidate]
-) -> tuple[list[Candidate], dict[str, int], dict[str, int]]:
+    language: str, *, sources: list[dict[str, str]], kept: Path, data: Path
+) -> tuple[list[Row], list[Row], dict[str, int], dict[str, int]]:
     """Choose one language's part of the corpus.
 
     Returns:
-        The functions, in random order; what was left out why; and the rows of each evaluation set compared.
+        The rows to train on and those to validate on; what was left out why; and the rows of each evaluation
+        set compared with.
     """
-    decontamination = Decontamination(data, language=language, held_out=held_out)
-    index = NearDuplicateIndex(threshold=NEAR_DUPLICATE)
-    left_out: Counter[str] = Counter()
-    kept: list[Candidate] = []
-    size = 0
-    chosen = balanced(items, budget=2 * MAX_BYTES_PER_LANGUAGE, seed=0)
-    for item in chosen:
-        if size >= MAX_BYTES_PER_LANGUAGE:
+    training: list[Candidate] = []
+    held_out: list[Candidate] = []
+    never_read: list[Candidate] = []
+    for source in sources:
+        roles = source["role"].split()
+        if language not in _possible(source):
+            continue
+        items, _ = kept_candidates(cache_path(kept, source))
+        part = training if "pretrain" in roles else held_out if "held-out" in roles else never_read
+        part += items
+    training = [item for item in training if item.language == language]
+    decontamination = Decontamination(data, language=language)
+    decontamination.hold_out(never_read)
+    valid = Selection(decontamination, max_bytes=VALID_BYTES_PER_LANGUAGE)
+    fill(valid, [item for item in held_out if item.language == language], seed=1)
+    decontamination.hold_out(held_out)
+    train = Selection(decontamination, max_bytes=MAX_BYTES_PER_LANGUAGE)
+    fill(train, training, seed=0)
+    return train.rows, valid.rows, dict(train.left_out), dict(train.decontamination.num_rows)
+
+
+def fill(selection: Selection, items: list[Candidate], *, seed: int) -> None:
+    """Offer files in turns until the selection is full; counts the others."""
+    for place, item in enumerate(in_turns(items, seed=seed)):
+        if selection.left <= 0:
+            selection.left_out["files: language is full"] += len(items) - place
             break
-        contaminated = decontamination.reason(item)
-        if contaminated:
-            left_out[f"functions: contaminated with {contaminated}"] += 1
-        elif index.add_unless_duplicate(len(kept), item.compared):
-            left_out["functions: near duplicate"] += 1
-        else:
-            kept.append(item)
-            size += len(item.text.encode())
-    left_out["functions: language is full"] += len(items) - len(kept) - sum(left_out.values())
-    return kept, dict(left_out), dict(decontamination.num_rows)
+        selection.offer(item)
 
 
-def write(path: Path, items: list[Candidate]) -> None:
+def _possible(source: dict[str, str]) -> set[str]:
+    """The languages that a row's files may turn out to be in: a `.h` file is C or C++."""
+    languages = set(source["languages"].split())
+    return languages | ({"c", "cpp"} if languages & {"c", "cpp"} else set())
+
+
+def write(path: Path, rows: list[Row]) -> None:
     """Writes rows as compressed JSON lines; the same rows make the same bytes."""
+    part = path.with_suffix(".part")
     with (
-        path.open("wb") as raw,
+        part.open("wb") as raw,
         gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6, filename="") as file,
     ):
-        for item in items:
-            row = {"text": item.text, "language": item.language, "repo": item.repo, "licence": item.licence}
-            if item.docstring:
-                row |= {"code": item.code, "docstring": item.docstring}
+        for row in rows:
             file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    part.replace(path)
 
 
-def statistics(items: list[Candidate]) -> dict[str, object]:
-    """Count rows and bytes by language, licence and repository."""
+def statistics(rows: list[Row]) -> dict[str, object]:
+    """Count rows and bytes by language, kind, licence and repository."""
+    keys = ("language", "kind", "licence", "repo")
     counts: dict[str, dict[str, Counter[str]]] = {
-        key: {"rows": Counter(), "bytes": Counter()} for key in ("language", "licence", "repo")
+        key: {"rows": Counter(), "bytes": Counter()} for key in keys
     }
-    for item in items:
-        size = len(item.text.encode())
-        for key, value in (("language", item.language), ("licence", item.licence), ("repo", item.repo)):
-            counts[key]["rows"][value] += 1
-            counts[key]["bytes"][value] += size
-    num_bytes = sum(counts["language"]["bytes"].values())
-    return {"rows": len(items), "bytes": num_bytes} | {
+    num_bytes = 0
+    for row in rows:
+        size = len(row["text"].encode("utf-8", "replace"))
+        num_bytes += size
+        for key in keys:
+            counts[key]["rows"][row[key]] += 1
+            counts[key]["bytes"][row[key]] += size
+    documented = sum("docstring" in row for row in rows)
+    return {"rows": len(rows), "bytes": num_bytes, "documented functions": documented} | {
         f"by {key}": {
-            name: {"rows": rows, "bytes": both["bytes"][name]} for name, rows in sorted(both["rows"].items())
+            name: {"rows": num_rows, "bytes": both["bytes"][name]}
+            for name, num_rows in sorted(both["rows"].items())
         }
         for key, both in counts.items()
     }
@@ -252,51 +245,50 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for the corpus")
     parser.add_argument("--evaluation", type=Path, required=True, help="folder of the evaluation sets")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--statistics", type=Path, default=Path(__file__).with_name("statistics.json"), help="where to count"
+    )
     options = parser.parse_args()
     sources = list(permitted_sources(options.evaluation))
     limits = reading_limits(sources, root=options.fetched)
+    kept = options.out / "mined"
+    kept.mkdir(parents=True, exist_ok=True)
+    train: list[Row] = []
+    valid: list[Row] = []
     left_out: Counter[str] = Counter()
-    training: list[Candidate] = []
-    held_out: list[Candidate] = []
+    compared: Counter[str] = Counter()
     with ProcessPoolExecutor(options.jobs) as pool:
-        for source, (items, reasons) in zip(
-            sources, pool.map(partial(candidates, root=options.fetched), sources, limits), strict=True
-        ):
-            print(f"{source['package']} {source['folder']}: {len(items)} functions", flush=True)
-            if "pretrain" in source["role"].split():
-                training += items
-                left_out.update(reasons)
-            else:
-                held_out += items
-        languages = sorted({item.language for item in training})
-        parts = [[item for item in training if item.language == language] for language in languages]
-        jobs = [
-            pool.submit(select, language, items=part, data=options.evaluation, held_out=held_out)
-            for language, part in zip(languages, parts, strict=True)
+        largest_first = sorted(zip(limits, sources, strict=True), key=lambda pair: -pair[0])
+        mining = [
+            pool.submit(keep_candidates, source, limit, root=options.fetched, folder=kept)
+            for limit, source in largest_first
         ]
-        corpus: list[Candidate] = []
-        compared: Counter[str] = Counter()
-        for language, job in zip(languages, jobs, strict=True):
-            kept, reasons, num_rows = job.result()
-            print(f"{language}: {len(kept)} functions kept, {reasons}", flush=True)
-            corpus += kept
+        for done, job in enumerate(as_completed(mining), 1):
+            print(f"[{done}/{len(mining)}] {job.result()}", flush=True)
+        for source in sources:
+            if "pretrain" in source["role"].split():
+                left_out += kept_candidates(cache_path(kept, source))[1]
+        languages = sorted({language for source in sources for language in source["languages"].split()})
+        choose = partial(select, sources=sources, kept=kept, data=options.evaluation)
+        for language, part in zip(languages, pool.map(choose, languages), strict=True):
+            rows, held_out, reasons, num_rows = part
+            print(f"{language}: {len(rows)} rows, {len(held_out)} held out, {reasons}", flush=True)
+            train += rows
+            valid += held_out
             left_out.update(reasons)
-            compared |= num_rows  # C and C++ compare with the same rows
-    random.Random(0).shuffle(corpus)
-    num_valid = int(VALID_SHARE * len(corpus))
-    options.out.mkdir(parents=True, exist_ok=True)
-    write(options.out / "pretrain_valid.jsonl.gz", corpus[:num_valid])
-    write(options.out / "pretrain.jsonl.gz", corpus[num_valid:])
+            compared |= Counter(num_rows)  # C and C++ compare with the same rows
+    random.Random(0).shuffle(train)
+    random.Random(0).shuffle(valid)
+    write(options.out / "pretrain_valid.jsonl.gz", valid)
+    write(options.out / "pretrain.jsonl.gz", train)
     report = {
-        "train": statistics(corpus[num_valid:]),
-        "valid": statistics(corpus[:num_valid]),
+        "train": statistics(train),
+        "valid": statistics(valid),
         "left out": dict(sorted(left_out.items())),
         "evaluation rows compared": dict(sorted(compared.items())),
         "evaluation repositories": len(evaluation_repositories(options.evaluation)),
     }
-    Path(__file__).with_name("statistics.json").write_text(
-        json.dumps(report, indent=1) + "\n", encoding="utf-8"
-    )
+    options.statistics.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,9 +37,10 @@ INTRODUCTION = """
 ## Source code in the sample and in the pre-training corpus
 
 The functions in `src/codeft/assets/sample` and the corpus that `model=mini` was pre-trained on come from
-these packages, all under permissive licences (SPDX identifiers; checked against each package's own licence
-files). Files whose head names another licence were left out. The corpus itself isn't shipped;
-`recipes/corpus` makes it again.
+these packages, all under permissive licences (SPDX identifiers of the packages; the licence of each file was
+read from its head, from licence files around it and from Debian's records, and files under another than a
+permissive one were left out). The corpus itself isn't shipped; `recipes/corpus` makes it again. Packages
+`held-out` were never trained on; pre-training is validated on them.
 """
 NOTICES = """
 ### Copyright notices of the code in the sample

@@ -135,9 +135,9 @@ def data(train: Mapping[str, Any]) -> str:
     )
     return f"""## Data
 
-{train["rows"]:,} functions, {train["bytes"] / 1e6:.0f} MB:
+{train["rows"]:,} functions and whole files, {train["bytes"] / 1e6:.0f} MB:
 
-| language | functions | MB |
+| language | functions and files | MB |
 |---|---|---|
 {languages}
 
@@ -154,11 +154,11 @@ def limits(statistics: Mapping[str, Any]) -> str:
 |---|---|
 {left_out}
 
-Repositories that an evaluation set names were left out whole. What that doesn't reach: near duplicates are
-judged by shingles of code tokens, so a function that was rewritten or whose identifiers were renamed may have
-stayed, and the abstracted code of the refinement sets can't be compared at all. Licences were checked package
-by package and at the head of each file; folders of bundled projects (`contrib/`, `third_party/`, …) were left
-out.
+Repositories that an evaluation set names were left out whole, and so were packages held out for validation.
+Near duplicates are judged by shingles of code tokens, with names and without them, so what was rewritten may
+have stayed, and so may functions of a few tokens, which are alike everywhere. Licences were read file by file
+(SPDX lines, licence texts, Debian's records); folders of bundled projects (`contrib/`, `third_party/`, …)
+were left out.
 """
 
 

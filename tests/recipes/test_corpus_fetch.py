@@ -6,9 +6,12 @@ import io
 import sys
 import tarfile
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+from codeft.syntax.languages import LANGUAGES
 
 CORPUS = Path(__file__).parents[2] / "recipes" / "corpus"
 
@@ -86,7 +89,26 @@ def test_the_table_of_sources():
         for role in row["role"].split():
             if role.startswith("sample-"):
                 roles[role.removeprefix("sample-")].add(row["upstream"].lower())
-            held_out = role in {"sample-valid", "sample-test"} or role.startswith("parallel")
+            held_out = role in {"held-out", "sample-valid", "sample-test"} or role.startswith("parallel")
             assert not (held_out and "pretrain" in row["role"]), row["package"]
     assert not roles["train"] & roles["valid"] and not roles["valid"] & roles["test"]
     assert not roles["train"] & roles["test"]
+
+
+def test_every_language_has_packages_that_are_held_out(fetch):
+    trained = set()
+    held_out = defaultdict(set)
+    for row in fetch.read_sources():
+        for language in row["languages"].split():
+            if "pretrain" in row["role"].split():
+                trained.add(row["upstream"].lower())
+            elif row["role"] == "held-out":
+                held_out[language].add(row["upstream"].lower())
+    assert set(held_out) == set(LANGUAGES)
+    assert all(len(upstreams) >= 2 for upstreams in held_out.values())
+    assert not trained & set().union(*held_out.values())
+
+
+def test_a_package_stands_in_the_table_once(fetch):
+    rows = [(row["registry"], row["package"], row["folder"]) for row in fetch.read_sources()]
+    assert len(rows) == len(set(rows))

@@ -112,13 +112,24 @@ class NearDuplicateIndex:
 
     def add(self, key: Hashable, text: str) -> None:
         """Add a text under a key; a text without tokens is left out, as it resembles nothing."""
-        hashes = shingles(text)
+        self.add_hashes(key, shingles(text))
+
+    def add_hashes(self, key: Hashable, hashes: np.ndarray) -> None:
+        """Add a text by hashes of its parts, where it is cut in another way than by `shingles`.
+
+        Args:
+            key: What a match shall name.
+            hashes: uint64 [n], ascending, each once; a text without any is left out.
+        """
         if len(hashes):
             self._insert(key, hashes, self._bands(hashes))
 
     def query(self, text: str) -> list[Match]:
         """Return the near duplicates of a text, the most similar first, then in the order of adding."""
-        hashes = shingles(text)
+        return self.query_hashes(shingles(text))
+
+    def query_hashes(self, hashes: np.ndarray) -> list[Match]:
+        """Return the near duplicates of a text that is given by hashes of its parts, as in `add_hashes`."""
         return self._search(hashes, self._bands(hashes)) if len(hashes) else []
 
     def add_unless_duplicate(self, key: Hashable, text: str) -> Match | None:
