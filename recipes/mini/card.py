@@ -82,23 +82,25 @@ def training(metrics: Mapping[str, Any], *, config: Mapping[str, Any], commands:
     processes = "one process" if num_ranks == 1 else f"{num_ranks} processes"
     precision = metrics.get("precision", config["trainer"]["precision"])
     typed = "\n".join(portable(command) for command in commands)
+    counts = pretraining["examples"].items()
+    examples = {part: count for part, count in counts if count and part != "left_open"}
+    parts = ", ".join(f"{part} ({count:,} examples)" for part, count in examples.items())
     return f"""## Training
 
 ```bash
 {typed}
 ```
 
-`OUT` is a folder outside of the checkout. From random weights: T5's span corruption
-({task["noise_density"]:.0%} of the sub-tokens, spans of {task["mean_span_length"]:g} on average, texts cut to
-{task["max_source_length"]}), and for {task["docstring_share"]:.0%} of the documented functions the first
-paragraph of the docstring out of the code without it.
+`OUT` is a folder outside of the checkout. What was asked of the model (see codeft's `docs/pretraining.md`):
+{parts};
+{task["mask_share"]:.0%} of a piece's sub-tokens hidden, pieces of at most {task["max_source_length"]}.
 
 | | |
 |---|---|
 | steps | {pretraining["steps"]:,} of at most {num_tokens:,} sub-tokens, padding included |
 | sub-tokens read | {pretraining["source_tokens"]:,} in sources, {pretraining["target_tokens"]:,} in targets |
 | validation loss | {pretraining["best_val_loss"]:.3f} nats a target sub-token |
-| optimizer | {describe(optimizer)}, linear warm-up and decay, no dropout |
+| optimizer | {describe(optimizer)}, {config["scheduler"]["_target_"].rpartition(".")[2]} |
 | precision, seed | {precision}, {config["seed"]} |
 | time | {metrics["time"]["fit_s"] / 60:.0f} minutes, {processes} of a thread each on a shared CPU |
 

@@ -18,11 +18,18 @@ TYPED = (
 )
 METRICS = {
     "params": {"total": 4_000_000, "trainable": 4_000_000},
-    "pretraining": {"steps": 12, "source_tokens": 3456, "target_tokens": 789, "best_val_loss": 2.5},
+    "pretraining": {
+        "steps": 12,
+        "source_tokens": 3456,
+        "target_tokens": 789,
+        "best_val_loss": 2.5,
+        "examples": {"spans": 1200, "pairs": 30, "left_open": 7},
+    },
     "time": {"fit_s": 600.0},
 }
 CONFIG = """
-task: {noise_density: 0.15, mean_span_length: 3.0, max_source_length: 160, docstring_share: 0.5}
+task: {mask_share: 0.25, max_source_length: 256}
+scheduler: {_target_: codeft.schedules.constant_with_decay}
 optimizer: {_target_: codeft.optimizers.MuonWithAdamW, lr: 0.002, embedding_lr: 0.05}
 trainer: {precision: bf16-mixed, devices: 2}
 data: {batch_tokens: 4096}
@@ -68,6 +75,8 @@ def test_it_says_commands_precision_and_facts(write):
     ) in text
     assert "32-true, 1234" in text and "3,456 in sources, 789 in targets" in text and "2.500 nats" in text
     assert "Muon for the layers' matrices, learning rate 0.002; AdamW for the rest, 0.05" in text
+    assert "spans (1,200 examples), pairs (30 examples);\n25% of a piece's sub-tokens" in text
+    assert "left_open" not in text and "constant_with_decay" in text
     assert not re.search(r"/disk|(?<![\w.])~/|\.\./", text)
 
 
