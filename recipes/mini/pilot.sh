@@ -14,8 +14,10 @@ fi
 for seed in $seeds; do
   for objective in $objectives; do
     run="$state/$objective-$steps-$seed"
-    if [[ -f "$run/metrics.json" ]]; then continue; fi
-    if [[ -f "$run/checkpoints/last.ckpt" ]]; then
+    if grep -qsF "\"$run/model\"" "$state/pilot.jsonl"; then continue; fi
+    if [[ -f "$run/metrics.json" ]]; then
+      words=()
+    elif [[ -f "$run/checkpoints/last.ckpt" ]]; then
       words=(resume="$run")
     else
       words=(
@@ -25,7 +27,7 @@ for seed in $seeds; do
         trainer.precision=bf16-mixed checkpoint.every_minutes=5 hydra.run.dir="$run"
       )
     fi
-    nice -n 19 "$python" -m codeft.pretrain "${words[@]}"
+    if (( ${#words[@]} )); then nice -n 19 "$python" -m codeft.pretrain "${words[@]}"; fi
     layout=ast_t5
     if [[ "$objective" == span ]]; then layout=t5; fi
     nice -n 19 "$python" recipes/mini/yardstick.py measure "$run/model" --layout "$layout" --json "$state/pilot.jsonl"
