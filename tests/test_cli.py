@@ -74,6 +74,7 @@ def test_folder_names_are_plain(overrides):
         ("method=[lora,prefix]", r"lora and prefix exclude one another"),
         ("method=[sat,dora,ia3]", r"dora and ia3 exclude one another"),
         ("trainer.qqq=1", r"unknown key trainer\.qqq\. Known here: .*\+trainer\.qqq"),
+        ("+trainer.max_epochs=1", r"trainer\.max_epochs is there already; leave out the \+: trainer\.max_e"),
         ("alhpa=0.1", r"unknown key alhpa; did you mean 'alpha'\? .*\+alhpa=… adds it"),
         ("trainer.max_epoch=3", r"unknown key trainer\.max_epoch; did you mean 'max_epochs'\?"),
         ("metod=telly", r"unknown key metod; did you mean 'method'\?"),

@@ -94,6 +94,8 @@ def explain(error: Exception) -> str:
         key, known = str(cause.key), sorted({*map(str, parent.keys()), *groups})
         there_are = f"Known here: {', '.join(known)}; +{unknown[1]}=… adds it"
         return f"unknown key {unknown[1]}{nearest(key, known)} {there_are}"
+    if present := re.match(r"Could not append to config\. An item is already at '([^']+)'", str(error)):
+        return f"{present[1]} is there already; leave out the +: {present[1]}=…"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=…"
     if isinstance(error, CodeftError):

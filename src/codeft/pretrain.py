@@ -1,4 +1,4 @@
-"""Pre-train a model from random weights: `python -m codeft.pretrain data.train=… data.valid=…`."""
+"""Pre-train a new model, or go on with one: `python -m codeft.pretrain data.train=… data.valid=…`."""
 
 from __future__ import annotations
 

@@ -302,13 +302,18 @@ def floor_sentence(metrics: Mapping[str, Any], *, split: str) -> str:
 
 
 def fold_signature(signature: str, *, width: int) -> str:
-    """Break a signature behind its bars, so that its parts stay whole.
+    """Break a signature behind its bars, so that its parts stay whole; a longer part has its own line.
 
     >>> print(fold_signature("exact_match|compare:strip|case:mixed|v:1", width=30))
     exact_match|compare:strip|
     case:mixed|v:1
+    >>> print(fold_signature("codebleu|grammar:tree-sitter-java-0.23.5|v:1", width=20))
+    codebleu|
+    grammar:tree-sitter-java-0.23.5|
+    v:1
     """
-    lines = textwrap.wrap(signature.replace("|", "| "), width=width, break_on_hyphens=False)
+    parts = signature.replace("|", "| ")
+    lines = textwrap.wrap(parts, width=width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(line.replace("| ", "|") for line in lines)
 
 

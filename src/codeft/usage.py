@@ -28,7 +28,12 @@ EXAMPLES = {
     ),
     "predict": ("run=outputs/my-run input=src/ output=out.jsonl",),
     "prepare": ("data.dir=path/to/rows", "data.source=path/to/repository output=path/to/rows"),
-    "pretrain": ("data.train=train.jsonl data.valid=valid.jsonl", "resume=outputs/my-run"),
+    "pretrain": (
+        "data.train=train.jsonl data.valid=valid.jsonl",
+        "model=mini data.source=path/to/repository trainer.max_steps=500",
+        "model=codet5 objective=ast_t5 data.source=path/to/repository",
+        "resume=outputs/my-run",
+    ),
     "export": ("run=outputs/my-run to=my-model", "run=outputs/my-run to=my-model onnx=true"),
     "similarity": ("run=outputs/my-run", "runs=[outputs/my-run,outputs/another]"),
     "report": ("run=outputs/my-sweep", "run=outputs/my-sweep by=data.train_limit scores=[smoothed_bleu]"),

@@ -212,6 +212,15 @@ def test_a_corpus_has_two_files(tmp_path):
         read(reader, "test")
 
 
+def test_a_tree_as_a_corpus_says_how_many_rows_it_made(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(f"def {name}(x):\n    return x\n", encoding="utf-8")
+    reader = CorpusReader(source=tmp_path)
+    assert len(read(reader)) == len(read(reader, "valid")) == 1
+    assert "read 2 rows out of 2 functions of 2 files" in caplog.text
+
+
 def test_the_sample_says_what_it_has():
     with pytest.raises(CodeftError, match=r"nothing for task=pretraining; it has clone_detection, "):
         read(SampleReader(), task="pretraining")

@@ -32,6 +32,8 @@ from codeft.metrics import (
     coco,
     named_scores,
 )
+from codeft.tasks.refinement import RefinementTask
+from codeft.types import Example
 
 CODE = [
     ("int f(int a) { return a; }", "int f(int b) { return b + 1; }"),
@@ -142,3 +144,21 @@ def test_a_process_may_have_no_row(tmp_path) -> None:
         assert json.loads((tmp_path / f"{rank}.json").read_text()) == [
             pytest.approx(found, rel=1e-12) for found in alone
         ]
+
+
+def run_first_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    if rank == 0:
+        rows = [Example(id="1", source="a b c d", target="a b c e", lang="java")]
+        floors = RefinementTask().floors(rows, constants={"best_target": "a b c e"})
+        with open(f"{folder}/floors.json", "w") as file:
+            json.dump(floors, file)
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_the_first_process_scores_floors_without_the_other(tmp_path) -> None:
+    multiprocessing.start_processes(run_first_rank, (str(tmp_path),), nprocs=2, start_method="fork")
+    floors = json.loads((tmp_path / "floors.json").read_text())
+    assert floors["best_target"]["exact_match"] == 100 and floors["naive_copy"]["exact_match"] == 0

@@ -91,8 +91,9 @@ def test_positions_and_dropout_are_the_published(ast_t5_folder):
     assert (config.dropout, config.attention_dropout, config.activation_dropout) == (0.1, 0.1, 0.1)
 
 
-def test_what_it_saves_it_reads(ast_t5, tmp_path):
+def test_what_it_saves_it_reads(ast_t5, tmp_path, capfd):
     ast_t5.save(tmp_path)
+    assert capfd.readouterr() == ("", "")
     again = BartModel(weights=str(tmp_path)).eval()
     assert again.architecture == ast_t5.architecture
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), ast_t5.parameters(), strict=True))

@@ -103,6 +103,8 @@ def corpus_rows(
         if MIN_DOCSTRING_TOKENS <= len(docstring_tokens(summary)) <= MAX_DOCSTRING_TOKENS:
             fields |= {"code": found.function.code, "docstring": summary}
         by_file.setdefault(found.path, []).append(Row(f"{found.path}:{found.function.start_line}", fields))
+        if report is not None:
+            report.rows[found.language] += 1
     if len(by_file) < 2:
         raise CodeftError(
             f"pre-training holds one file in fifty out, and {str(source)!r} has functions in {len(by_file)}: "

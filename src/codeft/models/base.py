@@ -203,11 +203,14 @@ class AbstractCodeModel(nn.Module, ABC):
             folder: Made if it isn't there.
             dtype: Of the stored weights; None keeps the model's.
         """
+        from codeft.models.networks import quiet_transformers  # which imports this file
+
         network = self.network
         if dtype is not None:
             network = copy.deepcopy(network)
             nn.Module.to(network, dtype=dtype)  # in place; transformers' own `to` has lost its types
-        network.save_pretrained(str(folder))
+        with quiet_transformers():
+            network.save_pretrained(str(folder))
         self.tokenizer.backend_tokenizer.no_truncation()  # set by the last encoding, and no part of it
         self.tokenizer.save_pretrained(str(folder))
 

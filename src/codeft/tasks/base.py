@@ -376,9 +376,14 @@ class AbstractGenerationTask(AbstractTask):
         scores: dict[str, float] = {}
         for name, metric in self.metrics().items():
             if only in (None, name):
+                metric.distributed_available_fn = _not_distributed  # only the first of several processes asks
                 metric.update(predictions, references)
                 scores |= named_scores(name, metric)
         return scores
+
+
+def _not_distributed() -> bool:
+    return False
 
 
 class AbstractStreamedTask(AbstractGenerationTask):
