@@ -106,7 +106,7 @@ def test_mistyped_words_are_answered_with_the_nearest(command, tmp_path, capfd, 
         ("predict", ["run=r", "top=[1]"], r"top must be one value, not \[1\]"),
         ("prepare", ["data.source=s", "seed=[1]"], r"seed must be one value"),
         ("export", ["run=r", "overwrite=[true]"], r"overwrite must be one value"),
-        ("pretrain", ["data.train=t"], r"^codeft: data\.valid must be given: data\.valid=…$"),
+        ("pretrain", ["data.train=t"], r"^codeft: pre-training needs data\.train=<file> and data\.valid="),
     ],
 )
 def test_one_value_is_no_list(command, tmp_path, verb, words, said):

@@ -148,6 +148,12 @@ def ast_t5_folder(tmp_path_factory, roberta_folder):
     return folder
 
 
+@pytest.fixture(scope="session")
+def families():
+    """Each family's class, by name."""
+    return FAMILIES
+
+
 @pytest.fixture(scope="session", params=FAMILIES)
 def family(request):
     return request.param

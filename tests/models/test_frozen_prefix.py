@@ -14,15 +14,13 @@ LAYERS = 3
 
 
 @pytest.fixture(params=["text", "embedding", "label"])
-def frozen(request, family, folder):
+def frozen(request, family, families, folder):
     """A model of each family for each output."""
     torch.manual_seed(1)
     extra = {"num_decoder_layers": 2} if family == "roberta" else {}
-    from conftest import FAMILIES
-
     if family == "ast_t5" and request.param != "text":
         pytest.skip("as PLBART")
-    return FAMILIES[family](weights=str(folder), output=request.param, **extra).eval()
+    return families[family](weights=str(folder), output=request.param, **extra).eval()
 
 
 def freeze(model, k):
