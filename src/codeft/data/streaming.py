@@ -126,7 +126,7 @@ class PieceStream(IterableDataset[StreamedBatch]):
                 skip = 0
             if is_barren and not pool:
                 raise CodeftError(
-                    f"none of {len(rows)} training rows makes an example: give other rows, or other task.parts"
+                    f"none of {len(rows)} training rows makes an example: give other rows or task.parts"
                 )
             epoch, pool = epoch + 1, 0
 
