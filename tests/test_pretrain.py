@@ -49,7 +49,7 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(corpus) -> list[str]:
-    """Overrides for a pre-training of seconds: 12 steps, 3 validations, over 2 epochs."""
+    """Overrides for a pre-training of seconds: 12 steps, 3 validations."""
     architecture = [f"model.architecture.{size}" for size in SIZES]
     return [*SETTINGS, *architecture, f"data.train={corpus}/train.jsonl", f"data.valid={corpus}/valid.jsonl"]
 
@@ -165,7 +165,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 def test_a_killed_run_goes_on_bit_for_bit_and_counts_once(
     command, small, whole, monkeypatch, tmp_path, kills
 ):
-    """Of 12 steps, 7 are the first epoch's; checkpoints lie at 3, 6, 7 (the epoch's end), 10 and 12."""
+    """Checkpoints lie at every third step, and at the end."""
     typed = [*small, "checkpoint.every_n_steps=3", f"to={tmp_path}/weights", f"hydra.run.dir={tmp_path}/run"]
     resume = f"resume={tmp_path}/run"
     for step, arguments in zip(kills, (typed, [resume]), strict=False):

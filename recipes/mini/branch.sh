@@ -10,8 +10,7 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 if [[ ! -d "$state/$name" ]]; then
   mkdir -p "$state/$name.part"
   cp -r "$state/trunk/." "$state/$name.part"
-  # last.ckpt is the one that training goes on from; the best of the trunk isn't the branch's.
-  rm -f "$state/$name.part/checkpoints/best.ckpt"
+  rm -f "$state/$name.part/metrics.json"  # of a trunk that came to its end
   mv "$state/$name.part" "$state/$name"
 fi
 steps="$("$python" - "$state/$name/checkpoints/last.ckpt" "$state/$name/branch_end" "$decay" <<'PY'
@@ -26,4 +25,6 @@ if not noted.exists():  # so that a branch that was cut off ends where it was to
 print(noted.read_text())
 PY
 )"
-exec nice -n 19 "$python" -m codeft.pretrain resume="$state/$name" trainer.max_steps="$steps" scheduler.decay="$decay"
+# One validation, at the end: between two of the trunk's the last steps would count for nothing.
+exec nice -n 19 "$python" -m codeft.pretrain resume="$state/$name" \
+  trainer.max_steps="$steps" trainer.val_check_interval="$steps" scheduler.decay="$decay"

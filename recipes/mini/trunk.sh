@@ -12,12 +12,15 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 mkdir -p "$state"
 if compgen -G "$state/trunk/checkpoints/last.ckpt" > /dev/null; then
   words=(resume="$state/trunk")
+  for word in "$@"; do  # the others stand in the run's config
+    if [[ "$word" == trainer.* ]]; then words+=("$word"); fi
+  done
 else
   words=(
     objective=mixture data.train="$corpus/pretrain.jsonl.gz" data.valid="$corpus/pretrain_valid.jsonl.gz"
     hydra.run.dir="$state/trunk" trainer.accelerator=cpu trainer.devices=1 trainer.precision=bf16-mixed
     trainer.max_steps=1000000 trainer.val_check_interval=500 data.val_limit=500 checkpoint.every_minutes=5
-    scheduler._target_=codeft.schedules.constant_with_decay scheduler.warmup=200 +scheduler.decay=0
+    scheduler._target_=codeft.schedules.constant_with_decay scheduler.warmup=200 +scheduler.decay=0 "$@"
   )
 fi
-exec nice -n 19 "$python" -m codeft.pretrain "${words[@]}" "$@"
+exec nice -n 19 "$python" -m codeft.pretrain "${words[@]}"

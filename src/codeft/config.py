@@ -255,13 +255,15 @@ def note_command(cfg: DictConfig, command: str) -> None:
 
 
 def override_trainer(cfg: DictConfig, arguments: Sequence[str]) -> None:
-    """Apply `trainer.*` overrides to a stored config.
+    """Apply `trainer.*` overrides to a stored config, and `scheduler.decay=` where its scheduler has one.
 
     Raises:
         CodeftError: An argument is something else.
     """
+    has_decay = OmegaConf.select(cfg, "scheduler.decay") is not None
     for argument in arguments:
-        if not re.match(r"\+{0,2}trainer\.[\w.]+=", argument):
+        ends_it = has_decay and argument.startswith("scheduler.decay=")  # the steps before it are the same
+        if not (ends_it or re.match(r"\+{0,2}trainer\.[\w.]+=", argument)):
             raise CodeftError(f"only trainer.* can be changed when resuming, not {argument!r}")
         key, value = read_override(argument)
         OmegaConf.update(cfg, key, value, force_add=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 from collections import Counter
 
 import numpy as np
@@ -125,6 +126,38 @@ def test_a_row_for_each_device_and_a_size_are_needed(loader):
 def test_more_workers_than_rows_still_have_one_each(loader):
     stream = loader(num_rows=2).stream
     assert [len(stream._rows(0, worker, 3)) for worker in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_rows_that_make_no_example_are_an_error_and_not_a_wait_without_end(tokenizer, num_workers):
+    empty = [Example(str(i), "", None, "python") for i in range(3)]
+    task = PretrainingTask(parts={"spans": 1})
+    stream = PieceStream(empty, task=task, tokenizer=tokenizer, batch_tokens=400)
+    with pytest.raises(CodeftError, match="none of 3 training rows makes an example"):
+        next(iter(StreamLoader(stream, num_batches=1, num_workers=num_workers)))
+    stream.examples = [*empty, Example("3", "x = 1", None, "python")]
+    stream.pool_rows = 1
+    assert len(list(itertools.islice(StreamLoader(stream, num_batches=1), 4))) == 4
+
+
+def test_workers_leave_signals_to_the_main_process(loader, monkeypatch):
+    """A trainer's handlers, which a forked worker inherits, would keep it from ending."""
+    monkeypatch.setattr(PieceStream, "__iter__", lambda self: iter([_Handlers()]))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        (found,) = itertools.islice(loader(num_workers=1), 1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert found == [int(signal.SIG_IGN), int(signal.SIG_DFL)]
+
+
+class _Handlers:
+    """Made in a worker: its handlers, in the place of a batch."""
+
+    behind, counts = (0, 0, 0), {}
+
+    def __init__(self):
+        self.batch = [int(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
 
 
 def test_a_task_says_what_it_makes():

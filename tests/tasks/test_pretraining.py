@@ -165,6 +165,25 @@ def test_validation_is_the_same_each_time_and_one_piece_a_row(tokenizer):
     assert all(e.labels is not None and not e.others for e in first) and not task.counts
 
 
+@pytest.mark.parametrize("layout", ["t5", "ast_t5"])
+def test_a_text_of_nothing_trains_nothing_and_is_validated(tokenizer, sentinels, layout):
+    task = PretrainingTask(parts={"subtrees": 1}, layout=layout)
+    empty = Example("a", "", None, "python")
+    assert pieces(task, empty, tokenizer) == []
+    (encoding,) = task.encode([empty], tokenizer)
+    assert encoding.input_ids.tolist() == [1]
+    assert encoding.labels.tolist() == ([1] if layout == "t5" else sentinels[:1] * 2)
+
+
+def test_pairs_ask_nothing_of_other_devices(monkeypatch):
+    """The others' batch may hold no pairs; waiting for theirs would never end."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: pytest.fail("asked for others"))
+    labels = torch.ones(2, 3, dtype=torch.long)
+    output = ModelOutput(logits=torch.zeros(2, 3, 9), embedding=torch.eye(4))
+    batch = {"input_ids": torch.zeros(4, 5), "labels": labels, "keys": torch.tensor([[1, 7], [2, 8]])}
+    assert torch.isfinite(PretrainingTask(parts={"pairs": 1}).loss(output, batch))
+
+
 def test_what_was_cut_is_counted(tokenizer):
     task = PretrainingTask(parts={"docstring": 1}, max_source_length=8)
     assert [piece.truncated for piece in pieces(task, read(task), tokenizer)] == [True]

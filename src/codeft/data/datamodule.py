@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -22,7 +21,7 @@ from codeft.data.node_sampling import NodeSampler, rows_by_node
 from codeft.data.sampling import AbstractBatchSampler, Key, LengthBucketSampler, ResumableDataLoader
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
-from codeft.data.streaming import PieceStream, StreamLoader
+from codeft.data.streaming import PieceStream, StreamLoader, leave_signals_to_the_main_process
 from codeft.data.unknown_tokens import UnknownTokens, warnings_of
 from codeft.progress import track
 from codeft.tasks.base import AbstractStreamedTask, AbstractTask
@@ -304,7 +303,7 @@ class CodeDataModule(pl.LightningDataModule):
                 self.tokenizer.pad_token_id, self.wanted_features(training=train), self._pad_to()
             ),
             num_workers=self.num_workers,
-            worker_init_fn=_leave_signals_to_the_main_process,
+            worker_init_fn=leave_signals_to_the_main_process,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
             # Of its own, or every epoch would draw from the global state.
@@ -423,9 +422,3 @@ def compute_features(
     """
     texts = zip((example, *example.others), (encoding, *encoding.others), strict=False)
     return [{name: feature.compute(*text) for name, feature in wanted.items()} for text in texts]
-
-
-def _leave_signals_to_the_main_process(worker: int) -> None:
-    """Keep a worker alive on Ctrl-C, which a terminal sends it too, and let it end on SIGTERM."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,9 @@ class PieceStream(IterableDataset[StreamedBatch]):
         worker = (worker + self.first_worker) % num_workers
         epoch, pool, skip = self.starts[worker] if self.starts else _START
         stream, num_streams = self.rank * num_workers + worker, self.world_size * num_workers
+        collate = Collator(self.tokenizer.pad_token_id or 0, {})
         while True:
+            is_barren = True
             rows = self._rows(epoch, stream, num_streams)
             num_pools = -(-len(rows) // self.pool_rows)
             for number in range(pool, num_pools):
@@ -115,13 +118,16 @@ class PieceStream(IterableDataset[StreamedBatch]):
                 counts_before = self.task.counts.copy()
                 batches = self._batches(chosen, epoch, order=(self.seed, epoch, stream, number))
                 counts = dict(self.task.counts - counts_before)
-                for i, batch in enumerate(batches):
-                    if i < skip:
-                        continue
+                is_barren = is_barren and not batches
+                for i in range(skip, len(batches)):
                     last = i + 1 == len(batches)
                     behind = (epoch, number + 1, 0) if last else (epoch, number, i + 1)
-                    yield StreamedBatch(batch, behind, {} if i else counts)
+                    yield StreamedBatch(collate(batches[i]), behind, {} if i else counts)
                 skip = 0
+            if is_barren and not pool:
+                raise CodeftError(
+                    f"none of {len(rows)} training rows makes an example: give other rows or task.parts"
+                )
             epoch, pool = epoch + 1, 0
 
     def _rows(self, epoch: int, stream: int, num_streams: int) -> np.ndarray:
@@ -129,7 +135,8 @@ class PieceStream(IterableDataset[StreamedBatch]):
         own = order[stream::num_streams]
         return own if len(own) else order[stream % len(order) :][:1]  # more workers than rows
 
-    def _batches(self, rows: np.ndarray, epoch: int, *, order: tuple[int, ...]) -> list[Batch]:
+    def _batches(self, rows: np.ndarray, epoch: int, *, order: tuple[int, ...]) -> list[list[Item]]:
+        """Return the items of a pool's batches; padded they would take many times the memory."""
         examples = [self.examples[row] for row in rows]
         rngs = [np.random.default_rng((self.seed, epoch, row)) for row in rows]
         made = self.task.pieces(examples, self.tokenizer, rngs=rngs)
@@ -138,9 +145,8 @@ class PieceStream(IterableDataset[StreamedBatch]):
         ]
         rng = np.random.default_rng(order)
         batches = _cut_by_tokens([encoding for _, encoding in pieces], self.batch_tokens, rng)
-        collate = Collator(self.tokenizer.pad_token_id or 0, {})
         return [
-            collate([Item(*pieces[place], [{}] * len(pieces[place][1].others)) for place in batches[i]])
+            [Item(*pieces[place], [{}] * len(pieces[place][1].others)) for place in batches[i]]
             for i in rng.permutation(len(batches))
         ]
 
@@ -209,6 +215,7 @@ class StreamLoader:
             self.stream,
             batch_size=None,
             num_workers=self.num_workers,
+            worker_init_fn=leave_signals_to_the_main_process,
             pin_memory=torch.cuda.is_available(),
             # Of its own, or it would draw from the global state.
             generator=torch.Generator().manual_seed(self.stream.seed),
@@ -243,3 +250,9 @@ class StreamLoader:
         else:
             epoch = min(int(position[0]) for rank in ranks for position in rank["positions"])
             self._positions, self._next = [(epoch, 0, 0)] * len(self._positions), 0
+
+
+def leave_signals_to_the_main_process(worker: int) -> None:
+    """Keep a worker alive on Ctrl-C, which a terminal sends it too, and let it end on SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -30,5 +30,6 @@ def find_body(code: str, lang: str) -> tuple[int, int] | None:
     found = np.flatnonzero(is_body & is_part)
     if not len(found):
         return None
-    start, end = int(nodes.starts[found[0]]), int(nodes.ends[found[0]])
+    outermost = found[nodes.depths[found].argmin()]  # a lambda among the parameters has a body before it
+    start, end = int(nodes.starts[outermost]), int(nodes.ends[outermost])
     return (start, end) if code[:start].strip() else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 from torch import Tensor
 
-from codeft.losses.contrastive import contrastive_loss, gather_targets, right_targets
+from codeft.losses.contrastive import contrastive_loss, right_targets
 from codeft.objectives.identifiers import mask_identifiers
 from codeft.objectives.segmentation import Segmentation, segments
 from codeft.objectives.sentinels import Layout, hide
@@ -39,6 +39,7 @@ DOCUMENTED_PARTS = (DOCSTRING, BODY, PAIRS)
 _CODE, _DOCSTRING = "code", "docstring"
 _EMPTY_SPANS = 0.1
 _CHARACTERS_A_TOKEN = 3.2
+_NOTHING = np.zeros(0, dtype=np.int32)
 _NO_OFFSETS = np.zeros((0, 2), dtype=np.int32)
 
 
@@ -303,7 +304,8 @@ class PretrainingTask(AbstractStreamedTask):
         for i, pieces in zip(
             missing, self.pieces(plain, tokenizer, rngs=[rngs[i] for i in missing]), strict=True
         ):
-            made[i] = pieces
+            # A text of nothing has no piece, but each row needs an encoding.
+            made[i] = pieces or [self._hidden(_NOTHING, _NOTHING.astype(bool), _Frame.of(tokenizer))]
         self.counts = counts  # of training alone
         chosen = [pieces[int(rng.integers(len(pieces)))] for pieces, rng in zip(made, rngs, strict=True)]
         return [dataclasses.replace(encoding, others=(), keys=None) for encoding in chosen]
@@ -317,10 +319,9 @@ class PretrainingTask(AbstractStreamedTask):
         assert output.embedding is not None, "pairs need a model that gives vectors beside text"
         codes, queries = output.embedding.float().split([len(batch["labels"]), num_pairs])
         functions, asked = batch["keys"][:, :1], batch["keys"][:, 1]
-        all_functions = gather_targets(functions)
-        right = right_targets(asked, all_functions, all_queries=gather_targets(asked), targets=all_functions)
-        targets = gather_targets(codes)
-        found = contrastive_loss(queries, targets, temperature=self.temperature, right=right)
+        # Nothing is gathered from other devices: their batches differ in size, and few hold pairs at once.
+        right = right_targets(asked, functions, all_queries=asked, targets=functions)
+        found = contrastive_loss(queries, codes, temperature=self.temperature, right=right)
         return loss + self.contrast * found
 
     def metrics(self) -> dict[str, Metric]:
