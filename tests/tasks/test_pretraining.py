@@ -184,6 +184,18 @@ def test_pairs_ask_nothing_of_other_devices(monkeypatch):
     assert torch.isfinite(PretrainingTask(parts={"pairs": 1}).loss(output, batch))
 
 
+def test_lone_surrogates_are_read_as_unknown_characters(tokenizer):
+    task = PretrainingTask(parts={"spans": 1})
+    (piece,) = pieces(task, Example("a", "x = '\ud800'", None, "python"), tokenizer)
+    assert len(piece.input_ids) > 1
+
+
+def test_a_cut_target_has_no_end(tokenizer):
+    task = PretrainingTask(parts={"spans": 1}, layout="t5", max_target_length=4)
+    (piece,) = pieces(task, Example("a", TEXT * 3, None, "python"), tokenizer)
+    assert piece.truncated and len(piece.labels) == 4 and piece.labels[-1] != tokenizer.eos_token_id
+
+
 def test_what_was_cut_is_counted(tokenizer):
     task = PretrainingTask(parts={"docstring": 1}, max_source_length=8)
     assert [piece.truncated for piece in pieces(task, read(task), tokenizer)] == [True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _CHARACTERS_A_TOKEN = 16
 _FEWEST_CHARACTERS = 2**14
 _GROWTH = 8
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,8 @@ def encode_plain(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> li
     backend.no_truncation()
     before, backend.encode_special_tokens = backend.encode_special_tokens, True
     try:
-        encodings = backend.encode_batch(list(texts), add_special_tokens=False)
+        plain = [_SURROGATE.sub("\ufffd", text) for text in texts]  # one for one: offsets stay right
+        encodings = backend.encode_batch(plain, add_special_tokens=False)
     finally:
         backend.encode_special_tokens = before
     return [

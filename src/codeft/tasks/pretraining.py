@@ -259,9 +259,8 @@ class PretrainingTask(AbstractStreamedTask):
         self.counts["left_open"] += hidden.num_left_open
         source, target = frame.source(hidden.source), hidden.target
         truncated = len(target) > self.max_target_length
-        if truncated:
-            target = np.append(target[: self.max_target_length - 1], target[-1:])
-        return Encoding(source, _NO_OFFSETS, target, truncated=truncated)
+        # What is cut has no end mark: it would teach to stop in the middle.
+        return Encoding(source, _NO_OFFSETS, target[: self.max_target_length], truncated=truncated)
 
     def _documentation(
         self, code: PlainEncoding, docstring: PlainEncoding, frame: _Frame, *, with_query: bool
