@@ -40,8 +40,8 @@ The functions in `src/codeft/assets/sample` and the pre-training corpus come fro
 `model=mini` was pre-trained on is an earlier, smaller corpus of some of them, and of `@stdlib/stdlib` 0.4.1
 (npm, Apache-2.0, stdlib-js/stdlib). They are all under permissive licences (SPDX identifiers of the packages;
 the licence of each file was read from its head, from licence files around it and from Debian's records, and
-files under another than a permissive one were left out). The corpus itself isn't shipped; `recipes/corpus` makes it again. Packages
-`held-out` were never trained on; pre-training is validated on them.
+files under another than a permissive one were left out). The corpus itself isn't shipped; `recipes/corpus`
+makes it again. Packages `held-out` were never trained on; pre-training is validated on them.
 """
 NOTICES = """
 ### Copyright notices of the code in the sample
