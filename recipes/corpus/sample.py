@@ -20,10 +20,9 @@ from typing import Any
 
 from evaluation import comparable, evaluation_functions
 from fetch import read_sources
-from licences import PackageLicences
 from parallel import Pair, parallel_methods
 from pretrain import permitted_sources
-from trees import chosen_files, permission, tree_roots, upstream_path
+from trees import permission, tree_bytes, tree_roots
 
 from codeft.data.mining import MiningReport, code_tokens, mine_functions
 from codeft.data.near_duplicates import NearDuplicateIndex
@@ -37,6 +36,10 @@ MIN_SUMMARY_TOKENS, MAX_SUMMARY_TOKENS = 5, 40
 NEAR_DUPLICATE = 0.7
 MAX_SAME_SUMMARY = 2
 _PROSE = re.compile(r"[A-Z][a-z]*[ ,'-].*[a-z]", re.DOTALL)
+_INSIDE = re.compile(r"^external/[^/]+/")
+_INSTALLED = re.compile(
+    r"usr/(share|lib)/(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/all|ruby)/gems/[^/]+)/"
+)
 
 Row = dict[str, Any]
 
@@ -57,8 +60,7 @@ class Novelty:
 
 def documented_rows(root: Path, *, source: dict[str, str], split: str) -> Iterator[Row]:
     """Yield a package's functions of fitting length with a sentence for a summary."""
-    licences = PackageLicences(root, source)
-    files = chosen_files(root, source=source, max_bytes=MAX_BYTES_READ)
+    share = min(1.0, MAX_BYTES_READ / max(1, tree_bytes(root, source=source)))
     for folder in tree_roots(root, source):
         rows = mine_functions(
             folder,
@@ -66,14 +68,22 @@ def documented_rows(root: Path, *, source: dict[str, str], split: str) -> Iterat
             repo=source["upstream"],
             licence=source["licence"],
             partition=split,
-            accept=permission(files, licences=licences, report=MiningReport()),
+            accept=permission(folder, share=share, report=MiningReport()),
         )
         for row in rows:
             fits_code = MIN_CODE_TOKENS <= len(row["code_tokens"]) <= MAX_CODE_TOKENS
             fits_summary = MIN_SUMMARY_TOKENS <= len(row["docstring_tokens"]) <= MAX_SUMMARY_TOKENS
             if fits_code and fits_summary and _PROSE.match(row["docstring"]):
-                licence = licences.licence_of(folder / row["path"])
-                yield row | {"path": upstream_path(row["path"], source=source), "licence": licence}
+                yield row | {"path": upstream_path(row["path"], source=source)}
+
+
+def upstream_path(path: str, *, source: dict[str, str]) -> str:
+    """Return a file's path in its project: without the folder that an archive puts around it."""
+    if source["folder"]:
+        return f"{_INSIDE.sub('', source['folder'] + '/')}{path}"
+    if source["registry"] == "debian-binary":
+        return _INSTALLED.sub("", path, count=1)
+    return path.partition("/")[2] if source["registry"] in ("debian", "npm") else path
 
 
 def in_turns(rows: Iterable[Row], *, key: str, seed: int) -> Iterator[Row]:
