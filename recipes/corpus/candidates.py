@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from licences import PackageLicences
-from trees import chosen_files, permission, tree_roots, upstream_path
+from readable import chosen_files, permission
+from trees import tree_roots, upstream_path
 
 from codeft.data.mining import (
     MAX_DOCSTRING_TOKENS,

@@ -24,7 +24,7 @@ from decontamination import NEAR_DUPLICATE, Decontamination
 from evaluation import comparable, evaluation_repositories, is_evaluated
 from fetch import read_sources
 from licences import ALLOWED_LICENCES
-from trees import readable_files
+from readable import readable_files
 
 from codeft.data.near_duplicates import NearDuplicateIndex
 

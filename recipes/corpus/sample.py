@@ -19,7 +19,6 @@ from pathlib import Path
 
 from fetch import read_sources
 from histories import check_histories
-from licences import PackageLicences
 from parallel import Pair, parallel_methods
 from pretrain import permitted_sources
 from samples.clones import clone_groups, clone_pairs
@@ -28,7 +27,7 @@ from samples.defects import defect_rows
 from samples.generation import generation_rows
 from samples.refinement import refinement_rows
 from samples.rows import ASSETS, Novelty, Row, file_text, in_turns, split_functions, write_rows
-from trees import chosen_files, permission, tree_roots, upstream_path
+from trees import permission, tree_bytes, tree_roots, upstream_path
 
 from codeft.data.mining import MiningReport, mine_functions
 from codeft.syntax.languages import LANGUAGES
@@ -59,8 +58,7 @@ TASKS = ("summarization", "translation", "refinement", *SNIPPETS)
 
 def documented_rows(root: Path, *, source: dict[str, str], split: str) -> Iterator[Row]:
     """Yield a package's functions of fitting length with a sentence for a summary."""
-    licences = PackageLicences(root, source)
-    files = chosen_files(root, source=source, max_bytes=MAX_BYTES_READ)
+    share = min(1.0, MAX_BYTES_READ / max(1, tree_bytes(root, source=source)))
     for folder in tree_roots(root, source):
         rows = mine_functions(
             folder,
@@ -68,14 +66,13 @@ def documented_rows(root: Path, *, source: dict[str, str], split: str) -> Iterat
             repo=source["upstream"],
             licence=source["licence"],
             partition=split,
-            accept=permission(files, licences=licences, report=MiningReport()),
+            accept=permission(folder, share=share, report=MiningReport()),
         )
         for row in rows:
             fits_code = MIN_CODE_TOKENS <= len(row["code_tokens"]) <= MAX_CODE_TOKENS
             fits_summary = MIN_SUMMARY_TOKENS <= len(row["docstring_tokens"]) <= MAX_SUMMARY_TOKENS
             if fits_code and fits_summary and _PROSE.match(row["docstring"]):
-                licence = licences.licence_of(folder / row["path"])
-                yield row | {"path": upstream_path(row["path"], source=source), "licence": licence}
+                yield row | {"path": upstream_path(row["path"], source=source)}
 
 
 def summarization_split(root: Path, *, split: str, novelty: Novelty, summaries: Counter[str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The fetched packages as source trees: where each lies, which of its files are read, and its functions."""
+"""The fetched packages as source trees: where each lies, its functions, and which files to leave alone."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fetch import package_folder
-from licences import PackageLicences
 
 from codeft.data.mining import FoundFunction, MiningReport, find_functions
-from codeft.data.source_files import read_source_files
+from codeft.syntax.languages import language_of
 
-_NOT_ITS_OWN = re.compile(
-    r"(^|/)(contrib|externals?|extern|extlib|extras?|third[_-]?party\w*|_?vendor(ed)?|bundled|backport\w*"
-    r"|generated)/|(^|/)chunk-[A-Z0-9]{8}\.m?js$",
+_BUNDLED = re.compile(
+    r"(^|/)(contrib|externals?|extern|extlib|extras?|third[_-]?party\w*|bundled|backport\w*)/", re.IGNORECASE
+)
+"""Folders of other projects' code, whose licence and repository aren't the package's."""
+
+_OTHER_LICENCE = re.compile(
+    r"General Public Licen[cs]e|\b[AL]?GPL|Mozilla Public|\bMPL\b|Common Development and Distribution"
+    r"|Eclipse Public|Microsoft Public License|\bMs-PL\b|Creative Commons|CC-BY",
     re.IGNORECASE,
 )
-"""Folders of other projects' code, whose licence and repository aren't the package's, and what was built."""
+_CHOICE = re.compile(
+    r"(Apache-2\.0|MIT|BSD-[23]-Clause) OR GPL-[\w.-]+"
+    r"|both the GPLv2 \(found in the\s+\W*COPYING file in the root directory\) and Apache 2\.0",
+    re.IGNORECASE,
+)
 
 _INSIDE = re.compile(r"^external/[^/]+/")
 _INSTALLED = re.compile(
-    r"usr/(share|lib)/([\w-]+-linux-gnu/)?"
-    r"(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/[^/]+|ruby)/gems/[^/]+)/"
+    r"usr/(share|lib)/(gocode/src(/[^/]+){3}|php|ruby/vendor_ruby|(rubygems-integration/all|ruby)/gems/[^/]+)/"
 )
 
 
@@ -42,52 +49,16 @@ def tree_roots(root: Path, source: dict[str, str]) -> list[Path]:
     return folders
 
 
-def readable_files(root: Path, *, source: dict[str, str]) -> dict[Path, int]:
-    """The files of a package's row that mining would read by their names and sizes, with their bytes.
-
-    In the order of a hash of their paths, so that a beginning of them is a fair part of the package.
-    """
-    files: dict[str, tuple[Path, int]] = {}
-    for folder in tree_roots(root, source):
-
-        def note(path: Path, folder: Path = folder) -> bool:
-            name = path.relative_to(folder).as_posix()
-            if not _NOT_ITS_OWN.search(name):
-                files[name] = (path, path.stat().st_size)
-            return False
-
-        for _ in read_source_files(folder, languages=source["languages"].split(), accept=note):
-            pass
-    order = sorted(files, key=lambda name: (zlib.crc32(name.encode("utf-8", "replace")), name))
-    return {files[name][0]: files[name][1] for name in order}
-
-
-def chosen_files(root: Path, *, source: dict[str, str], max_bytes: int = 2**62) -> set[Path]:
-    """The first of a row's readable files, up to a number of bytes."""
-    chosen = set()
-    size = 0
-    for path, num_bytes in readable_files(root, source=source).items():
-        if size >= max_bytes:
-            break
-        chosen.add(path)
-        size += num_bytes
-    return chosen
-
-
-def permission(
-    files: set[Path], *, licences: PackageLicences, report: MiningReport
-) -> Callable[[Path], bool]:
-    """Return a test for a tree's files: chosen, and permissively licensed."""
-
-    def accept(path: Path) -> bool:
-        if path not in files:
-            return False
-        if licences.licence_of(path):
-            return True
-        report.skipped_files["names another licence"] += 1
-        return False
-
-    return accept
+def tree_bytes(root: Path, *, source: dict[str, str]) -> int:
+    """How large the files of a package's row are together, by their names' endings."""
+    languages = {"c" if language == "cpp" else language for language in source["languages"].split()}
+    languages |= set(source["languages"].split())
+    return sum(
+        path.stat().st_size
+        for folder in tree_roots(root, source)
+        for path in folder.rglob("*")
+        if language_of(path) in languages and path.is_file()
+    )
 
 
 def permissive_functions(
@@ -103,12 +74,35 @@ def permissive_functions(
         root: What fetch.py wrote.
         source: A row of `sources.csv`.
         report: Filled with what was met.
-        max_bytes: How many bytes of files to read.
+        max_bytes: Where the files in the row's languages are larger than this together, only a part of them
+            is read, chosen by a hash of their paths.
     """
-    files = chosen_files(root, source=source, max_bytes=max_bytes)
-    accept = permission(files, licences=PackageLicences(root, source), report=report)
+    share = min(1.0, max_bytes / max(1, tree_bytes(root, source=source)))
     for folder in tree_roots(root, source):
+        accept = permission(folder, share=share, report=report)
         yield from find_functions(folder, languages=source["languages"].split(), accept=accept, report=report)
+
+
+def permission(folder: Path, *, share: float, report: MiningReport) -> Callable[[Path], bool]:
+    """Return a test for a tree's files: the project's own, in the share to read, permissively licensed."""
+
+    def accept(path: Path) -> bool:
+        name = path.relative_to(folder).as_posix()
+        if _BUNDLED.search(name) or zlib.crc32(name.encode("utf-8", "replace")) >= share * 2**32:
+            return False
+        if has_permissive_head(path):
+            return True
+        report.skipped_files["head names another licence"] += 1
+        return False
+
+    return accept
+
+
+def has_permissive_head(path: Path) -> bool:
+    """Whether a file's first lines name no licence that isn't allowed here, unless another may be chosen."""
+    with path.open("rb") as file:
+        head = file.read(4000).decode("utf-8", "replace")
+    return not _OTHER_LICENCE.search(_CHOICE.sub("", head))
 
 
 def upstream_path(path: str, *, source: dict[str, str]) -> str:

@@ -106,10 +106,10 @@ def test_a_part_of_the_files_goes_whole(corpus, package, tmp_path):
 
 
 def test_a_limit_reads_a_part_of_the_files(corpus, package, tmp_path):
-    trees = corpus("trees")
-    sizes = trees.readable_files(tmp_path, source=package)
+    readable = corpus("readable")
+    sizes = readable.readable_files(tmp_path, source=package)
     assert len(sizes) == 41
-    half = trees.chosen_files(tmp_path, source=package, max_bytes=sum(sizes.values()) // 2)
+    half = readable.chosen_files(tmp_path, source=package, max_bytes=sum(sizes.values()) // 2)
     assert half == set(list(sizes)[: len(half)])
     assert 15 <= len(half) <= 25
 

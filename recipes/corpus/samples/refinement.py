@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from histories import read_histories, version_folder
-from licences import licence_of_text
+from trees import has_permissive_head
 
 from codeft.data.mining import code_tokens
 from codeft.data.source_files import read_source_files
@@ -88,12 +88,6 @@ def changed_methods(root: Path, source: dict[str, str]) -> Iterator[Row]:
                     "fixed": " ".join(tokens[1]),
                     "made": f"changed from version {old} to {new}; tokens without comments, joined by blanks",
                 }
-
-
-def has_permissive_head(path: Path) -> bool:
-    """Return whether a file's first lines name no licence, or one that is allowed here."""
-    with path.open("rb") as file:
-        return licence_of_text(file.read(4000).decode("utf-8", "replace")) != ""
 
 
 def java_files(folder: Path) -> dict[str, str]:
