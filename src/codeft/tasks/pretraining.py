@@ -181,9 +181,7 @@ class PretrainingTask(AbstractStreamedTask):
             shares = {part: stretch * self.parts[part] for part in DOCUMENTED_PARTS}
             rest, own = 1 - sum(shares.values()), sum(hidden.values())
             shares |= {part: rest * weight / own if own else 0.0 for part, weight in hidden.items()}
-        if not sum(
-            shares.values()
-        ):  # of a row without documentation, where only documented ones are asked for
+        if not any(shares.values()):  # no documentation, and only documented functions are asked for
             return SPANS
         bounds = np.cumsum([shares.get(part, 0.0) for part in PARTS])
         return PARTS[int(bounds.searchsorted(rng.random() * bounds[-1], side="right"))]
