@@ -18,7 +18,7 @@ class FreedMemoryCallback(pl.Callback):
         every_n_steps: Training batches between two times, of one epoch or several.
     """
 
-    def __init__(self, *, every_n_steps: int = 200) -> None:
+    def __init__(self, *, every_n_steps: int = 25) -> None:
         self.every_n_steps = every_n_steps
         self._num_batches = 0
 
