@@ -62,9 +62,11 @@ def hide(
         >>> hidden.source.tolist(), hidden.target.tolist()
         ([91, 6, 91], [90, 91, 5, 90])
     """
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], masked, [False])).astype(np.int8)))
-    parts = [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
-    parts = sorted([*parts, *((gap, gap) for gap in gaps)])
+    framed = np.concatenate(([False], masked, [False]))
+    edges = np.flatnonzero(framed[1:] != framed[:-1]).tolist()
+    parts = list(zip(edges[::2], edges[1::2], strict=True))
+    if gaps:
+        parts = sorted([*parts, *((gap, gap) for gap in gaps)])
     tokens: list[int] = ids.tolist()
     shares = layout == "ast_t5"
     unused = iter(sentinels[1:] if shares else sentinels)

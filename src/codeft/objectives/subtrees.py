@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
@@ -65,16 +66,15 @@ def mask_subtrees(
     hidden = bytearray(already.tobytes())
     # No node is entered twice, so masking one doesn't change how many sub-tokens are free in another.
     free_before = np.concatenate(([0], np.cumsum(~already))).tolist()
-    below = tree.children()
     starts, ends = tree.starts.tolist(), tree.ends.tolist()
     spend = _spend_in_turn if as_published else _spend_on_a_circle
     entered: list[tuple[int, int]] = [(0, budget)]
     while entered:
         node, share = entered.pop()
-        if not below[node]:
+        if node + 1 == len(starts) or starts[node + 1] >= ends[node]:
             mask_runs(hidden, starts[node], ends[node], share, draws)
             continue
-        firsts, lasts, nodes = _children(node, below[node], starts=starts, ends=ends)
+        firsts, lasts, nodes = _children(node, starts=starts, ends=ends)
         sizes = [free_before[last] - free_before[first] for first, last in zip(firsts, lasts, strict=True)]
         parts, pool = _large(sizes, share, rng, threshold=_draw_threshold(draws), by_draw=as_published)
         if pool:
@@ -96,28 +96,29 @@ def _draw_threshold(draws: Iterator[float]) -> int:
 
 
 def _children(
-    node: int, below: Sequence[int], *, starts: Sequence[int], ends: Sequence[int]
+    node: int, *, starts: Sequence[int], ends: Sequence[int]
 ) -> tuple[list[int], list[int], list[int]]:
     """Return first sub-token, last sub-token + 1 and node (-1 for a single sub-token) of each child."""
     firsts: list[int] = []
     lasts: list[int] = []
     nodes: list[int] = []
-    place = starts[node]
-    for child in below:
-        first, last = starts[child], ends[child]
-        firsts += range(place, first)
-        lasts += range(place + 1, first + 1)
-        nodes += [-1] * (first - place)
-        firsts.append(first)
-        lasts.append(last)
-        nodes.append(child)
-        place = last
-    last = ends[node]
-    return (
-        [*firsts, *range(place, last)],
-        [*lasts, *range(place + 1, last + 1)],
-        [*nodes, *[-1] * (last - place)],
-    )
+    place, end = starts[node], ends[node]
+    child = node + 1
+    while place < end:
+        has_child = child < len(starts) and starts[child] < end
+        first = starts[child] if has_child else end
+        if place < first:
+            firsts += range(place, first)
+            lasts += range(place + 1, first + 1)
+            nodes += [-1] * (first - place)
+        place = first
+        if has_child:
+            place = ends[child]
+            firsts.append(first)
+            lasts.append(place)
+            nodes.append(child)
+            child = bisect_left(starts, place, child + 1)  # behind all that lies in it
+    return firsts, lasts, nodes
 
 
 def _large(

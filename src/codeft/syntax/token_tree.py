@@ -8,6 +8,8 @@ import numpy as np
 
 from codeft.syntax.tree import LeafRanges, leaf_ranges
 
+_NO_NAMES = np.zeros((0, 3), dtype=np.int64)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenTree:
@@ -41,21 +43,8 @@ class TokenTree:
         inside = (self.names[:, 1] >= start) & (self.names[:, 2] <= end)
         return TokenTree(end - start, starts, ends, self.names[inside] - [0, start, start])
 
-    def children(self) -> list[list[int]]:
-        """Return the nodes below each node, in order; single sub-tokens aren't among them."""
-        below: list[list[int]] = [[] for _ in range(len(self))]
-        ends = self.ends.tolist()
-        path: list[int] = []
-        for node, start in enumerate(self.starts.tolist()):
-            while path and ends[path[-1]] <= start:
-                path.pop()
-            if path:
-                below[path[-1]].append(node)
-            path.append(node)
-        return below
 
-
-def token_tree(source: str, lang: str, offsets: np.ndarray) -> TokenTree:
+def token_tree(source: str, lang: str, offsets: np.ndarray, *, with_names: bool = True) -> TokenTree:
     """Parse source text and lay its tree over sub-tokens; never raises on any text.
 
     A sub-token belongs to the leaf that most of its characters are of, of equals the first; comments are
@@ -65,6 +54,7 @@ def token_tree(source: str, lang: str, offsets: np.ndarray) -> TokenTree:
         source: A file or a snippet, with its layout; "" as its language makes it a tree of one node.
         lang: Name or alias of the language, or "".
         offsets: int [S, 2], the character spans of the text's own sub-tokens, in order; no special tokens.
+        with_names: Whether identifiers are asked for; else `names` is empty.
 
     Raises:
         CodeftError: The language is unknown.
@@ -80,8 +70,7 @@ def token_tree(source: str, lang: str, offsets: np.ndarray) -> TokenTree:
     num_tokens = len(offsets)
     if not lang or not num_tokens:
         nothing = np.zeros(0, dtype=np.int64)
-        starts, ends = _as_nodes(nothing, nothing, num_tokens)
-        return TokenTree(num_tokens, starts, ends, np.zeros((0, 3), dtype=np.int64))
+        return TokenTree(num_tokens, *_as_nodes(nothing, nothing, num_tokens), _NO_NAMES)
     ranges = leaf_ranges(source, lang)
     places = _places(ranges, offsets, length=len(source))
     firsts = places.searchsorted(2 * ranges.firsts)
@@ -91,8 +80,7 @@ def token_tree(source: str, lang: str, offsets: np.ndarray) -> TokenTree:
     starts, ends = _as_nodes(
         np.concatenate((firsts, leaf_firsts)), np.concatenate((lasts, leaf_lasts)), num_tokens
     )
-    named = ranges.is_name & (leaf_lasts > leaf_firsts)
-    names = _names(source, ranges, named, leaf_firsts, leaf_lasts)
+    names = _names(source, ranges, leaf_firsts, leaf_lasts) if with_names else _NO_NAMES
     return TokenTree(num_tokens, starts, ends, names)
 
 
@@ -119,17 +107,16 @@ def _as_nodes(starts: np.ndarray, ends: np.ndarray, num_tokens: int) -> tuple[np
     width = num_tokens + 1
     long = ends - starts > 1
     # One number for each run: by start, then the longer one first.
-    keys = np.unique(np.append(starts[long] * width + (num_tokens - ends[long]), 0))
+    keys = np.append(starts[long] * width + (num_tokens - ends[long]), 0)
+    keys.sort()
+    keys = keys[np.append(True, keys[1:] != keys[:-1])]
     firsts, rest = np.divmod(keys, width)
     return firsts, num_tokens - rest
 
 
-def _names(
-    source: str, ranges: LeafRanges, named: np.ndarray, firsts: np.ndarray, lasts: np.ndarray
-) -> np.ndarray:
+def _names(source: str, ranges: LeafRanges, firsts: np.ndarray, lasts: np.ndarray) -> np.ndarray:
+    named = np.flatnonzero(ranges.is_name & (lasts > firsts))
     numbers: dict[str, int] = {}
-    rows = []
-    for leaf in np.flatnonzero(named).tolist():
-        text = source[ranges.starts[leaf] : ranges.ends[leaf]]
-        rows.append((numbers.setdefault(text, len(numbers)), firsts[leaf], lasts[leaf]))
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+    spans = zip(ranges.starts[named].tolist(), ranges.ends[named].tolist(), strict=True)
+    found = [numbers.setdefault(source[start:end], len(numbers)) for start, end in spans]
+    return np.stack((np.array(found, dtype=np.int64), firsts[named], lasts[named]), axis=1)

@@ -75,7 +75,7 @@ class PretrainingTask(AbstractStreamedTask):
         layout: How hidden parts are written: "t5" or "ast_t5"; see `codeft.objectives.sentinels.hide`.
         mask_share: Share of a piece's sub-tokens that are hidden.
         mean_span_length: Mean sub-tokens of a hidden span.
-        obfuscation: Probability that half of what `subtrees` hides are identifiers.
+        obfuscation: Probability that half of what `subtrees` hides of a text are identifiers.
         as_published: Whether subtrees are drawn as AST-T5's authors do; see `mask_subtrees`.
         temperature: Of `pairs`: divides the cosine similarities.
         contrast: Of `pairs`: the weight of finding beside writing.
@@ -225,15 +225,17 @@ class PretrainingTask(AbstractStreamedTask):
     ) -> Iterable[Encoding]:
         length = self.max_source_length - len(frame.before) - len(frame.after)
         needs_tree = part == SUBTREES or (self.segmentation == "ast" and len(text.ids) > length)
-        tree = token_tree(example.source, example.lang if needs_tree else "", text.offsets)
+        obfuscates = part == SUBTREES and bool(rng.random() < self.obfuscation)
+        lang = example.lang if needs_tree else ""
+        tree = token_tree(example.source, lang, text.offsets, with_names=obfuscates)
         cuts = segments(tree, max_length=length, how=self.segmentation, extra=self.extra_segments)
         for start, end in cuts:
             piece = tree if len(cuts) == 1 else tree.piece(start, end)
-            masked, gaps = self._mask(piece, part, example.lang, rng)
+            masked, gaps = self._mask(piece, part, example.lang, rng, obfuscates=obfuscates)
             yield self._hidden(text.ids[start:end], masked, frame, gaps=gaps)
 
     def _mask(
-        self, tree: TokenTree, part: str, lang: str, rng: np.random.Generator
+        self, tree: TokenTree, part: str, lang: str, rng: np.random.Generator, *, obfuscates: bool
     ) -> tuple[np.ndarray, list[int]]:
         """Return which sub-tokens are hidden, and where a sentinel hides nothing."""
         length = tree.num_tokens
@@ -245,7 +247,7 @@ class PretrainingTask(AbstractStreamedTask):
             return masked, [] if part == SPANS else _empty_spans(masked, rng)
         budget = draw_budget(length, share=self.mask_share, rng=rng)
         masked = np.zeros(length, dtype=bool)
-        if rng.random() < self.obfuscation:
+        if obfuscates:
             masked = mask_identifiers(tree, draw_budget(budget, share=0.5, rng=rng), rng)
         left = budget - int(masked.sum())
         return mask_subtrees(tree, left, rng, masked=masked, as_published=self.as_published), []
