@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from codeft.build import Parts
+    from codeft.types import Example
 
 _PACKAGES = ("codeft", "torch", "pytorch-lightning", "transformers", "tokenizers", "tree-sitter", "sacrebleu")
 _SHOWN_PREDICTIONS = 3
@@ -39,6 +40,7 @@ class SplitScores:
         scores: By name, the loss in nats among them.
         signatures: Which variant each of them is; the loss has none.
         rows: How many were scored, of search its queries.
+        examples: Those that were scored.
         num_empty: Predictions that hold no text.
         threshold: What was tuned on validation rows, where the task tunes one.
     """
@@ -46,6 +48,7 @@ class SplitScores:
     scores: Mapping[str, float]
     signatures: Mapping[str, str]
     rows: int
+    examples: Sequence[Example]
     num_empty: int = 0
     threshold: float | None = None
 
@@ -57,13 +60,27 @@ def scores_of_split(parts: Parts, *, split: str) -> SplitScores:
         parts: The run's parts.
         split: What was scored.
     """
+    examples = scored_examples(parts, split=split, rows=parts.module.scored_rows)
     return SplitScores(
         scores=dict(parts.module.scores),
         signatures=dict(parts.module.signatures),
-        rows=parts.data.num_rows()[split],
+        rows=parts.data.count_rows(examples),
+        examples=examples,
         num_empty=sum(not prediction.text for prediction in parts.module.predictions),
         threshold=parts.module.threshold,
     )
+
+
+def scored_examples(parts: Parts, *, split: str, rows: Sequence[int] | None) -> Sequence[Example]:
+    """Return the examples of a split that were scored.
+
+    Args:
+        parts: The run's parts.
+        split: Which one.
+        rows: Their positions; None for all.
+    """
+    examples = parts.data.datasets[split].examples
+    return examples if rows is None else [examples[row] for row in rows]
 
 
 def describe_run(
@@ -97,7 +114,7 @@ def describe_run(
         **{split: _signed(each) for split, each in scored.items()},
         "signatures": {name: text for each in scored.values() for name, text in each.signatures.items()},
         "time": dict(times),
-        "rows": parts.data.num_rows(),
+        "rows": parts.data.num_rows() | {split: each.rows for split, each in scored.items()},
         "precision": parts.module.trainer.precision,
         "command": list(cfg.get("command") or []),  # one line, and one more each time it was resumed
         "versions": versions(),
