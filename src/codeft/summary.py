@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codeft.run_floors import DESCRIPTIONS, floor_of, highest_floor, scores_of
+from codeft.run_floors import DESCRIPTIONS, below_floor, floor_of, highest_floor, scores_of
 from codeft.run_folder import RunFolder
 from codeft.split_reads import TEST, times_read
 
@@ -301,19 +301,18 @@ def print_floors(console: Console, metrics: Mapping[str, Any], *, split: str) ->
 
 
 def floor_sentence(metrics: Mapping[str, Any], *, split: str) -> str:
-    """Return which scores are at or below their floors, in one line; "" where none is.
+    """Return which scores are at or below their floors, in one line; "" where none is, or none has a floor.
 
     >>> run = {"test": {"mrr": 0.193}, "signatures": {"mrr": ""}}
-    >>> floors = {"floors": {"test": {"bm25": {"mrr": 0.48}}}, "below_floor": {"test": ["mrr"]}}
-    >>> floor_sentence(run | floors, split="test")
+    >>> floor_sentence(run | {"floors": {"test": {"bm25": {"mrr": 0.48}}}}, split="test")
     'no better than without a model: mrr 0.19 (bm25: 0.48)'
     """
-    parts = []
-    for name in metrics["below_floor"].get(split, []):
-        floor = highest_floor(metrics["floors"][split], name)
+    parts, scores, floors = [], scores_of(metrics, split), metrics.get("floors", {}).get(split, {})
+    for name in below_floor(scores, floors):
+        floor = highest_floor(floors, name)
         assert floor is not None
         signature = metrics["signatures"].get(name, "")
-        own, other = shown_score(scores_of(metrics, split)[name], signature), shown_score(floor[1], signature)
+        own, other = shown_score(scores[name], signature), shown_score(floor[1], signature)
         parts.append(f"{name} {own} ({floor[0]}: {other})")
     return f"no better than without a model: {', '.join(parts)}" if parts else ""
 

@@ -96,8 +96,9 @@ def _harmonic(counts: Tensor) -> Tensor:
 def label_floors(references: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return the scores of giving every row one label: the more frequent one, and 1 if that is 0.
 
-    A label isn't cut at a threshold, so that `f1_tuned` is `f1`. `f1` is of class 1, so that always saying 1 may score more than the majority. Precision and recall have no
-    floor of their own: always saying 1 finds all.
+    `f1` is of class 1, so that always saying 1 may score more than the majority. A label is on the same side
+    of every threshold, so `f1_tuned` has the same floor. Precision and recall have none of their own: always
+    saying 1 finds all.
 
     Args:
         references: Labels, at least one.
