@@ -177,6 +177,20 @@ def test_the_test_is_read_by_one_deliberate_command(command, tiny_data, blind, t
     assert [read["split"] for read in read_ledger(folder)][-3:] == ["test", "test", "valid"]
 
 
+def test_settings_of_a_tested_run_are_compared_on_validation_rows(command, finished_run, tmp_path):
+    """A sweep of `evaluate` is a sweep, though the run was tested at its own end."""
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = count_reads(RunFolder(run), split=TEST, metrics=metrics_of(run))
+    words = [f"run={run}", "task.num_beams=1,2"]
+    command("evaluate", "-m", *words, f"hydra.sweep.dir={tmp_path}/sweep")
+    found = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    assert len(found) == 2
+    assert all(metrics["valid"] and "test" not in metrics for metrics in found)
+    assert count_reads(RunFolder(run), split=TEST, metrics=metrics_of(run)) == before
+    command("evaluate", "-m", *words, "split=test", f"hydra.sweep.dir={tmp_path}/asked")
+    assert count_reads(RunFolder(run), split=TEST, metrics=metrics_of(run)) == before + 2
+
+
 def test_a_run_from_before_is_still_read(command, finished_run, tiny_data, tmp_path, capsys):
     """Its config has no key `test`, its metrics no validation scores, its checkpoint none, and no ledger."""
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
