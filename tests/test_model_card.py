@@ -96,6 +96,13 @@ def test_the_precision_of_the_run_is_told(metrics, trainer, told, differs):
     assert (f"The run computed in {told}," in text) is differs
 
 
+@pytest.mark.parametrize(("value", "below"), [(9.0, True), (9.05, True), (9.5, False)])
+def test_a_card_says_which_scores_are_no_better_than_their_floor(value, below):
+    text = card(metrics=METRICS | {"test": {"smoothed_bleu": value}})
+    said = f"No better than without a model: smoothed_bleu {value:.2f} (best_target: 9.05)."
+    assert (said in text) is below and ("No better" in text) is below
+
+
 def test_scores_of_validation_rows_are_told_from_those_of_the_test():
     assert "On the test split." in card()
     blind = {**METRICS, "valid": METRICS["test"]}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from codeft.metrics import smoothed_bleu
 from rows import function_rows, write_jsonl
 
 TELLY = ["method=telly", "k=auto", "callbacks.layer_freeze.auto_steps=2"]
@@ -49,6 +50,20 @@ def test_a_run_that_reached_no_validation_validates_at_its_end(command, tiny, tm
     assert len(rows) == 6
 
 
+@pytest.mark.parametrize("word", ["+trainer.limit_val_batches=2", "+trainer.overfit_batches=2"])
+def test_rows_and_floors_are_those_that_a_part_of_the_validation_scored(command, tiny, tmp_path, word):
+    words = ["data.eval_batch_size=2", word, "test=false", "trainer.max_epochs=1"]
+    command("train", *tiny, *words, f"hydra.run.dir={tmp_path}")
+    metrics = metrics_of(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "valid_predictions.jsonl").read_text().splitlines()]
+    [read] = [json.loads(line) for line in (tmp_path / "split_reads.jsonl").read_text().splitlines()]
+    assert len(rows) == read["rows"] == metrics["best"]["val_rows"] == metrics["rows"]["valid"] == 4
+    references = [row["reference"] for row in rows]
+    for name, text in metrics["constants"].items():
+        expected = smoothed_bleu([text] * 4, references)
+        assert metrics["floors"]["valid"][name]["smoothed_bleu"] == pytest.approx(expected)
+
+
 def test_a_run_that_reached_a_validation_keeps_its_best(command, tiny, tmp_path):
     """The steps behind the last validation aren't validated once more."""
     words = ["+trainer.max_steps=5", "trainer.val_check_interval=2"]
@@ -69,6 +84,9 @@ REFUSED = {
     "+trainer.limit_train_batches=0.01": r"limit_train_batches=0.01 is less than one of the 6 train batches",
     "+trainer.limit_val_batches=0": r"limit_val_batches=0 leaves nothing to validate on",
     "+trainer.limit_val_batches=0.5": r"limit_val_batches=0.5 is less than one of the 1 val batches",
+    "+trainer.limit_test_batches=0": r"limit_test_batches=0 .*data\.test_limit.*test=false",
+    "+trainer.limit_test_batches=1": r"limit_test_batches=1 .*data\.test_limit",
+    "+trainer.limit_test_batches=0.5": r"limit_test_batches=0.5 .*data\.test_limit",
     "+trainer.overfit_batches=0.1": r"overfit_batches=0.1 is less than one of the 6 train batches",
     "trainer.val_check_interval=7": r"val_check_interval=7 is beyond an epoch of 6 batches",
     "trainer.val_check_interval=0": r"val_check_interval=0: set a share",

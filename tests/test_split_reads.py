@@ -177,6 +177,20 @@ def test_the_test_is_read_by_one_deliberate_command(command, tiny_data, blind, t
     assert [read["split"] for read in read_ledger(folder)][-3:] == ["test", "test", "valid"]
 
 
+def test_settings_of_a_tested_run_are_compared_on_validation_rows(command, finished_run, tmp_path):
+    """A sweep of `evaluate` is a sweep, though the run was tested at its own end."""
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = count_reads(RunFolder(run), split=TEST, metrics=metrics_of(run))
+    words = [f"run={run}", "task.num_beams=1,2"]
+    command("evaluate", "-m", *words, f"hydra.sweep.dir={tmp_path}/sweep")
+    found = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    assert len(found) == 2
+    assert all(metrics["valid"] and "test" not in metrics for metrics in found)
+    assert count_reads(RunFolder(run), split=TEST, metrics=metrics_of(run)) == before
+    command("evaluate", "-m", *words, "split=test", f"hydra.sweep.dir={tmp_path}/asked")
+    assert count_reads(RunFolder(run), split=TEST, metrics=metrics_of(run)) == before + 2
+
+
 def test_a_run_from_before_is_still_read(command, finished_run, tiny_data, tmp_path, capsys):
     """Its config has no key `test`, its metrics no validation scores, its checkpoint none, and no ledger."""
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
@@ -196,7 +210,8 @@ def test_a_run_from_before_is_still_read(command, finished_run, tiny_data, tmp_p
     folder = RunFolder(run)
     assert count_reads(folder, split=TEST, metrics=metrics) == 1, "it has been, whoever noted it"
     command("evaluate", f"run={run}", f"hydra.run.dir={tmp_path}/again")
-    assert metrics_of(tmp_path / "again")["reproduced"] is True
+    again = metrics_of(tmp_path / "again")
+    assert again["reproduced"] is True and again["test_reads"] == 2, "its own, which it didn't note, and this"
     command("train", f"resume={run}", "trainer.max_epochs=13")
     again = metrics_of(run)
     assert again["training"]["epochs"] == 13 and again["test"] and again["best"]["epoch"] >= 1
@@ -211,6 +226,26 @@ def test_a_line_that_was_cut_off_spoils_no_other(tmp_path):
     assert [read["split"] for read in read_ledger(folder)] == ["valid", "test", "test"]
     assert read_ledger(folder)[-1]["scores"] == {"f1": 0.25}
     assert count_reads(folder, split="test", metrics={}) == 2, "what can't be read counts as a reading"
+
+
+@pytest.mark.parametrize(
+    ("noted", "scored", "expected"),
+    [
+        (["codeft train a"], True, 1),
+        (["codeft train a", "codeft evaluate b"], True, 2),
+        (["codeft evaluate b"], True, 2),  # a run from before there were ledgers noted none of its own
+        (["codeft evaluate b"], False, 1),
+        (["codeft evaluate b", "codeft train a", "codeft evaluate b"], True, 3),
+        ([], True, 1),
+    ],
+)
+def test_a_run_s_own_test_counts_once_whether_it_noted_it_or_not(tmp_path, noted, scored, expected):
+    folder = RunFolder(tmp_path)
+    for command in noted:
+        note_read(folder, split=TEST, command=[command], rows=7, scores={"f1": 0.25})
+    note_read(folder, split="valid", command=["codeft train a"], rows=7, scores={"f1": 0.25})
+    metrics = {TEST: {"f1": 0.25}} if scored else {}
+    assert count_reads(folder, split=TEST, metrics=metrics) == expected
 
 
 def test_lines_that_are_added_at_once_stay_whole(tmp_path):

@@ -37,7 +37,8 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
     """Note what was chosen, forget keys that no method reads, and leave the test split alone in a sweep.
 
     Args:
-        cfg: The composed config; gets `choices` (task, model, method, data by name), and `test` in a sweep.
+        cfg: The composed config; gets `choices` (task, model, method, data by name), and `test` or
+            `split` in a sweep.
         hydra_config: Hydra's own config of the job.
     """
     from hydra.types import RunMode
@@ -57,8 +58,11 @@ def finish_config(cfg: DictConfig, hydra_config: HydraConf) -> None:
         if key in cfg and cfg[key] is not None and not _is_read(cfg, key):
             log.warning("%s=%s has no effect: method=%s doesn't read it", key, cfg[key], cfg.choices.method)
             cfg[key] = None
-    if "test" in cfg and cfg.test is None and hydra_config.mode == RunMode.MULTIRUN:
-        cfg.test = False  # whoever looks at many runs would choose one by its test scores
+    if hydra_config.mode == RunMode.MULTIRUN:  # who looks at many would choose one by its test scores
+        if "test" in cfg and cfg.test is None:
+            cfg.test = False
+        if cfg.get("run") and "split" in cfg and cfg.split is None:
+            cfg.split = "valid"
 
 
 def _make_paths_absolute(cfg: DictConfig) -> None:

@@ -79,7 +79,7 @@ def evaluate_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     metrics |= describe_floors(
         run.parts.task,
         metrics,
-        examples={split: examples},
+        examples={split: scored.examples},
         constants=choose_constants(data, earlier=earlier),
     )
     stored = earlier.get(split, {})

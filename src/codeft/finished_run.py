@@ -109,6 +109,7 @@ def stored_config(folder: RunFolder | ExportFolder, changes: DictConfig) -> Dict
         stored = without_weights(stored, folder)
     cfg: Any = OmegaConf.to_container(stored, resolve=True)
     cfg["trainer"].update(devices=1, strategy="auto", num_nodes=1)
+    cfg["trainer"].pop("limit_test_batches", None)  # of an older run: a part of the rows, or none
     cfg["logger"] = {}
     distrust_code(cfg["model"], asked=OmegaConf.select(changes, "model.trust_remote_code"))
     _forget_other_place(cfg["data"], changes.data)

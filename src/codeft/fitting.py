@@ -43,6 +43,7 @@ from codeft.summary import (
     prediction_rows,
     print_dry_run,
     print_summary,
+    scored_examples,
     scores_of_split,
 )
 from codeft.trainer_checks import check_length, check_trainer, counts_batches
@@ -113,17 +114,20 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         scored=scored,
         training=describe_training(trainer, folder, parts),
     )
+    if "valid" in scored:
+        metrics["best"]["val_rows"] = scored["valid"].rows
     choice = load_choice(folder.path)
     if choice is not None and choice.get("k") == cfg.k:  # else an earlier run's, which didn't come further
         metrics["k_choice"] = choice
     if trainer.is_global_zero:
-        examples = {split: parts.data.datasets[split].examples for split in dict.fromkeys(("valid", *scored))}
-        constants = choose_constants(parts.data)
-        metrics |= describe_floors(parts.task, metrics, examples=examples, constants=constants)
-        for split, scores in scored.items():
+        for split, scores in scored.items():  # before anything is told, and whatever comes of the floors
             note_read(folder, split=split, command=metrics["command"], rows=scores.rows, scores=scores.scores)
         if tests:
             folder.write_predictions(prediction_rows(parts))
+        examples = {"valid": parts.data.datasets["valid"].examples}  # of a checkpoint that doesn't say which
+        examples |= {split: scores.examples for split, scores in scored.items()}
+        constants = choose_constants(parts.data)
+        metrics |= describe_floors(parts.task, metrics, examples=examples, constants=constants)
         folder.write_metrics(metrics)
         rows = _stored_predictions(folder.predictions_of(TEST if tests else "valid"))
         print_summary(metrics, rows, folder, test_reads=count_reads(folder, split=TEST, metrics=metrics))
@@ -156,10 +160,12 @@ def validation_scores(folder: RunFolder, parts: Parts) -> dict[str, SplitScores]
     if not isinstance(found, Mapping) or not found["scores"]:
         return {}
     rows = _stored_predictions(folder.valid_predictions)
+    examples = scored_examples(parts, split="valid", rows=found.get("rows"))
     scored = SplitScores(
         scores=found["scores"],
         signatures=found["signatures"],
-        rows=len(rows) or parts.data.num_rows()["valid"],
+        rows=len(rows) or parts.data.count_rows(examples),
+        examples=examples,
         num_empty=sum(not row["prediction"] for row in rows),
         threshold=checkpoint.get("threshold"),
     )

@@ -16,7 +16,7 @@ from codeft.data.sources import CodeSearchNetReader
 from codeft.models.loading import ASSET, RANDOM
 from codeft.models.snippets import INPUTS
 from codeft.run_floors import floor_of
-from codeft.summary import shown_score, versions
+from codeft.summary import floor_sentence, shown_score, versions
 from codeft.trained import HUB_ID
 
 FOLDER = "path/to/this/folder"
@@ -197,7 +197,9 @@ def _scores(metrics: Mapping[str, Any]) -> str:
         "| score | value | floor | signature |",
         "|---|---|---|---|",
     ]
-    return "\n".join([*head, *map(_escape_bars, rows)])
+    below = floor_sentence({**metrics, "signatures": signatures}, split=split)
+    tail = ["", f"{below[0].upper()}{below[1:]}."] if below else []
+    return "\n".join([*head, *map(_escape_bars, rows), *tail])
 
 
 def _precision(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:

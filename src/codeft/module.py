@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +20,8 @@ from codeft.models.base import AbstractCodeModel
 from codeft.optimizers import IS_MATRIX
 from codeft.tasks.base import AbstractTask
 from codeft.types import IGNORED_LABEL, Batch, CodeftError, Example
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class FineTuneModule(pl.LightningModule):
             None where it tunes none.
         predictions: All ranks' predictions of the last validation or test, ordered by index; none where they
             need the whole split and nobody keeps them.
+        scored_rows: Which rows the last validation or test scored, all ranks together, where they weren't all
+            (`trainer.limit_val_batches`); None where they were.
         keeps_predictions: Says, by a validation's scores, whether its predictions are kept. Those that need
             the whole split are asked for only then.
     """
@@ -81,6 +85,8 @@ class FineTuneModule(pl.LightningModule):
         self.signatures: dict[str, str] = {}
         self.threshold: float | None = None
         self.predictions: list[Prediction] = []
+        self.scored_rows: list[int] | None = None
+        self._seen_rows: list[int] = []
         self.keeps_predictions: Callable[[Mapping[str, float]], bool] = lambda scores: True
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -119,6 +125,8 @@ class FineTuneModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch, examples: list[Example]) -> None:
         output = self.model(batch)
+        indices = batch["index"].tolist()
+        self._seen_rows += indices
         if self.task.has_eval_loss:
             loss = self.task.loss(output, batch)
             predicted = batch["labels"][:, output.num_given :]
@@ -126,7 +134,6 @@ class FineTuneModule(pl.LightningModule):
         if not self.metrics:
             return
         texts = self.task.predict(self.model, batch, output=output)
-        indices = batch["index"].tolist()
         self.task.update(
             self._metrics(),
             examples=[examples[i] for i in indices],
@@ -142,7 +149,7 @@ class FineTuneModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's predictions."""
-        self.predictions = []
+        self.predictions, self._seen_rows = [], []
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -156,6 +163,8 @@ class FineTuneModule(pl.LightningModule):
 
     def _finish(self, split: str, examples: list[Example]) -> None:
         self.scores, self.signatures = {}, {}
+        seen = set(self._of_all_ranks(self._seen_rows))  # several ranks may see a row twice
+        self.scored_rows = None if len(seen) == len(examples) else sorted(seen)
         if self.task.has_eval_loss:
             self.scores["loss"] = self.eval_loss.compute().item()
             self.eval_loss.reset()
@@ -191,18 +200,22 @@ class FineTuneModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the threshold and the last validation's scores beside the weights that they are of."""
         checkpoint["threshold"] = self.threshold
-        checkpoint["valid"] = {"scores": dict(self.scores), "signatures": dict(self.signatures)}
+        checkpoint["valid"] = {
+            "scores": dict(self.scores),
+            "signatures": dict(self.signatures),
+            "rows": self.scored_rows,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the threshold over; older checkpoints have none."""
         self.threshold = checkpoint.get("threshold")
 
-    def _of_all_ranks(self, predictions: list[Prediction]) -> list[Prediction]:
+    def _of_all_ranks(self, own: list[_Item]) -> list[_Item]:
         if self.trainer.world_size == 1:
-            return predictions
+            return own
         gathered: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(gathered, predictions)
-        return [prediction for part in gathered for prediction in part]
+        torch.distributed.all_gather_object(gathered, own)
+        return [item for part in gathered for item in part]
 
     def configure_optimizers(self) -> Any:
         """Group the trainable parameters: matrices, embeddings, vectors, and each loss term's own.

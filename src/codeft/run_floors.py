@@ -26,13 +26,25 @@ DESCRIPTIONS = {
 _LONGEST = 100_000
 """Characters of a constant text, at most."""
 
+_LARGEST_COUNT = 2**63
+"""JSON has whole numbers that no float holds."""
+
 log = logging.getLogger(__name__)
+
+
+def is_score(value: object) -> bool:
+    """Return whether a value can be shown and compared as a score.
+
+    >>> is_score(0.5), is_score(10**400), is_score("high")
+    (True, False, False)
+    """
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST_COUNT)
 
 
 def are_floors(metrics: Mapping[str, Any]) -> bool:
     """Return whether what a `metrics.json` says of floors can be what a run wrote; so can nothing.
 
-    >>> are_floors({}), are_floors({"floors": {"test": {"bm25": {"mrr": "high"}}}})
+    >>> are_floors({}), are_floors({"floors": {"test": {"bm25": {"mrr": 10**400}}}})
     (True, False)
     """
     constants, by_split = metrics.get("constants", {}), metrics.get("floors", {})
@@ -43,10 +55,7 @@ def are_floors(metrics: Mapping[str, Any]) -> bool:
     if not all(isinstance(found, dict) for found in by_split.values()):
         return False
     scores = [each for found in by_split.values() for each in found.values()]
-    return all(
-        isinstance(each, dict) and all(isinstance(value, int | float) for value in each.values())
-        for each in scores
-    )
+    return all(isinstance(each, dict) and all(map(is_score, each.values())) for each in scores)
 
 
 def choose_constants(data: CodeDataModule, *, earlier: Mapping[str, Any] | None = None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeft.data.jsonl import write_rows
 from codeft.error_text import nearest
-from codeft.run_floors import are_floors
+from codeft.run_floors import are_floors, is_score
 from codeft.types import CodeftError
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ _SHOWN_RUNS = 3
 
 _CHECKPOINTS_AT_ONCE = 3
 """The best, the last, and the one that is being written."""
-
-_LARGEST_COUNT = 2**63
-"""JSON has whole numbers that no float holds."""
 
 _NUMBERS = ("params", "test", "valid", "training")
 """Keys of `metrics.json` that hold numbers by name, and that codeft reads again."""
@@ -288,13 +285,9 @@ def check_metrics(metrics: object, *, source: Path) -> None:
     """
     groups = [metrics.get(key, {}) for key in _NUMBERS] if isinstance(metrics, dict) else [None]
     values = [value for group in groups if isinstance(group, dict) for value in group.values()]
-    fits = all(isinstance(group, dict) for group in groups) and all(map(_is_score, values))
+    fits = all(isinstance(group, dict) for group in groups) and all(map(is_score, values))
     if not fits or not isinstance(metrics, dict) or not are_floors(metrics):
         raise CodeftError(f"expected a run's scores in {source}, found something else")
-
-
-def _is_score(value: object) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST_COUNT)
 
 
 def known_runs(path: Path) -> str:

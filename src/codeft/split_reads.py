@@ -98,10 +98,18 @@ def count_reads(folder: RunFolder, *, split: str, metrics: Mapping[str, Any]) ->
     Args:
         folder: The run's.
         split: The split.
-        metrics: The run's; a run from before there were ledgers has scores of the test split and no line.
+        metrics: The run's; a run from before there were ledgers has scores of the test split and no line
+            of its own, whatever `evaluate` noted since.
     """
-    noted = sum(read.get("split") == split for read in read_ledger(folder))
-    return max(noted, int(bool(metrics.get(split))))
+    noted = [read for read in read_ledger(folder) if read.get("split") == split]
+    its_own = not metrics.get(split) or any(not _scored_again(read) for read in noted)
+    return len(noted) + (not its_own)
+
+
+def _scored_again(read: Mapping[str, Any]) -> bool:
+    """Return whether a line was added by `evaluate`, and not by the run at its end."""
+    command = read.get("command")
+    return isinstance(command, list) and bool(command) and str(command[-1]).startswith("codeft evaluate")
 
 
 def times_read(count: int, *, split: str = TEST) -> str:

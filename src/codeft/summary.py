@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codeft.run_floors import DESCRIPTIONS, floor_of, highest_floor, scores_of
+from codeft.run_floors import DESCRIPTIONS, below_floor, floor_of, highest_floor, scores_of
 from codeft.run_folder import RunFolder
 from codeft.split_reads import TEST, times_read
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from codeft.build import Parts
+    from codeft.types import Example
 
 _PACKAGES = ("codeft", "torch", "pytorch-lightning", "transformers", "tokenizers", "tree-sitter", "sacrebleu")
 _SHOWN_PREDICTIONS = 3
@@ -39,6 +40,7 @@ class SplitScores:
         scores: By name, the loss in nats among them.
         signatures: Which variant each of them is; the loss has none.
         rows: How many were scored, of search its queries.
+        examples: Those that were scored.
         num_empty: Predictions that hold no text.
         threshold: What was tuned on validation rows, where the task tunes one.
     """
@@ -46,6 +48,7 @@ class SplitScores:
     scores: Mapping[str, float]
     signatures: Mapping[str, str]
     rows: int
+    examples: Sequence[Example]
     num_empty: int = 0
     threshold: float | None = None
 
@@ -57,13 +60,27 @@ def scores_of_split(parts: Parts, *, split: str) -> SplitScores:
         parts: The run's parts.
         split: What was scored.
     """
+    examples = scored_examples(parts, split=split, rows=parts.module.scored_rows)
     return SplitScores(
         scores=dict(parts.module.scores),
         signatures=dict(parts.module.signatures),
-        rows=parts.data.num_rows()[split],
+        rows=parts.data.count_rows(examples),
+        examples=examples,
         num_empty=sum(not prediction.text for prediction in parts.module.predictions),
         threshold=parts.module.threshold,
     )
+
+
+def scored_examples(parts: Parts, *, split: str, rows: Sequence[int] | None) -> Sequence[Example]:
+    """Return the examples of a split that were scored.
+
+    Args:
+        parts: The run's parts.
+        split: Which one.
+        rows: Their positions; None for all.
+    """
+    examples = parts.data.datasets[split].examples
+    return examples if rows is None else [examples[row] for row in rows]
 
 
 def describe_run(
@@ -97,7 +114,7 @@ def describe_run(
         **{split: _signed(each) for split, each in scored.items()},
         "signatures": {name: text for each in scored.values() for name, text in each.signatures.items()},
         "time": dict(times),
-        "rows": parts.data.num_rows(),
+        "rows": parts.data.num_rows() | {split: each.rows for split, each in scored.items()},
         "precision": parts.module.trainer.precision,
         "command": list(cfg.get("command") or []),  # one line, and one more each time it was resumed
         "versions": versions(),
@@ -284,19 +301,18 @@ def print_floors(console: Console, metrics: Mapping[str, Any], *, split: str) ->
 
 
 def floor_sentence(metrics: Mapping[str, Any], *, split: str) -> str:
-    """Return which scores are at or below their floors, in one line; "" where none is.
+    """Return which scores are at or below their floors, in one line; "" where none is, or none has a floor.
 
     >>> run = {"test": {"mrr": 0.193}, "signatures": {"mrr": ""}}
-    >>> floors = {"floors": {"test": {"bm25": {"mrr": 0.48}}}, "below_floor": {"test": ["mrr"]}}
-    >>> floor_sentence(run | floors, split="test")
+    >>> floor_sentence(run | {"floors": {"test": {"bm25": {"mrr": 0.48}}}}, split="test")
     'no better than without a model: mrr 0.19 (bm25: 0.48)'
     """
-    parts = []
-    for name in metrics["below_floor"].get(split, []):
-        floor = highest_floor(metrics["floors"][split], name)
+    parts, scores, floors = [], scores_of(metrics, split), metrics.get("floors", {}).get(split, {})
+    for name in below_floor(scores, floors):
+        floor = highest_floor(floors, name)
         assert floor is not None
         signature = metrics["signatures"].get(name, "")
-        own, other = shown_score(scores_of(metrics, split)[name], signature), shown_score(floor[1], signature)
+        own, other = shown_score(scores[name], signature), shown_score(floor[1], signature)
         parts.append(f"{name} {own} ({floor[0]}: {other})")
     return f"no better than without a model: {', '.join(parts)}" if parts else ""
 

@@ -34,6 +34,12 @@ def check_trainer(trainer: DictConfig) -> None:
             check_value(f"trainer.{key}", trainer[key], kind=float, low=0)
             if trainer[key] == 0:
                 raise CodeftError(f"trainer.{key}=0 leaves nothing to {use}: leave it away, or set 1 or more")
+    part = trainer.get("limit_test_batches")
+    if part is not None and not (isinstance(part, float) and part == 1):
+        raise CodeftError(
+            f"trainer.limit_test_batches={part} would test a part of the rows, or none: data.test_limit= "
+            "says how many are tested, and test=false leaves the test alone"
+        )
     every, interval = trainer.get("check_val_every_n_epoch", 1), trainer.get("val_check_interval")
     if every is not None:
         check_value("trainer.check_val_every_n_epoch", every, kind=int, low=1)

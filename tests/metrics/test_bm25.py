@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from random import Random
 
@@ -90,3 +91,9 @@ def test_ruby_by_words_alone(shared_data):
         targets=list(range(len(rows))),
     )
     assert round(mrr(found.ranks), 3) == 0.481
+
+
+def test_the_library_says_nothing_of_what_it_does(caplog):
+    with caplog.at_level(logging.DEBUG):
+        rank_by_bm25(["open file"], candidates=["open_file", "sort"], targets=[0])
+    assert not caplog.records

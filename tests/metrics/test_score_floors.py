@@ -52,6 +52,14 @@ def test_search_floor_has_the_protocol_s_names():
 def test_one_label_for_all():
     references = ["0", "0", "0", "1"]
     found = label_floors(references)
-    assert found["majority"] == {"accuracy": 75.0, "f1": 0.0}
-    assert found["always_1"] == {"accuracy": 25.0, "f1": pytest.approx(f1(["1"] * 4, references))}
+    assert found["majority"] == {"accuracy": 75.0, "f1": 0.0, "f1_tuned": 0.0}
+    always = pytest.approx(f1(["1"] * 4, references))
+    assert found["always_1"] == {"accuracy": 25.0, "f1": always, "f1_tuned": always}
     assert label_floors(["1", "1", "0"]).keys() == {"majority"}  # which is always 1
+
+
+def test_a_score_at_a_tuned_threshold_has_the_floor_of_always_saying_1():
+    """Tuning can always find that threshold, so `f1_tuned` no higher than that shows nothing."""
+    floors = label_floors(["0", "0", "1", "0"])
+    assert floors["always_1"]["f1_tuned"] == floors["always_1"]["f1"] == pytest.approx(0.4)
+    assert floors["majority"]["f1_tuned"] == 0.0

@@ -397,14 +397,15 @@ class CodeDataModule(pl.LightningDataModule):
         """Return the test batches, the longest first."""
         return self.loader(self.datasets["test"], train=False)
 
+    def count_rows(self, examples: Sequence[Example]) -> int:
+        """Return how many examples are scored: of search the queries, for its candidates aren't."""
+        if not self.task.has_queries:
+            return len(examples)
+        return sum(example.target is not None for example in examples)
+
     def num_rows(self) -> dict[str, int]:
         """Return the rows of each split read so far, of search its queries, and the rows left out."""
-        counts = {
-            name: sum(example.target is not None for example in data.examples)
-            if self.task.has_queries
-            else len(data)
-            for name, data in self.datasets.items()
-        }
+        counts = {name: self.count_rows(data.examples) for name, data in self.datasets.items()}
         if self.streamed:
             counts = {"train": len(self.streamed)} | counts
         return counts | {"skipped": len(self.skipped)}

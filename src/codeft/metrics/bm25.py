@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 
@@ -78,6 +79,7 @@ def _scorer(documents: Sequence[Sequence[str]]) -> Callable[[Sequence[str]], np.
     """Return what scores a query's words against all documents: float64 [N]."""
     import bm25s  # here: it loads scipy where that is installed
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to tell all it does
     has_words = any(documents)  # else there is no mean length
     index = bm25s.BM25(k1=K1, b=B, method="lucene", dtype="float64")
     if has_words:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from codeft.metrics.classification import FORMULAS, LABELS, confusion_rows
+from codeft.metrics.classification import FORMULAS, LABELS, TUNED_NAMES, confusion_rows
 from codeft.metrics.retrieval import (
     CUT,
     RECALL_AT,
@@ -96,8 +96,9 @@ def _harmonic(counts: Tensor) -> Tensor:
 def label_floors(references: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return the scores of giving every row one label: the more frequent one, and 1 if that is 0.
 
-    `f1` is of class 1, so that always saying 1 may score more than the majority. Precision and recall have no
-    floor of their own: always saying 1 finds all.
+    `f1` is of class 1, so that always saying 1 may score more than the majority. A label is on the same side
+    of every threshold, so `f1_tuned` has the same floor. Precision and recall have none of their own: always
+    saying 1 finds all.
 
     Args:
         references: Labels, at least one.
@@ -114,4 +115,5 @@ def label_floors(references: Sequence[str]) -> dict[str, dict[str, float]]:
 
 def _scores_of_label(label: str, references: Sequence[str]) -> dict[str, float]:
     counts = confusion_rows([label] * len(references), references).sum(axis=0).astype(float)
-    return {name: float(formula(counts)) for name, formula in FORMULAS.items() if name in _OF_LABELS}
+    scores = {name: float(FORMULAS[name](counts)) for name in _OF_LABELS}
+    return scores | {f"{name}_tuned": scores[name] for name in _OF_LABELS if name in TUNED_NAMES}
