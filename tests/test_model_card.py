@@ -114,6 +114,14 @@ def test_scores_of_validation_rows_are_told_from_those_of_the_test():
     assert "On the validation rows, which picked the weights" in text and "| smoothed_bleu | 20.12 |" in text
 
 
+def test_a_test_split_that_was_read_later_is_not_called_unread():
+    blind = {**METRICS, "valid": METRICS["test"]}
+    del blind["test"]
+    assert "which was not read" in card(metrics=blind)
+    text = card(metrics=blind, test_reads=2)
+    assert "not read" not in text and "the test split was read 2 times after the run" in text
+
+
 def test_weights_without_scores_claim_none():
     text = card(metrics={})
     assert "There are none of these weights." in text

@@ -370,3 +370,17 @@ print(sorted(slow & set(sys.modules)))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]" and "run=outputs/my-sweep" in said
+
+
+def test_a_baseline_that_is_not_there_is_told(report, fails, tmp_path):
+    for number, k in enumerate((0, 3)):
+        write_job(tmp_path / "sweep", number, [f"k={k}"])
+    report(tmp_path / "sweep")
+    told = (tmp_path / "report" / "report.md").read_text()
+    assert "no differences: no run has k=base to compare with; baseline= names another value" in told
+    report(tmp_path / "sweep", "baseline=0")
+    assert "no differences" not in (tmp_path / "report" / "report.md").read_text()
+    report(tmp_path / "sweep", "bootstrap=false")
+    assert "no differences" not in (tmp_path / "report" / "report.md").read_text()
+    said = fails(f"run={tmp_path}/sweep", "baseline=9")
+    assert "no finished run has k=9, which baseline= names; there are: 0, 3" in said

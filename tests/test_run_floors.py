@@ -123,7 +123,7 @@ def test_a_report_shows_floors_and_which_runs_are_no_better(command, tmp_path):
     assert [cell["floors"]["smoothed_bleu"] for cell in found["cells"]] == [9.5, 9.5, None]
     text = (tmp_path / "report" / "report.md").read_text()
     assert "| smoothed_bleu | floor | exact_match |" in text and "| 9.25 | 9.50 |" in text
-    assert "no better than their floor: 3" in text and r"'Returns a \| b .'" in text
+    assert "no better than the floor: k=3" in text and r"'Returns a \| b .'" in text
     with (tmp_path / "report" / "report.csv").open() as file:
         assert [row["smoothed_bleu_floor"] for row in csv.DictReader(file)][:3] == ["9.5", "9.5", ""]
     assert "floor, no model" in (tmp_path / "report" / "report.svg").read_text()

@@ -31,6 +31,7 @@ from codeft.onnx_graphs import check_onnx, write_graphs
 from codeft.publishing import check_hub, publish
 from codeft.run_folder import RunFolder, write_text
 from codeft.sentence_files import write_sentence_files
+from codeft.split_reads import TEST, count_reads
 from codeft.summary import print_outputs, versions
 from codeft.tasks.base import AbstractGenerationTask, AbstractTask
 from codeft.tasks.marks import language_marks, mark_pairs
@@ -91,7 +92,7 @@ def export_run(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     _check_room(target, run.parts.model)
     with written_whole(target, overwrite=cfg.overwrite) as new:
         try:
-            _write(run, plain, metrics, new, cfg)
+            _write(run, plain, metrics, new, cfg, test_reads=count_reads(folder, split=TEST, metrics=metrics))
         except SafetensorError as error:  # what it says of a full disk
             raise OSError(None, str(error)) from error
     files = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
@@ -133,7 +134,13 @@ def _check_room(target: Path, model: AbstractCodeModel) -> None:
 
 
 def _write(
-    run: FinishedRun, plain: dict[str, Any], metrics: Mapping[str, Any], folder: Path, cfg: DictConfig
+    run: FinishedRun,
+    plain: dict[str, Any],
+    metrics: Mapping[str, Any],
+    folder: Path,
+    cfg: DictConfig,
+    *,
+    test_reads: int,
 ) -> None:
     """Write all files.
 
@@ -143,6 +150,7 @@ def _write(
         metrics: Its scores.
         folder: Where to.
         cfg: The verb's config.
+        test_reads: How often the run's test split was scored so far.
     """
     task, model = run.parts.task, run.parts.model
     exported = model.exported()
@@ -176,6 +184,7 @@ def _write(
         is_adapter=separate,
         marks=_marks(model, task),
         inputs=inputs,
+        test_reads=test_reads,
     )
     write_text(folder / CARD, card)
     about = describe_export(

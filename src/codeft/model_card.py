@@ -16,6 +16,7 @@ from codeft.data.sources import CodeSearchNetReader
 from codeft.models.loading import ASSET, RANDOM
 from codeft.models.snippets import INPUTS
 from codeft.run_floors import floor_of
+from codeft.split_reads import times_read
 from codeft.summary import floor_sentence, shown_score, versions
 from codeft.trained import HUB_ID
 
@@ -61,6 +62,7 @@ def model_card(
     is_adapter: bool = False,
     marks: tuple[str | None, str | None] = (None, None),
     inputs: Sequence[str] = (),
+    test_reads: int = 0,
 ) -> str:
     """Return a card: the hub's front matter, and what people read.
 
@@ -73,6 +75,7 @@ def model_card(
         is_adapter: Whether the folder holds adapters alone, which peft reads.
         marks: Tokens of the language that is read and of the one that is written, where the model has such.
         inputs: What the model reads beside the text, in codeft alone.
+        test_reads: How often the run's test split was scored so far.
     """
     usage = usage.replace("MARKS", "({}, {})".format(*map(_literal, marks)))
     choices = run["choices"]
@@ -83,7 +86,7 @@ def model_card(
         f"---\n{front}---\n",
         f"# {choices.get('model') or 'A code model'}, fine-tuned for {task}\n",
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in _facts(run, metrics))]),
-        f"\n## Scores\n\n{_scores(metrics)}",
+        f"\n## Scores\n\n{_scores(metrics, test_reads=test_reads)}",
         _of_precision(run, metrics),
         f"\n## Use\n\n{_reads(run, inputs)}\n\n```python\n{_with_inputs(usage, run)}```",
         _SENTENCES.format(folder=FOLDER) if is_sentence_model else "",
@@ -173,7 +176,7 @@ def _facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[tuple
     yield "written by", ", ".join(f"{name} {written[name]}" for name in ("codeft", "torch", "transformers"))
 
 
-def _scores(metrics: Mapping[str, Any]) -> str:
+def _scores(metrics: Mapping[str, Any], *, test_reads: int) -> str:
     split = "test" if metrics.get("test") else "valid"
     scores, signatures = metrics.get(split) or {}, metrics.get("signatures") or {}
     if not scores:
@@ -183,13 +186,18 @@ def _scores(metrics: Mapping[str, Any]) -> str:
         signature, floor = signatures.get(name, ""), floor_of(metrics, name, split=split)
         values = [shown_score(value, signature), "" if floor is None else shown_score(floor, signature)]
         rows.append(f"| {name} | {' | '.join(values)} | `{signature}` |")
-    rows_of = (
-        "On the test split."
-        if split == "test"
-        else (
+    if split == "test":
+        rows_of = "On the test split."
+    elif test_reads:
+        often = times_read(test_reads, split="test split was")
+        rows_of = (
+            f"On the validation rows, which picked the weights; the {often} after the run, and those "
+            "scores are not here."
+        )
+    else:
+        rows_of = (
             "On the validation rows, which picked the weights, and not on the test split, which was not read."
         )
-    )
     head = [
         f"{rows_of} Only scores with equal signatures can be compared. The floor is the best "
         "of what needs no model on the same rows (such as one text for all of them), where it is known.",

@@ -38,6 +38,7 @@ class SweepReport:
         published: What is reported for the same model and task.
         others: Jobs that aren't finished.
         baseline: The value of `by` that others are compared with, where the user typed one.
+        untested: Why no run is compared with another, where that was to be; else empty.
     """
 
     title: str
@@ -52,6 +53,7 @@ class SweepReport:
     published: Sequence[PublishedRun]
     others: Sequence[SweptJob]
     baseline: str | None = None
+    untested: str = ""
 
 
 def gather(cfg: DictConfig) -> SweepReport:
@@ -79,17 +81,15 @@ def gather(cfg: DictConfig) -> SweepReport:
             )
         pairs.append((values, {**job.metrics, FOLDER: str(job.folder)}))
     cells = make_cells(pairs, by=by)
+    asked = _text(cfg.baseline)
+    _check_baseline(cells, by=by, asked=asked)
     first = done[0].metrics
     signatures = {name: s for job in done for name, s in job.metrics.get("signatures", {}).items()}
     runs = [job.metrics for job in done]
     split = "valid" if any(run.get("valid") for run in runs) else TEST
     scores = choose_scores(runs, asked=cfg.scores, split=split)
     tested = list(dict.fromkeys(name for run in runs for name in run.get(TEST, {})))
-    comparisons = (
-        compare_cells(cells, by=by, asked=_text(cfg.baseline), names=scores, split=split)
-        if cfg.bootstrap
-        else {}
-    )
+    comparisons = compare_cells(cells, by=by, asked=asked, names=scores, split=split) if cfg.bootstrap else {}
     alike = {(m.get("task"), m.get("model"), m.get("lang")) for _, m in pairs}
     published = []
     if len(alike) == 1 and is_published_size(str(first.get("model")), _architecture(done[0])):
@@ -115,8 +115,25 @@ def gather(cfg: DictConfig) -> SweepReport:
         signatures=signatures,
         published=published,
         others=others,
-        baseline=_text(cfg.baseline),
+        baseline=asked,
+        untested=_why_untested(cells, by=by) if cfg.bootstrap and not comparisons else "",
     )
+
+
+def _check_baseline(cells: Sequence[Cell], *, by: str | None, asked: str | None) -> None:
+    values = list(dict.fromkeys(str(cell.x) for cell in cells))
+    if asked is not None and by is not None and asked not in values:
+        raise CodeftError(
+            f"no finished run has {by}={asked}, which baseline= names; there are: {', '.join(values)}"
+        )
+
+
+def _why_untested(cells: Sequence[Cell], *, by: str | None) -> str:
+    """Say which baseline isn't there; nothing where none is usual, or there is but one run."""
+    usual = {"k": "base", "alpha": "0", "method": "full"}.get(by or "")
+    if usual is None or len(cells) < 2:
+        return ""
+    return f"no differences: no run has {by}={usual} to compare with; baseline= names another value"
 
 
 def _architecture(job: SweptJob) -> object:

@@ -70,6 +70,7 @@ def make_grids(report: SweepReport, *, tested: int | None = None) -> list[Grid]:
         if (chosen := [run["k_choice"].get("k") for run in cell.runs if "k_choice" in run])
     ]
     notes += _floor_notes(report, first, floors)
+    notes += [report.untested] if report.untested else []
     grids = [Grid(report.title, columns, rows, num_left=len(lead), notes=notes)]
     if report.published:
         grids.append(_published_grid(report))
@@ -98,11 +99,12 @@ def _floor_notes(report: SweepReport, name: str, floors: Sequence[Spread | None]
         for cell, floor in zip(report.cells, floors, strict=True)
     ]
     below = [
-        " ".join(filter(None, _lead(cell, report.by))) or "the run"
+        " ".join([*(v for _, v in cell.line if v), *([f"{report.by}={cell.x}"] if report.by else [])])
+        or "the run"
         for cell, own, floor in means
         if own is not None and floor is not None and own.mean <= floor.mean
     ]
-    return notes + ([f"no better than their floor: {', '.join(below)}"] if below else [])
+    return notes + ([f"no better than the floor: {', '.join(below)}"] if below else [])
 
 
 def _of_rows(report: SweepReport) -> str:

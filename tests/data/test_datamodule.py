@@ -132,7 +132,7 @@ def test_a_language_filters_rows(build, tmp_path):
     ("settings", "said"),
     [
         ({"batch_size": None}, "not both or none"),
-        ({"batch_tokens": 100}, "not both or none"),
+        ({"batch_tokens": 100}, "not both or none: .*data.batch_tokens=100 data.batch_size=null"),
         ({"train_fraction": 0}, "above 0 and at most 1, not 0"),
         ({"on_bad_row": "ignore"}, "error or skip, not 'ignore'"),
     ],

@@ -100,7 +100,10 @@ def test_without_shuffling_the_longest_comes_first():
     ("settings", "said"),
     [
         ({}, "not both or none"),
-        ({"batch_size": 1, "batch_tokens": 9}, "not both or none"),
+        (
+            {"batch_size": 1, "batch_tokens": 9},
+            "not both or none: with data.batch_size=1 set data.batch_tokens=null",
+        ),
         ({"batch_size": 0}, "at least 1, not 0"),
         ({"batch_tokens": 6}, "longest example of 7"),
         ({"batch_size": 1, "world_size": 3}, "2 rows can't be shared by 3 devices"),

@@ -18,7 +18,13 @@ from codeft.data.features import AbstractFeature
 from codeft.data.group_sampling import GroupSampler
 from codeft.data.jsonl import Row, SkippedRow, SkippedRows
 from codeft.data.node_sampling import NodeSampler, rows_by_node
-from codeft.data.sampling import AbstractBatchSampler, Key, LengthBucketSampler, ResumableDataLoader
+from codeft.data.sampling import (
+    AbstractBatchSampler,
+    Key,
+    LengthBucketSampler,
+    ResumableDataLoader,
+    check_one_budget,
+)
 from codeft.data.sources import AbstractReader
 from codeft.data.splits import parse_splits
 from codeft.data.streaming import PieceStream, StreamLoader, leave_signals_to_the_main_process
@@ -146,10 +152,7 @@ class CodeDataModule(pl.LightningDataModule):
         seed: int = 1234,
     ) -> None:
         super().__init__()
-        if (batch_size is None) == (batch_tokens is None):
-            raise CodeftError(
-                "give one of data.batch_size (examples) and data.batch_tokens, not both or none"
-            )
+        check_one_budget(batch_size=batch_size, batch_tokens=batch_tokens)
         if not 0 < train_fraction <= 1:
             raise CodeftError(f"data.train_fraction must be above 0 and at most 1, not {train_fraction}")
         if on_bad_row not in ("error", "skip"):

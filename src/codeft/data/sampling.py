@@ -95,10 +95,7 @@ class LengthBucketSampler(AbstractBatchSampler):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if (batch_size is None) == (batch_tokens is None):
-            raise CodeftError(
-                "give one of data.batch_size (examples) and data.batch_tokens, not both or none"
-            )
+        check_one_budget(batch_size=batch_size, batch_tokens=batch_tokens)
         if batch_size is not None and batch_size < 1:
             raise CodeftError(f"data.batch_size must be at least 1, not {batch_size}")
         if batch_tokens is not None and not by_length:
@@ -178,6 +175,27 @@ class LengthBucketSampler(AbstractBatchSampler):
 
     def __len__(self) -> int:
         return self._num_batches
+
+
+def check_one_budget(*, batch_size: int | None, batch_tokens: int | None) -> None:
+    """Raise unless a batch is measured in one way.
+
+    Args:
+        batch_size: Examples a batch, or None.
+        batch_tokens: Sub-tokens a batch, or None.
+
+    Raises:
+        CodeftError: Both are given, or neither.
+    """
+    if (batch_size is None) == (batch_tokens is None):
+        both = (
+            f": with data.batch_size={batch_size} set data.batch_tokens=null, or with "
+            f"data.batch_tokens={batch_tokens} data.batch_size=null"
+        )
+        raise CodeftError(
+            "give one of data.batch_size (examples) and data.batch_tokens, not both or none"
+            + ("" if batch_size is None else both)
+        )
 
 
 def _chunks(array: np.ndarray, size: int) -> list[np.ndarray]:
