@@ -10,6 +10,7 @@ import torch
 
 from codeft.metrics import f1, map_at_r, mrr, r_at_k
 from codeft.metrics.floors import label_floors, retrieval_by_chance, search_by_chance, search_floor
+from codeft.types import CodeftError
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6])
@@ -55,3 +56,19 @@ def test_one_label_for_all():
     assert found["majority"] == {"accuracy": 75.0, "f1": 0.0}
     assert found["always_1"] == {"accuracy": 25.0, "f1": pytest.approx(f1(["1"] * 4, references))}
     assert label_floors(["1", "1", "0"]).keys() == {"majority"}  # which is always 1
+
+
+@pytest.mark.parametrize(
+    "floor",
+    [
+        lambda: retrieval_by_chance([0, 0], num_others=3),
+        lambda: retrieval_by_chance([1], num_others=0),
+        lambda: search_by_chance([], protocol="full"),
+        lambda: search_by_chance([3, 0], protocol="full"),
+        lambda: label_floors([]),
+    ],
+)
+def test_nothing_to_score_is_no_floor(floor):
+    """As the metrics themselves do: neither nan nor inf stands beside a score."""
+    with pytest.raises(CodeftError, match="expected"):
+        floor()
