@@ -152,3 +152,11 @@ def test_clone_retrieval_has_chance():
     rows = [Example(str(i), "x", label) for i, label in enumerate("aabbb")]
     found = CloneRetrievalTask().floors(rows)["chance"]
     assert found.keys() == {"map_at_r"} and 0.25 < found["map_at_r"] < 0.5
+
+
+def test_a_floor_that_no_float_holds_is_refused():
+    """JSON has such numbers; a table that prints one would break."""
+    from codeft.run_floors import are_floors
+
+    assert not are_floors({"floors": {"test": {"bm25": {"mrr": 10**400}}}})
+    assert are_floors({"floors": {"test": {"bm25": {"mrr": 1}}}})

@@ -26,6 +26,9 @@ DESCRIPTIONS = {
 _LONGEST = 100_000
 """Characters of a constant text, at most."""
 
+_HIGHEST = 100
+"""No score is higher, where it is stored as a whole number."""
+
 log = logging.getLogger(__name__)
 
 
@@ -43,10 +46,12 @@ def are_floors(metrics: Mapping[str, Any]) -> bool:
     if not all(isinstance(found, dict) for found in by_split.values()):
         return False
     scores = [each for found in by_split.values() for each in found.values()]
-    return all(
-        isinstance(each, dict) and all(isinstance(value, int | float) for value in each.values())
-        for each in scores
-    )
+    return all(isinstance(each, dict) and all(_is_score(value) for value in each.values()) for each in scores)
+
+
+def _is_score(value: object) -> bool:
+    """Return whether a table can print it: JSON has whole numbers that no float holds."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _HIGHEST)
 
 
 def choose_constants(data: CodeDataModule, *, earlier: Mapping[str, Any] | None = None) -> dict[str, str]:
