@@ -13,7 +13,7 @@ from rich.console import Console
 
 from codeft.metrics import smoothed_bleu
 from codeft.metrics.constant_texts import find_constants
-from codeft.run_floors import compare_with_floors, floor_of
+from codeft.run_floors import are_floors, compare_with_floors, floor_of
 from codeft.summary import print_floors, scores_table
 from codeft.sweep import Job, compare_jobs
 from codeft.tasks.clone_detection import CloneRetrievalTask
@@ -152,3 +152,9 @@ def test_clone_retrieval_has_chance():
     rows = [Example(str(i), "x", label) for i, label in enumerate("aabbb")]
     found = CloneRetrievalTask().floors(rows)["chance"]
     assert found.keys() == {"map_at_r"} and 0.25 < found["map_at_r"] < 0.5
+
+
+def test_a_floor_that_no_float_holds_is_refused():
+    """JSON has such numbers; a table that prints one would break."""
+    assert not are_floors({"floors": {"test": {"bm25": {"mrr": 10**400}}}})
+    assert are_floors({"floors": {"test": {"bm25": {"mrr": 1}}}})

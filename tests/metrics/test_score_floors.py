@@ -10,6 +10,7 @@ import torch
 
 from codeft.metrics import f1, map_at_r, mrr, r_at_k
 from codeft.metrics.floors import label_floors, retrieval_by_chance, search_by_chance, search_floor
+from codeft.types import CodeftError
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6])
@@ -63,3 +64,19 @@ def test_a_score_at_a_tuned_threshold_has_the_floor_of_always_saying_1():
     floors = label_floors(["0", "0", "1", "0"])
     assert floors["always_1"]["f1_tuned"] == floors["always_1"]["f1"] == pytest.approx(0.4)
     assert floors["majority"]["f1_tuned"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "floor",
+    [
+        lambda: retrieval_by_chance([0, 0], num_others=3),
+        lambda: retrieval_by_chance([1], num_others=0),
+        lambda: search_by_chance([], protocol="full"),
+        lambda: search_by_chance([3, 0], protocol="full"),
+        lambda: label_floors([]),
+    ],
+)
+def test_nothing_to_score_is_no_floor(floor):
+    """As the metrics themselves do: neither nan nor inf stands beside a score."""
+    with pytest.raises(CodeftError, match="expected"):
+        floor()

@@ -16,6 +16,7 @@ from codeft.metrics.retrieval import (
     protocol_name,
     r_at_k,
 )
+from codeft.types import CodeftError
 
 Floors = Mapping[str, Mapping[str, float]]
 """By what was done instead of a model, the scores that it came to by name."""
@@ -52,9 +53,14 @@ def search_by_chance(
         protocol: One of `PROTOCOLS`.
         depth: The last rank that counts, beside the protocol's.
 
+    Raises:
+        CodeftError: There are no queries, or one has no candidates.
+
     >>> round(search_by_chance([3], protocol="full")["mrr"], 4)
     0.6111
     """
+    if min(num_candidates, default=0) < 1:
+        raise CodeftError(f"expected queries with a candidate or more each, got {list(num_candidates)!r:.60}")
     counts = torch.as_tensor(num_candidates, dtype=torch.float64)
     last = min(depth, CUT) if protocol == "cut1000" else depth
     scores = {"mrr": _harmonic(counts.clamp(max=last)) / counts}
@@ -76,9 +82,17 @@ def retrieval_by_chance(num_relevant: Sequence[int], *, num_others: int) -> dict
         num_relevant: R of each query; queries with 0 don't count.
         num_others: n, the candidates that each query has.
 
+    Raises:
+        CodeftError: No query has anything relevant, or one has more than there are candidates.
+
     >>> round(retrieval_by_chance([1, 1], num_others=4)["map_at_r"], 4)
     0.25
     """
+    if not 1 <= max(num_relevant, default=0) <= num_others:
+        most = max(num_relevant, default=0)
+        raise CodeftError(
+            f"expected 1 to {num_others} relevant of {num_others} candidates, got {most} at most"
+        )
     counts = torch.tensor([count for count in num_relevant if count], dtype=torch.float64)
     harmonic, share = _harmonic(counts), (counts - 1) / max(num_others - 1, 1)
     scores = {
@@ -103,11 +117,16 @@ def label_floors(references: Sequence[str]) -> dict[str, dict[str, float]]:
     Args:
         references: Labels, at least one.
 
+    Raises:
+        CodeftError: There are none.
+
     >>> label_floors(["0", "0", "1", "0"])["majority"]["accuracy"]
     75.0
     >>> round(label_floors(["0", "0", "1", "0"])["always_1"]["f1"], 2)
     0.4
     """
+    if not references:
+        raise CodeftError("expected one label or more, got none")
     majority = max(LABELS, key=list(references).count)
     said = {MAJORITY: majority} | ({ALWAYS_1: LABELS[1]} if majority != LABELS[1] else {})
     return {floor: _scores_of_label(label, references) for floor, label in said.items()}
