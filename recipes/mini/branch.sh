@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 state="$1" name="$2" decay="$3"
 python="${PYTHON:-.venv/bin/python}"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
+# Kernels for so many shapes are kept; batches have hundreds, and 1,024 (the default) take 600 MB.
+export ONEDNN_PRIMITIVE_CACHE_CAPACITY="${ONEDNN_PRIMITIVE_CACHE_CAPACITY:-64}"
 if [[ ! -d "$state/$name" ]]; then
   mkdir -p "$state/$name.part"
   cp -r "$state/trunk/." "$state/$name.part"

@@ -4,6 +4,7 @@ Beside the yardstick: what a user of the weights would see. No test row is read.
 validation rows, 200 validate and the other 1,200 train; of Java to C#, 4,000 published training rows train
 and 200 published validation rows validate. `DATA` holds `csn_ruby/` and `translation/`, in CodeXGLUE's
 layout.
+
 Usage:
     python recipes/mini/finetuned.py MODEL [MODEL ...] --data DATA [--seeds 1] [--json FILE]
 """

@@ -10,6 +10,8 @@ state="$1" corpus="$2"
 shift 2
 python="${PYTHON:-.venv/bin/python}"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
+# Kernels for so many shapes are kept; batches have hundreds, and 1,024 (the default) take 600 MB.
+export ONEDNN_PRIMITIVE_CACHE_CAPACITY="${ONEDNN_PRIMITIVE_CACHE_CAPACITY:-64}"
 mkdir -p "$state"
 if compgen -G "$state/trunk/checkpoints/last.ckpt" > /dev/null; then
   words=(resume="$state/trunk")
