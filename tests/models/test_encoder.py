@@ -115,7 +115,7 @@ def test_loss_of_a_split_weighs_each_sub_token_alike(roberta):
     module = FineTuneModule(model=roberta, task=PretrainingTask(parts={"spans": 1})).eval()
     batches = [make_batch(roberta, ["x"], ["area of the width"]), make_batch(roberta, ["return x"], ["x"])]
     for batch in batches:
-        module._evaluate(batch, [])
+        module._evaluate({**batch, "index": torch.tensor([0])}, [])
     count = sum(int((batch["labels"][:, 1:] >= 0).sum()) for batch in batches)
     expected = sum(plain_loss(roberta, batch) for batch in batches) / count
     torch.testing.assert_close(module.eval_loss.compute(), expected, atol=1e-5, rtol=0)
